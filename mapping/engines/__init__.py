@@ -1,0 +1,96 @@
+"""Geometry engines: a window of keyframes in, poses and depth out. One file (or package) per engine.
+
+An engine module holds `class Config(BaseModel)` and `create(config) -> GeometryEngine`; the file name is its config key
+and heavy imports stay inside. Programs in worker processes find engines by name through `create` below.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping.changes import KeyframeId
+from streams.frame import Intrinsics
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """One keyframe as an engine sees it."""
+
+    keyframe: KeyframeId
+    rgb: NDArray[np.uint8]  # (h, w, 3)
+    intrinsics: Intrinsics | None
+    """Of this image's size; None = unknown."""
+    prior_window_from_camera: NDArray[np.float64] | None = None
+    """(4, 4) where the tracker (or a posed stream) puts the camera, all views in one frame and one scale; None = unknown."""
+    landmarks_window: NDArray[np.float32] | None = None
+    """(n, 3) sparse points this view sees, in the prior's frame: depth range and scale for dense matching."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """Keyframes inferred together, oldest first; depth is wanted for the last one."""
+
+    views: tuple[View, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ViewPrediction:
+    """One keyframe's answer, in the window's own frame and scale (the prior's, where priors were given)."""
+
+    keyframe: KeyframeId
+    window_from_camera: NDArray[np.float64]  # (4, 4)
+    intrinsics: Intrinsics  # of the depth map's size
+    depth: NDArray[np.float32] | None = None  # (h, w) window units along the optical axis, 0 = unknown
+    confidence: NDArray[np.float32] | None = None  # (h, w) in 0..1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WindowPrediction:
+    """An engine's answer to a window; at least the last view has depth."""
+
+    views: tuple[ViewPrediction, ...]
+
+
+class GeometryEngine(Protocol):
+    """Stateless between windows: what it returns is a function of the window alone (caches may speed it up)."""
+
+    def warm_up(self) -> None:
+        """Compile kernels and touch memory, so that the first real window is not slow."""
+        ...
+
+    def predict(self, window: Window) -> WindowPrediction:
+        """Infer geometry.
+
+        Raises:
+            ValueError: the window is empty or its arrays do not fit together.
+        """
+        ...
+
+
+def available() -> list[str]:
+    """Names of the engines in this package."""
+    return sorted(m.name for m in pkgutil.iter_modules(__path__))
+
+
+def create(name: str, config: dict[str, Any] | None = None) -> GeometryEngine:
+    """Make the engine of that file name; a name with ":" is an import path to somebody else's module.
+
+    Raises:
+        ValueError: no such engine.
+        pydantic.ValidationError: the config does not fit its model.
+    """
+    path = name.replace(":", ".") if ":" in name else f"{__name__}.{name}"
+    try:
+        module = importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        if error.name != path:
+            raise
+        raise ValueError(f"no geometry engine {name!r}; there are {', '.join(available())}") from error
+    engine: GeometryEngine = module.create(module.Config(**(config or {})))
+    return engine

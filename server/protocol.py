@@ -1,0 +1,312 @@
+"""Every message on the map's WebSocket, and the one framing they all share.
+
+A message is one binary frame: `u32 header_len | msgpack header | zeros to the next multiple of 8 | buffers`, little-endian.
+Buffers are 8-byte aligned (offsets count from the start of the first buffer) and described in the header, so that
+JavaScript typed arrays, C# spans and GDScript packed arrays read them in place. Imports nothing of ours: the Python SDK
+and any tool can use this file alone. `asyncapi.yaml` beside it says the same to other languages; a test holds them together.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Annotated, Any, Literal
+
+import msgspec
+import numpy as np
+import zstandard
+from numpy.typing import NDArray
+
+SUBPROTOCOL = "commonground.map.v1"
+CLOSE_UNSUPPORTED = 4406
+CLOSE_UNAUTHORIZED = 4401
+CLOSE_BAD_MESSAGE = 4400
+CLOSE_TOO_SLOW = 4008
+MAX_INBOUND_BYTES = 64 * 1024
+MAX_BUFFER_BYTES = 64 * 1024 * 1024
+COMPRESS_ABOVE_BYTES = 512
+
+Layer = Literal["pose", "thumbnail", "points", "mesh", "nav", "occluder", "asset", "event"]
+LAYERS: tuple[Layer, ...] = ("pose", "thumbnail", "points", "mesh", "nav", "occluder", "asset", "event")
+
+Vector3 = tuple[float, float, float]
+Short = Annotated[str, msgspec.Meta(max_length=256)]
+Token = Annotated[str, msgspec.Meta(max_length=4096)]
+
+
+class ProtocolError(ValueError):
+    """A message that does not follow this file."""
+
+
+class _Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="t", forbid_unknown_fields=False):
+    """Unknown fields are ignored: a newer minor version may add some."""
+
+
+# -- client to server -------------------------------------------------------------------------------------------------
+
+
+class Resume(msgspec.Struct, frozen=True):
+    """Where a client that comes back had got to; the server sends only what is newer."""
+
+    lineage: Short
+    seq: int
+
+
+class Hello(_Message, tag="hello"):
+    """First message on the socket, within 5 s."""
+
+    client: Short
+    token: Token | None = None
+    max_message_bytes: int | None = None
+
+
+class Roi(msgspec.Struct, frozen=True):
+    """Region of interest: a sphere in world metres, or around a stream's camera as it moves."""
+
+    radius_m: float
+    center_m: Vector3 | None = None
+    follow: Short | None = None
+
+
+class Subscribe(_Message, tag="subscribe"):
+    """Ask for layers of a scene; answered by snapshot, the tiles nearest to the region first, then deltas."""
+
+    scene: Short
+    layers: Annotated[list[Layer], msgspec.Meta(max_length=16)]
+    roi: Roi | None = None
+    max_hz: float | None = None
+    """At most this many updates a second for each key."""
+    resume: Resume | None = None
+
+
+class UpdateRoi(_Message, tag="update_roi"):
+    scene: Short
+    roi: Roi | None
+
+
+class Unsubscribe(_Message, tag="unsubscribe"):
+    scene: Short
+
+
+class Ack(_Message, tag="ack"):
+    """Every 250 ms: the newest sequence number applied and when (client's estimate of server time)."""
+
+    seq: int
+    applied_ns: int
+
+
+class Ping(_Message, tag="ping"):
+    t0_ns: int
+
+
+ClientMessage = Hello | Subscribe | UpdateRoi | Unsubscribe | Ack | Ping
+
+# -- server to client -------------------------------------------------------------------------------------------------
+
+
+class Limits(msgspec.Struct, frozen=True):
+    max_inbound_bytes: int
+    max_message_bytes: int
+
+
+class SceneInfo(msgspec.Struct, frozen=True):
+    """A scene as listed in the welcome."""
+
+    scene: str
+    epoch: int
+    lineage: str
+    """Changes when the server lost the scene's state: resume is then impossible."""
+    scale_source: str
+    """`posed`, `marker`, `camera_height`, `distance` or `none`: with `none`, lengths are not metres."""
+    gravity_source: str
+
+
+class Welcome(_Message, tag="welcome"):
+    session: str
+    server: str
+    clock_ns: int
+    limits: Limits
+    scenes: list[SceneInfo]
+
+
+class SnapshotBegin(_Message, tag="snapshot_begin"):
+    scene: SceneInfo
+    seq: int
+    entries: int
+    """How many deltas follow before `snapshot_end`."""
+    resumed: bool
+
+
+class SnapshotEnd(_Message, tag="snapshot_end"):
+    scene: str
+    seq: int
+
+
+class Buffer(msgspec.Struct, frozen=True):
+    """Where an array lies behind the header."""
+
+    name: str
+    off: int
+    len: int
+    """Bytes on the wire (after the codec)."""
+    dtype: str
+    """numpy's name: uint8, uint16, uint32, int16, int32, float32."""
+    shape: list[int]
+    codec: Literal["none", "zstd"] = "none"
+
+
+class Delta(_Message, tag="delta"):
+    """The newest version of one key of one layer; replaces whatever the client had for it."""
+
+    scene: str
+    seq: int
+    epoch: int
+    layer: Layer
+    key: list[int | str]
+    """`[x, z]` of a tile (nav: `[x, z, agent]`), `[stream]` of a pose or thumbnail, `[keyframe]` of points."""
+    ver: int
+    capture_ns: int
+    """Newest pixels that went into it."""
+    infer_ns: int
+    """When the engine (for poses: the tracker) answered."""
+    publish_ns: int
+    body: dict[str, Any]
+    buffers: list[Buffer] = []
+
+
+class Remove(_Message, tag="remove"):
+    scene: str
+    seq: int
+    layer: Layer
+    key: list[int | str]
+    ver: int
+
+
+class Xform(_Message, tag="xform"):
+    """The whole map moved: `new = scale * R(quat) * old + translation`. Tiles of the new epoch follow."""
+
+    scene: str
+    seq: int
+    epoch: int
+    scale: float
+    quat_wxyz: tuple[float, float, float, float]
+    translation_m: Vector3
+    reason: str
+
+
+class Event(_Message, tag="event"):
+    scene: str
+    seq: int
+    name: str
+    data: dict[str, Any]
+
+
+class Pong(_Message, tag="pong"):
+    t0_ns: int
+    t1_ns: int
+    t2_ns: int
+
+
+class Error(_Message, tag="error"):
+    code: str
+    detail: str
+
+
+ServerMessage = Welcome | SnapshotBegin | SnapshotEnd | Delta | Remove | Xform | Event | Pong | Error
+
+_encoder = msgspec.msgpack.Encoder()
+_decode_client = msgspec.msgpack.Decoder(ClientMessage)
+_decode_server = msgspec.msgpack.Decoder(ServerMessage)
+_DTYPES = frozenset({"uint8", "uint16", "uint32", "int16", "int32", "float32"})
+
+
+def pack(message: ClientMessage | ServerMessage, payload: bytes = b"") -> bytes:
+    """Frame a message; `payload` is what `pack_buffers` returned beside the descriptions in the header."""
+    header = _encoder.encode(message)
+    pad = -(4 + len(header)) % 8 if payload else 0
+    return b"".join((struct.pack("<I", len(header)), header, b"\0" * pad, payload))
+
+
+def pack_buffers(arrays: dict[str, NDArray[Any]]) -> tuple[list[Buffer], bytes]:
+    """Lay arrays out behind a header, each compressed (zstd level 1) when that is worth it.
+
+    Raises:
+        ValueError: an array has a dtype the wire does not carry.
+    """
+    buffers, parts, offset = [], [], 0
+    for name, array in arrays.items():
+        if array.dtype.name not in _DTYPES:
+            raise ValueError(f"{name}: dtype {array.dtype.name} is not on the wire")
+        raw = np.ascontiguousarray(array).tobytes()
+        data, codec = raw, "none"
+        if len(raw) > COMPRESS_ABOVE_BYTES:
+            packed = zstandard.ZstdCompressor(level=1).compress(raw)
+            if len(packed) < 0.9 * len(raw):
+                data, codec = packed, "zstd"
+        buffers.append(Buffer(name, offset, len(data), array.dtype.name, list(array.shape), codec))  # type: ignore[arg-type]
+        pad = -len(data) % 8
+        parts += [data, b"\0" * pad]
+        offset += len(data) + pad
+    return buffers, b"".join(parts)
+
+
+def unpack_client(frame: bytes) -> ClientMessage:
+    """Decode what a client sent.
+
+    Raises:
+        ProtocolError: it is too long, cut short, or not a message of ours.
+    """
+    if len(frame) > MAX_INBOUND_BYTES:
+        raise ProtocolError(f"message of {len(frame)} bytes; at most {MAX_INBOUND_BYTES}")
+    header, _ = _split(frame)
+    try:
+        return _decode_client.decode(header)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ProtocolError(str(error)) from error
+
+
+def unpack_server(frame: bytes) -> tuple[ServerMessage, dict[str, NDArray[Any]]]:
+    """Decode what a server sent, with its arrays by name.
+
+    Raises:
+        ProtocolError: the frame does not follow this file.
+    """
+    header, payload = _split(frame)
+    try:
+        message = _decode_server.decode(header)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ProtocolError(str(error)) from error
+    arrays = {b.name: _array(b, payload) for b in message.buffers} if isinstance(message, Delta) else {}
+    return message, arrays
+
+
+def _split(frame: bytes) -> tuple[bytes, memoryview]:
+    if len(frame) < 4:
+        raise ProtocolError("shorter than its own length field")
+    (header_len,) = struct.unpack_from("<I", frame)
+    if header_len > len(frame) - 4:
+        raise ProtocolError(f"header of {header_len} bytes in a frame of {len(frame)}")
+    start = 4 + header_len
+    return frame[4:start], memoryview(frame)[min(start + -start % 8, len(frame)) :]
+
+
+def _array(buffer: Buffer, payload: memoryview) -> NDArray[Any]:
+    if buffer.dtype not in _DTYPES or buffer.off < 0 or buffer.len < 0 or buffer.off + buffer.len > len(payload):
+        raise ProtocolError(f"buffer {buffer.name!r} lies outside its frame")
+    dtype = np.dtype(buffer.dtype).newbyteorder("<")
+    if any(n < 0 for n in buffer.shape):
+        raise ProtocolError(f"buffer {buffer.name!r} has a negative size")
+    count = 1
+    for n in buffer.shape:
+        count *= n
+    raw_len = count * dtype.itemsize
+    if raw_len > MAX_BUFFER_BYTES:
+        raise ProtocolError(f"buffer {buffer.name!r} of {raw_len} bytes")
+    data: bytes | memoryview = payload[buffer.off : buffer.off + buffer.len]
+    if buffer.codec == "zstd":
+        try:
+            data = zstandard.ZstdDecompressor().decompress(data, max_output_size=raw_len)
+        except zstandard.ZstdError as error:
+            raise ProtocolError(f"buffer {buffer.name!r}: {error}") from error
+    if len(data) != raw_len:
+        raise ProtocolError(f"buffer {buffer.name!r} has {len(data)} bytes for shape {buffer.shape}")
+    return np.frombuffer(data, dtype=dtype).reshape(buffer.shape)
