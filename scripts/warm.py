@@ -1,0 +1,24 @@
+"""Compile every numba kernel into its on-disk cache, so that the first frame is as fast as the thousandth."""
+
+from __future__ import annotations
+
+import importlib
+import time
+
+MODULES = ("mapping.tracker", "mapping.tsdf", "mapping.surface", "navmesh.spans", "benchmarks.synthetic")
+
+
+def main() -> None:
+    for name in MODULES:
+        begun = time.perf_counter()
+        importlib.import_module(name).warm_up()
+        print(f"    {name}: {time.perf_counter() - begun:.1f} s", flush=True)
+    from mapping import engines
+
+    begun = time.perf_counter()
+    engines.create("classical").warm_up()
+    print(f"    mapping.engines.classical: {time.perf_counter() - begun:.1f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
