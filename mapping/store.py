@@ -1,0 +1,386 @@
+"""One scene on disk: a log that is durable at every commit, rolled up in the background into a zarr snapshot.
+
+A scene is a directory: `manifest.json` names the snapshot (a zarr v3 group of whole shards, written once, never
+changed) and the first log segment that counts after it; everything else is left over from a crash and is removed at the
+next open. A roll-up starts a new segment, adds the older ones to the snapshot under a new name, and replaces the
+manifest: whatever instant the power goes, one manifest names one whole state. This is the only file that knows zarr.
+
+A record is acknowledged once a `commit` that follows its `append` has returned: from then on `kill -9` cannot lose it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import logging
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from zarr.codecs import ZstdCodec
+
+from mapping import disk, log
+from mapping.log import LogError, LogWriter
+from mapping.records import (
+    EraseKeyframes,
+    Record,
+    RecordError,
+    SceneMeta,
+    StoredBlocks,
+    StoredKeyframe,
+    decode,
+    encode,
+)
+from mapping.scene_state import SceneState
+from streams.frame import StreamId
+
+__all__ = ["Config", "Store", "StoreError"]
+
+FORMAT = 1
+ROWS_PER_RECORD = 2048
+"""Larger batches of blocks are cut into records of this many, still one group."""
+ROWS_PER_CHUNK, ROWS_PER_SHARD = 64, 4096
+BYTES_PER_CHUNK, BYTES_PER_SHARD = 1 << 20, 1 << 24
+_BLOCK_COLUMNS = ("keys", "tsdf_m", "weight", "rgb")
+
+_log = logging.getLogger(__name__)
+
+
+class StoreError(OSError):
+    """A scene's directory cannot be used: locked by another process, damaged, or written by a newer version."""
+
+
+class Config(BaseModel):
+    """How one scene is kept on disk."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    retain_pixels: bool = False
+    """Keep keyframes' pictures. Off: they never reach the disk, whatever is appended."""
+    keyframe_ttl_s: float | None = Field(default=86_400.0, gt=0)
+    """Stored keyframes older than this are erased by `expire`; None keeps them."""
+    roll_up_above_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
+    """A roll-up is due when the log is larger than this and than the snapshot, which bounds what is written twice."""
+
+
+class _Manifest(msgspec.Struct, frozen=True):
+    format: int
+    snapshot: str | None
+    first_segment: int
+    sequence: int
+    """Newest group that the snapshot holds."""
+
+
+class Store:
+    """One scene's directory, open in one process. Appending, committing and rolling up may run in different threads."""
+
+    def __init__(self, path: Path, config: Config, lock_descriptor: int) -> None:
+        """Use `Store.open`."""
+        self.path, self.config = path, config
+        self._lock_descriptor = lock_descriptor
+        self._writer_lock = threading.Lock()
+        """Guards the active segment; held for memory and page cache only, never while the disk syncs."""
+        self._commit_lock = threading.Lock()
+        """One sync at a time, and none while the segment changes."""
+        self._files_lock = threading.Lock()
+        """Guards the manifest and what it names: one roll-up or load at a time."""
+        self._manifest = self._read_manifest()
+        self._remove_leftovers()
+        self._active, self._writer, self._sealed_bytes = self._recover()
+        self._durable_sequence = self._sealed_sequence = self._writer.last_sequence
+        self._snapshot_bytes = _tree_bytes(self._snapshot_path)
+
+    # -- opening and reading -------------------------------------------------------------------------------------------
+
+    @classmethod
+    def open(cls, path: Path | str, config: Config | None = None) -> Store:
+        """Open a scene's directory, made if need be; a torn tail of the log (never acknowledged) is cut off.
+
+        Raises:
+            StoreError: another process has it open, it is damaged, or a newer version wrote it.
+        """
+        path = Path(path)
+        path.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return cls(path, config or Config(), descriptor)
+        except BlockingIOError as error:
+            os.close(descriptor)
+            raise StoreError(
+                f"{path} is open in another process; stop that server, or choose another folder"
+            ) from error
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+    @property
+    def durable_sequence(self) -> int:
+        """Sequence of the newest durable group; 0 when nothing was ever committed."""
+        return self._durable_sequence
+
+    @property
+    def roll_up_due(self) -> bool:
+        """Whether the log has grown so far that `roll_up` should be called, in a thread of its own."""
+        log_bytes = self._sealed_bytes + self._writer.size_bytes
+        return log_bytes > max(self.config.roll_up_above_bytes, self._snapshot_bytes)
+
+    def load(self) -> SceneState:
+        """Read everything that was appended so far.
+
+        Raises:
+            StoreError: the snapshot is damaged.
+        """
+        with self._files_lock:
+            with self._writer_lock:
+                self._writer.flush()
+            return self._read(self._segments())
+
+    # -- writing -------------------------------------------------------------------------------------------------------
+
+    def append(self, *records: Record) -> int:
+        """Add records that shall become durable together or not at all; their group's sequence number.
+
+        Raises:
+            LogError: the disk failed; what was not committed may be lost, and the store must be opened again.
+        """
+        payloads = [encode(part) for record in records for part in self._fit(record)]
+        with self._writer_lock:
+            return self._writer.append(payloads)
+
+    def commit(self) -> int:
+        """Make everything appended before this call durable; the sequence number of the newest durable group.
+
+        Raises:
+            LogError: the disk failed; what was not committed may be lost, and the store must be opened again.
+        """
+        with self._commit_lock:
+            with self._writer_lock:
+                self._writer.flush()
+                sequence = self._writer.last_sequence
+            if sequence > self._durable_sequence:
+                self._writer.sync()
+                self._durable_sequence = sequence
+            return sequence
+
+    def roll_up(self) -> None:
+        """Fold the log into a new snapshot. Slow (seconds for a large scene): call it from a background thread.
+
+        Raises:
+            StoreError: the snapshot is damaged.
+            LogError: the disk failed; the state on disk is still whole.
+        """
+        with self._files_lock:
+            sealed = self._seal()
+            state = self._read(sealed)
+            name = f"snapshot-{self._active:08d}.zarr"
+            write_snapshot(self.path / (name + ".tmp"), state)
+            disk.sync_tree(self.path / (name + ".tmp"))
+            disk.rename(self.path / (name + ".tmp"), self.path / name)
+            manifest = _Manifest(FORMAT, name, self._active, self._sealed_sequence)
+            disk.write_file(self.path / "manifest.json", msgspec.json.encode(manifest))
+            self._manifest = manifest
+            self._remove_leftovers()
+            self._snapshot_bytes, self._sealed_bytes = _tree_bytes(self._snapshot_path), 0
+
+    def erase_stream(self, stream: StreamId) -> None:
+        """Forget a stream's keyframes: when this returns, no file of the scene holds them any more."""
+        self._erase(EraseKeyframes(stream=stream))
+
+    def expire(self, now_ns: int) -> int:
+        """Erase the keyframes that outlived `keyframe_ttl_s`; how many there were. Reads the scene: call it rarely."""
+        if self.config.keyframe_ttl_s is None:
+            return 0
+        before_ns = now_ns - int(self.config.keyframe_ttl_s * 1e9)
+        erase = EraseKeyframes(before_ns=before_ns)
+        num_old = sum(map(erase.matches, self.load().keyframes.values()))
+        if num_old:
+            self._erase(erase)
+        return num_old
+
+    def close(self) -> None:
+        """Commit and let go of the directory."""
+        try:
+            self.commit()
+        finally:
+            self._writer.close()
+            os.close(self._lock_descriptor)
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _erase(self, erase: EraseKeyframes) -> None:
+        self.append(erase)
+        self.commit()
+        self.roll_up()
+
+    def _fit(self, record: Record) -> Iterator[Record]:
+        """Drop what must not be kept and cut what is too large for one record."""
+        if isinstance(record, StoredKeyframe) and not self.config.retain_pixels and record.jpeg is not None:
+            yield msgspec.structs.replace(record, jpeg=None)
+        elif isinstance(record, StoredBlocks) and len(record.keys) > ROWS_PER_RECORD:
+            for start in range(0, len(record.keys), ROWS_PER_RECORD):
+                rows = slice(start, start + ROWS_PER_RECORD)
+                yield StoredBlocks(
+                    keys=record.keys[rows],
+                    tsdf_m=record.tsdf_m[rows],
+                    weight=record.weight[rows],
+                    rgb=record.rgb[rows],
+                )
+        else:
+            yield record
+
+    def _seal(self) -> list[int]:
+        """Start a new segment; the numbers of the older ones, which never change again."""
+        with self._commit_lock, self._writer_lock:
+            self._writer.flush()
+            self._writer.sync()
+            self._durable_sequence = self._sealed_sequence = self._writer.last_sequence
+            sealed = self._segments()
+            writer = LogWriter.create(self._segment_path(self._active + 1), self._sealed_sequence + 1)
+            self._active += 1
+            self._sealed_bytes += self._writer.size_bytes
+            self._writer.close()
+            self._writer = writer
+            return sealed
+
+    def _read(self, segments: list[int]) -> SceneState:
+        state = SceneState() if self._snapshot_path is None else read_snapshot(self._snapshot_path)
+        for path in map(self._segment_path, segments):
+            for _, payloads in log.groups(path):
+                try:
+                    for record in [decode(payload) for payload in payloads]:
+                        state.apply(record)
+                except RecordError as error:
+                    raise StoreError(f"{path} holds a record that cannot be read: {error}") from error
+        return state
+
+    def _recover(self) -> tuple[int, LogWriter, int]:
+        """(number, writer of the newest segment, bytes in the older ones), torn tails cut off."""
+        segments = self._segments() or [self._manifest.first_segment]
+        paths = [self._segment_path(segment) for segment in segments]
+        try:
+            if not paths[-1].exists():
+                return segments[-1], LogWriter.create(paths[-1], self._manifest.sequence + 1), 0
+            for path in paths:
+                extent = log.recover(path)
+                if extent.cut_bytes:
+                    _log.warning("cut %d bytes that were never acknowledged off %s", extent.cut_bytes, path)
+            return segments[-1], LogWriter(paths[-1], extent), sum(path.stat().st_size for path in paths[:-1])
+        except LogError as error:
+            raise StoreError(str(error)) from error
+
+    def _read_manifest(self) -> _Manifest:
+        path = self.path / "manifest.json"
+        try:
+            manifest = msgspec.json.decode(path.read_bytes(), type=_Manifest)
+        except FileNotFoundError:
+            manifest = _Manifest(FORMAT, None, 1, 0)
+            disk.write_file(path, msgspec.json.encode(manifest))
+        except msgspec.DecodeError as error:
+            raise StoreError(f"{path} is damaged ({error}); restore the scene's folder from a copy") from error
+        if manifest.format != FORMAT:
+            raise StoreError(f"{self.path} has store format {manifest.format}, this version reads {FORMAT}: upgrade")
+        return manifest
+
+    def _remove_leftovers(self) -> None:
+        """Delete what no manifest names: an unfinished snapshot, or files that a roll-up had made redundant."""
+        keep = {self._manifest.snapshot}
+        for path in self.path.iterdir():
+            is_old_segment = path.suffix == ".log" and int(path.stem) < self._manifest.first_segment
+            is_other_snapshot = path.suffix == ".zarr" and path.name not in keep
+            if path.suffix == ".tmp" or is_old_segment or is_other_snapshot:
+                disk.remove(path)
+        disk.sync_directory(self.path)
+
+    def _segments(self) -> list[int]:
+        """Numbers of the segments that count, oldest first."""
+        return sorted(int(path.stem) for path in self.path.glob("*.log") if path.stem.isdecimal())
+
+    def _segment_path(self, number: int) -> Path:
+        return self.path / f"{number:08d}.log"
+
+    @property
+    def _snapshot_path(self) -> Path | None:
+        return None if self._manifest.snapshot is None else self.path / self._manifest.snapshot
+
+
+# -- the snapshot ------------------------------------------------------------------------------------------------------
+
+
+def write_snapshot(path: Path, state: SceneState) -> None:
+    """Write a scene as a new zarr group: blocks as columns, keyframes and tiles as rows of encoded records.
+
+    Every array is written once, shard by whole shard, and its metadata is consolidated at the end.
+    """
+    group = zarr.create_group(store=path, overwrite=True)
+    group.attrs["format"] = FORMAT
+    group.attrs["meta"] = None if state.meta is None else msgspec.to_builtins(state.meta)
+    blocks = state.blocks.all()
+    for name in _BLOCK_COLUMNS:
+        _write_array(group, f"blocks/{name}", getattr(blocks, name), ROWS_PER_CHUNK, ROWS_PER_SHARD)
+    _write_rows(group, "keyframes", [encode(keyframe) for keyframe in state.keyframes.values()])
+    _write_rows(group, "tiles", [encode(tile) for tile in state.tiles.values()])
+    with warnings.catch_warnings():  # zarr warns that the v3 specification does not mention consolidated metadata yet
+        warnings.simplefilter("ignore")
+        zarr.consolidate_metadata(path)
+
+
+def read_snapshot(path: Path) -> SceneState:
+    """Read what `write_snapshot` wrote.
+
+    Raises:
+        StoreError: something of it is missing, damaged or of a newer format.
+    """
+    state = SceneState()
+    try:
+        group = zarr.open_group(path, mode="r")
+        if group.attrs["format"] != FORMAT:
+            raise StoreError(f"{path} has snapshot format {group.attrs['format']}, this version reads {FORMAT}")
+        if group.attrs["meta"] is not None:
+            state.meta = msgspec.convert(group.attrs["meta"], SceneMeta)
+        state.blocks.put(StoredBlocks(**{name: group[f"blocks/{name}"][:] for name in _BLOCK_COLUMNS}))
+        for record in (*_read_rows(group, "keyframes"), *_read_rows(group, "tiles")):
+            state.apply(record)
+    except StoreError:
+        raise
+    except Exception as error:  # zarr raises whatever its codecs and stores raise
+        raise StoreError(f"{path} is damaged ({error}); restore the scene's folder from a copy") from error
+    return state
+
+
+def _write_rows(group: zarr.Group, name: str, rows: list[bytes]) -> None:
+    ends = np.cumsum([0, *map(len, rows)]).astype(np.uint64)
+    _write_array(group, f"{name}/ends", ends, 1 << 14, 1 << 20)
+    _write_array(group, f"{name}/records", np.frombuffer(b"".join(rows), np.uint8), BYTES_PER_CHUNK, BYTES_PER_SHARD)
+
+
+def _read_rows(group: zarr.Group, name: str) -> Iterator[Record]:
+    ends = group[f"{name}/ends"][:].tolist()
+    data = memoryview(group[f"{name}/records"][:].tobytes())
+    for start, end in itertools.pairwise(ends):
+        yield decode(data[start:end])
+
+
+def _write_array(group: zarr.Group, name: str, values: NDArray[Any], rows_per_chunk: int, rows_per_shard: int) -> None:
+    array = group.create_array(
+        name,
+        shape=values.shape,
+        dtype=values.dtype,
+        chunks=(rows_per_chunk, *values.shape[1:]),
+        shards=(rows_per_shard, *values.shape[1:]),
+        compressors=ZstdCodec(level=1, checksum=True),
+    )
+    if len(values):
+        array[:] = values
+
+
+def _tree_bytes(path: Path | None) -> int:
+    return 0 if path is None else sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
