@@ -39,9 +39,9 @@ def extract(window: VoxelWindow, voxel_size_m: float) -> Surface:
     rgb = np.empty((count, 3), np.uint8)
     origin = np.array(window.origin_voxel, np.int64)
     _place_vertices(window.tsdf_m, window.rgb, cell_vertex, max_step_m, origin, voxel_size_m, vertices_m, rgb)
-    indices = np.empty((_num_quads(window.tsdf_m, cell_vertex, max_step_m) * 2, 3), np.uint32)
-    _join_quads(window.tsdf_m, cell_vertex, max_step_m, vertices_m, indices)
-    return Surface(vertices_m, indices, rgb)
+    indices = np.empty((6 * count, 3), np.uint32)
+    num_triangles = _join_quads(window.tsdf_m, cell_vertex, max_step_m, vertices_m, indices)
+    return Surface(vertices_m, indices[:num_triangles].copy(), rgb)
 
 
 def warm_up() -> None:
@@ -170,35 +170,28 @@ def _edge_quad(
 
 
 @kernel
-def _num_quads(tsdf_m: NDArray[np.float32], cell_vertex: NDArray[np.int32], max_step_m: float) -> int:
-    count = 0
-    quad = np.empty(4, np.int32)
-    cx, cy, cz = cell_vertex.shape
-    for axis in range(3):
-        for i in range(int(axis != 0), cx):
-            for j in range(int(axis != 1), cy):
-                for k in range(int(axis != 2), cz):
-                    count += _edge_quad(tsdf_m, cell_vertex, max_step_m, axis, i, j, k, quad)
-    return count
-
-
-@kernel
 def _join_quads(
     tsdf_m: NDArray[np.float32],
     cell_vertex: NDArray[np.int32],
     max_step_m: float,
     vertices_m: NDArray[np.float32],
     indices: NDArray[np.uint32],
-) -> None:
-    """Two triangles per quad, split along its shorter diagonal."""
+) -> int:
+    """Two triangles per quad, split along its shorter diagonal; fills `indices` and tells how many rows it took.
+
+    The quad of voxel edge (i, j, k) -> +axis has cell (i, j, k) as one corner, so cells with a vertex find all quads.
+    """
     row = 0
     quad = np.empty(4, np.int32)
-    cx, cy, cz = cell_vertex.shape
-    for axis in range(3):
-        for i in range(int(axis != 0), cx):
-            for j in range(int(axis != 1), cy):
-                for k in range(int(axis != 2), cz):
-                    if not _edge_quad(tsdf_m, cell_vertex, max_step_m, axis, i, j, k, quad):
+    nx, ny, nz = cell_vertex.shape
+    for i in range(nx):
+        for j in range(ny):
+            for k in range(nz):
+                if cell_vertex[i, j, k] < 0:
+                    continue
+                for axis in range(3):
+                    inside = (i > 0 or axis == 0) and (j > 0 or axis == 1) and (k > 0 or axis == 2)
+                    if not inside or not _edge_quad(tsdf_m, cell_vertex, max_step_m, axis, i, j, k, quad):
                         continue
                     diagonal_02 = diagonal_13 = 0.0
                     for c in range(3):
@@ -210,3 +203,4 @@ def _join_quads(
                         indices[row, 1] = quad[(first + 1 + t) % 4]
                         indices[row, 2] = quad[(first + 2 + t) % 4]
                         row += 1
+    return row
