@@ -140,9 +140,9 @@ def make_blocks(
 
 
 @kernel
-def _outside(beyond: float, slope: float, radius: float) -> bool | np.bool_:
+def _outside(beyond: float, slope: float, radius: float) -> bool:
     """Whether a sphere lies wholly beyond one side of the image, a plane of that slope through the camera."""
-    return beyond > radius * np.sqrt(1.0 + slope * slope)
+    return bool(beyond > radius * np.sqrt(1.0 + slope * slope))
 
 
 @kernel
