@@ -1,9 +1,10 @@
 """Every message on the map's WebSocket, and the one framing they all share.
 
-A message is one binary frame: `u32 header_len | msgpack header | zeros to the next multiple of 8 | buffers`, little-endian.
+A message is one binary frame: `u32 header_len | msgpack header | zeros to a multiple of 8 | buffers`, little-endian.
 Buffers are 8-byte aligned (offsets count from the start of the first buffer) and described in the header, so that
 JavaScript typed arrays, C# spans and GDScript packed arrays read them in place. Imports nothing of ours: the Python SDK
-and any tool can use this file alone. `asyncapi.yaml` beside it says the same to other languages; a test holds them together.
+and any tool can use this file alone. `asyncapi.yaml` beside it says the same to other languages, and how a client has
+to treat what it receives; a test holds them together.
 """
 
 from __future__ import annotations
@@ -49,9 +50,11 @@ class Resume(msgspec.Struct, frozen=True):
 
     lineage: Short
     seq: int
+    roi: Roi | None = None
+    """The region that was complete then; None = the whole scene. Give back what `synced` said."""
 
 
-class Hello(_Message, tag="hello"):
+class Hello(_Message, frozen=True, tag="hello"):
     """First message on the socket, within 5 s."""
 
     client: Short
@@ -67,7 +70,7 @@ class Roi(msgspec.Struct, frozen=True):
     follow: Short | None = None
 
 
-class Subscribe(_Message, tag="subscribe"):
+class Subscribe(_Message, frozen=True, tag="subscribe"):
     """Ask for layers of a scene; answered by snapshot, the tiles nearest to the region first, then deltas."""
 
     scene: Short
@@ -78,23 +81,23 @@ class Subscribe(_Message, tag="subscribe"):
     resume: Resume | None = None
 
 
-class UpdateRoi(_Message, tag="update_roi"):
+class UpdateRoi(_Message, frozen=True, tag="update_roi"):
     scene: Short
     roi: Roi | None
 
 
-class Unsubscribe(_Message, tag="unsubscribe"):
+class Unsubscribe(_Message, frozen=True, tag="unsubscribe"):
     scene: Short
 
 
-class Ack(_Message, tag="ack"):
+class Ack(_Message, frozen=True, tag="ack"):
     """Every 250 ms: the newest sequence number applied and when (client's estimate of server time)."""
 
     seq: int
     applied_ns: int
 
 
-class Ping(_Message, tag="ping"):
+class Ping(_Message, frozen=True, tag="ping"):
     t0_ns: int
 
 
@@ -120,7 +123,7 @@ class SceneInfo(msgspec.Struct, frozen=True):
     gravity_source: str
 
 
-class Welcome(_Message, tag="welcome"):
+class Welcome(_Message, frozen=True, tag="welcome"):
     session: str
     server: str
     clock_ns: int
@@ -128,7 +131,7 @@ class Welcome(_Message, tag="welcome"):
     scenes: list[SceneInfo]
 
 
-class SnapshotBegin(_Message, tag="snapshot_begin"):
+class SnapshotBegin(_Message, frozen=True, tag="snapshot_begin"):
     scene: SceneInfo
     seq: int
     entries: int
@@ -136,7 +139,7 @@ class SnapshotBegin(_Message, tag="snapshot_begin"):
     resumed: bool
 
 
-class SnapshotEnd(_Message, tag="snapshot_end"):
+class SnapshotEnd(_Message, frozen=True, tag="snapshot_end"):
     scene: str
     seq: int
 
@@ -154,7 +157,7 @@ class Buffer(msgspec.Struct, frozen=True):
     codec: Literal["none", "zstd"] = "none"
 
 
-class Delta(_Message, tag="delta"):
+class Delta(_Message, frozen=True, tag="delta"):
     """The newest version of one key of one layer; replaces whatever the client had for it."""
 
     scene: str
@@ -173,7 +176,7 @@ class Delta(_Message, tag="delta"):
     buffers: list[Buffer] = []
 
 
-class Remove(_Message, tag="remove"):
+class Remove(_Message, frozen=True, tag="remove"):
     scene: str
     seq: int
     layer: Layer
@@ -181,8 +184,12 @@ class Remove(_Message, tag="remove"):
     ver: int
 
 
-class Xform(_Message, tag="xform"):
-    """The whole map moved: `new = scale * R(quat) * old + translation`. Tiles of the new epoch follow."""
+class Xform(_Message, frozen=True, tag="xform"):
+    """The whole map moved: `new = scale * R(quat) * old + translation`. Tiles of the new epoch follow.
+
+    Move all you hold, once an epoch (ignore one whose epoch you have), and keep the message: a delta of an older epoch
+    that comes later is moved by the ones since.
+    """
 
     scene: str
     seq: int
@@ -193,25 +200,35 @@ class Xform(_Message, tag="xform"):
     reason: str
 
 
-class Event(_Message, tag="event"):
+class Synced(_Message, frozen=True, tag="synced"):
+    """Everything up to here has been sent: a client that loses its connection gives `resume` back in `subscribe`.
+
+    Sent about once a second. None takes the last one back: start over until a new one comes.
+    """
+
+    scene: str
+    resume: Resume | None
+
+
+class Event(_Message, frozen=True, tag="event"):
     scene: str
     seq: int
     name: str
     data: dict[str, Any]
 
 
-class Pong(_Message, tag="pong"):
+class Pong(_Message, frozen=True, tag="pong"):
     t0_ns: int
     t1_ns: int
     t2_ns: int
 
 
-class Error(_Message, tag="error"):
+class Error(_Message, frozen=True, tag="error"):
     code: str
     detail: str
 
 
-ServerMessage = Welcome | SnapshotBegin | SnapshotEnd | Delta | Remove | Xform | Event | Pong | Error
+ServerMessage = Welcome | SnapshotBegin | SnapshotEnd | Delta | Remove | Xform | Synced | Event | Pong | Error
 
 _encoder = msgspec.msgpack.Encoder()
 _decode_client = msgspec.msgpack.Decoder(ClientMessage)
@@ -259,9 +276,10 @@ def unpack_client(frame: bytes) -> ClientMessage:
         raise ProtocolError(f"message of {len(frame)} bytes; at most {MAX_INBOUND_BYTES}")
     header, _ = _split(frame)
     try:
-        return _decode_client.decode(header)
+        message: ClientMessage = _decode_client.decode(header)
     except (msgspec.DecodeError, RecursionError) as error:
         raise ProtocolError(str(error)) from error
+    return message
 
 
 def unpack_server(frame: bytes) -> tuple[ServerMessage, dict[str, NDArray[Any]]]:

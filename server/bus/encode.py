@@ -1,0 +1,194 @@
+"""Domain to message: what every layer's `Delta` carries in `body` and `buffers`. `asyncapi.yaml` says it in schemas.
+
+Layer, its `key`, fields of `body`, and arrays after the colon:
+- pose [stream]: stream, frame, state, t (3), q_wxyz (4), K [fx, fy, cx, cy, width, height], scale_source
+- thumbnail [stream]: stream, width, height : jpeg u8 (n,)
+- points [keyframe]: stream, world_from_camera {t, q_wxyz}, step_m : xyz i16 (n, 3), rgb u8 (n, 3)
+- nav [x, z, agent]: agent, origin_m (3), cell_size_m, cell_height_m : verts u16 (n, 3), polys u16 (m, 6),
+  neighbours u16 (m, 6), areas u8 (m,), blob u8 (k,)
+- mesh [x, z] and occluder [x, z]: origin_m (3), step_m : vertices i16 (n, 3), indices u16 or u32 (m, 3), rgb u8 (n, 3)
+  if coloured
+
+How to read them:
+- pose: `x_world = R(q_wxyz) @ x_camera + t`, camera in OpenCV axes; `state` is `tracked`, `lost` or another word of the
+  tracker's; `t` and `q_wxyz` are null while the camera is not placed; K is in pixels of a w x h image, or null.
+- points: `x_camera = xyz * step_m` in OpenCV camera axes, then world_from_camera as for poses.
+- mesh, occluder: `x_world = origin_m + vertices * step_m`. Triangles turn counter-clockwise as seen from free space.
+  Origins are multiples of `step_m`, so that the borders of neighbouring tiles meet exactly.
+- nav: `x_world = origin_m + verts * (cell_size_m, cell_height_m, cell_size_m)`. Polygons are convex, 0xffff ends one;
+  neighbours, per edge: 0xffff wall, 0x8000 | side a portal to the next tile, else a polygon. `blob` is the same tile
+  for Detour's `addTile` (navmesh data version 7).
+- A tile that became empty is a `remove`. Events are no deltas: they are sent once, as `event` messages. The `asset`
+  layer is reserved for generated objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping.changes import KeyframeId
+from mapping.transforms import quat_from_rotation
+from navmesh.tiles import TILE_CELLS, NavTile, SurfaceTile, TileChange
+from server.protocol import Buffer, Layer, pack_buffers
+from streams.frame import Intrinsics, StreamId
+
+VOXEL_SIZE_M = 0.05
+SURFACE_STEP_M = 0.001
+POINT_STEP_M = 0.001
+INT16_MAX = 32767
+
+Key = tuple[int | str, ...]
+Footprint = tuple[float, float, float, float]
+"""Where a message lies on the ground: x0, z0, x1, z1 in world metres. Tiles are columns: height does not count."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Publication:
+    """A message's content, its arrays already laid out and compressed."""
+
+    layer: Layer
+    key: Key
+    body: dict[str, Any]
+    buffers: tuple[Buffer, ...] = ()
+    payload: bytes = b""
+    footprint_m: Footprint | None = None
+    """None = of interest wherever a client's region is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A key that has no content any more."""
+
+    layer: Layer
+    key: Key
+
+
+def tile_change(change: TileChange, tile_size_m: float = TILE_CELLS * VOXEL_SIZE_M) -> list[Publication | Removal]:
+    """Encode every tile of a change; empty tiles become removals."""
+    out: list[Publication | Removal] = [nav(tile, tile_size_m) for tile in change.nav]
+    out += [surface("mesh", tile, tile_size_m) for tile in change.mesh]
+    out += [surface("occluder", tile, tile_size_m) for tile in change.occluder]
+    return out
+
+
+def nav(tile: NavTile, tile_size_m: float = TILE_CELLS * VOXEL_SIZE_M) -> Publication | Removal:
+    """Encode the walkable polygons of one tile."""
+    key: Key = (tile.key.x, tile.key.z, tile.agent)
+    if not len(tile.verts):
+        return Removal("nav", key)
+    body = {
+        "agent": tile.agent,
+        "origin_m": _floats(tile.origin_m),
+        "cell_size_m": float(tile.cell_size_m),
+        "cell_height_m": float(tile.cell_height_m),
+    }
+    arrays: dict[str, NDArray[Any]] = {
+        "verts": tile.verts,
+        "polys": tile.polys,
+        "neighbours": tile.neighbours,
+        "areas": tile.areas,
+        "blob": np.frombuffer(tile.blob, np.uint8),
+    }
+    return _publication("nav", key, body, arrays, _tile_footprint(key, tile_size_m))
+
+
+def surface(
+    layer: Literal["mesh", "occluder"], tile: SurfaceTile, tile_size_m: float = TILE_CELLS * VOXEL_SIZE_M
+) -> Publication | Removal:
+    """Encode a triangle mesh of one tile, vertices rounded to 1 mm (coarser only beyond 65 m of height)."""
+    key: Key = (tile.key.x, tile.key.z)
+    if not len(tile.vertices_m) or not len(tile.indices):
+        return Removal(layer, key)
+    step_m = _step(np.ptp(tile.vertices_m, axis=0).max() / 2, SURFACE_STEP_M)
+    steps = np.rint(tile.vertices_m.astype(np.float64) / step_m).astype(np.int64)
+    origin = (steps.min(axis=0) + steps.max(axis=0)) // 2
+    narrow = len(tile.vertices_m) <= 1 << 16
+    arrays: dict[str, NDArray[Any]] = {
+        "vertices": (steps - origin).astype(np.int16),
+        "indices": tile.indices.astype(np.uint16 if narrow else np.uint32),
+    }
+    if tile.rgb is not None:
+        arrays["rgb"] = tile.rgb
+    body = {"origin_m": _floats(origin * step_m), "step_m": step_m}
+    return _publication(layer, key, body, arrays, _tile_footprint(key, tile_size_m))
+
+
+def points(
+    keyframe: KeyframeId,
+    stream: StreamId,
+    world_from_camera: NDArray[np.float64],
+    points_camera_m: NDArray[np.float32],
+    rgb: NDArray[np.uint8],
+) -> Publication:
+    """Encode what one keyframe saw: (n, 3) points in its camera's axes and their colours (n, 3).
+
+    Points stay in camera axes, so that a keyframe that moves costs its pose and not its points again.
+    """
+    step_m = _step(float(np.abs(points_camera_m).max(initial=0.0)), POINT_STEP_M)
+    arrays: dict[str, NDArray[Any]] = {"xyz": np.rint(points_camera_m / step_m).astype(np.int16), "rgb": rgb}
+    body = {"stream": stream, "world_from_camera": _rigid(world_from_camera), "step_m": step_m}
+    x, z = float(world_from_camera[0, 3]), float(world_from_camera[2, 3])
+    return _publication("points", (keyframe,), body, arrays, (x, z, x, z))
+
+
+def pose(
+    stream: StreamId,
+    frame: int,
+    state: str,
+    world_from_camera: NDArray[np.float64] | None,
+    intrinsics: Intrinsics | None,
+    scale_source: str = "none",
+) -> Publication:
+    """Encode where a camera is; `world_from_camera` is None while it is not placed."""
+    placed = {"t": None, "q_wxyz": None} if world_from_camera is None else _rigid(world_from_camera)
+    body = {"stream": stream, "frame": frame, "state": state, **placed, "K": None, "scale_source": scale_source}
+    if intrinsics is not None:
+        k = intrinsics
+        body["K"] = [*_floats((k.fx, k.fy, k.cx, k.cy)), k.width, k.height]
+    at = None if world_from_camera is None else (float(world_from_camera[0, 3]), float(world_from_camera[2, 3]))
+    return Publication("pose", (stream,), body, footprint_m=at and (*at, *at))
+
+
+def thumbnail(stream: StreamId, rgb: NDArray[np.uint8], max_side_px: int = 160, quality: int = 60) -> Publication:
+    """Encode a small picture of what a camera sees, from its (h, w, 3) RGB image."""
+    h, w = rgb.shape[:2]
+    scale = min(1.0, max_side_px / max(h, w))
+    size = (max(1, round(w * scale)), max(1, round(h * scale)))
+    small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    body = {"stream": stream, "width": size[0], "height": size[1]}
+    return _publication("thumbnail", (stream,), body, {"jpeg": np.asarray(jpeg, np.uint8).reshape(-1)}, None)
+
+
+def _publication(
+    layer: Layer, key: Key, body: dict[str, Any], arrays: dict[str, NDArray[Any]], footprint_m: Footprint | None
+) -> Publication:
+    buffers, payload = pack_buffers(arrays)
+    return Publication(layer, key, body, tuple(buffers), payload, footprint_m)
+
+
+def _tile_footprint(key: Key, size_m: float) -> Footprint:
+    x, z = int(key[0]) * size_m, int(key[1]) * size_m
+    return (x, z, x + size_m, z + size_m)
+
+
+def _step(reach_m: float, finest_m: float) -> float:
+    """The finest step, in doublings, with which int16 reaches that far."""
+    step = finest_m
+    while reach_m / step > INT16_MAX - 1:
+        step *= 2
+    return step
+
+
+def _rigid(b_from_a: NDArray[np.float64]) -> dict[str, list[float]]:
+    return {"t": _floats(b_from_a[:3, 3]), "q_wxyz": _floats(quat_from_rotation(b_from_a[:3, :3]))}
+
+
+def _floats(values: Sequence[float] | NDArray[Any]) -> list[float]:
+    return [float(v) for v in values]

@@ -1,0 +1,66 @@
+"""What a client that subscribes has to be sent first: all that is there, or all that changed since it was here."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from server.bus.channel import Channel, Entry, EntryKey
+from server.bus.region import LEAVE_FACTOR, Region
+from server.protocol import Layer, Remove, Resume, SnapshotBegin, SnapshotEnd, pack
+
+Queued = bytes | Entry
+"""A ready message, or an entry of which the newest version of the same epoch is to be sent."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    queue: deque[Queued]
+    held: set[EntryKey]
+    """What the client has once the queue is sent."""
+
+
+def plan(channel: Channel, layers: frozenset[Layer], region: Region | None, resume: Resume | None) -> Snapshot:
+    """Order the entries by epoch and nearness, with the map's moves between the epochs they separate.
+
+    A fresh client starts in the epoch of the oldest entry of the whole channel, so that it has seen every move that
+    a tile entering its region later may need. One that resumes continues in the epoch it had.
+    """
+    had = Region(resume.roi.center_m, resume.roi.radius_m) if resume and resume.roi and resume.roi.center_m else None
+    resumed = resume is not None and channel.can_resume(resume)
+    since = resume.seq if resume is not None and resumed else 0
+    if (had is not None and channel.moves_since(since)) or (had is None and region is not None):
+        resumed, since = False, 0  # a region of another epoch, or none told: what the client holds is not known
+    wanted = [e for e in channel.entries() if e.layer in layers]
+    inside = [e for e in wanted if region is None or region.covers(e)]
+    if resumed:
+        fresh = [e for e in inside if e.seq > since or (had is not None and not had.covers(e))]
+        gone = [e.frame for e in channel.removed_since(since) if e.layer in layers]
+        outside = [e for e in wanted if region is not None and not region.covers(e)]
+        gone += [
+            taken_back(channel, e).frame for e in outside if e.seq > since or had is None or had.covers(e, LEAVE_FACTOR)
+        ]
+        epoch = channel.epoch_at(since)
+        moves = channel.moves_since(since)
+    else:
+        fresh, gone = inside, []
+        epoch = min((e.epoch for e in channel.entries()), default=channel.epoch)
+        moves = [move for move in channel.moves_since(0) if move.epoch > epoch]
+    fresh.sort(key=lambda e: (e.epoch, region.distance_m(e.footprint_m) if region else 0.0))
+    begin = SnapshotBegin(scene=channel.info(epoch), seq=channel.seq, entries=len(fresh), resumed=resumed)
+    queue: deque[Queued] = deque([pack(begin), *gone])
+    for entry in fresh:
+        while moves and moves[0].epoch <= entry.epoch:
+            queue.append(moves.pop(0).frame)
+        queue.append(entry)
+    queue.extend(move.frame for move in moves)
+    queue.append(pack(SnapshotEnd(scene=channel.scene, seq=channel.seq)))
+    return Snapshot(queue, {(e.layer, e.key) for e in inside})
+
+
+def taken_back(channel: Channel, entry: Entry) -> Entry:
+    """The removal, for one client alone, of an entry that its region does not reach any more."""
+    remove = Remove(scene=channel.scene, seq=channel.seq, layer=entry.layer, key=list(entry.key), ver=entry.ver)
+    return Entry(
+        entry.layer, entry.key, channel.seq, entry.ver, channel.epoch, 0, pack(remove), entry.footprint_m, removed=True
+    )
