@@ -1,0 +1,108 @@
+"""How long a unit of a tracker's component is in metres, from stated cues; a camera alone cannot know.
+
+Each cue is a factor with a relative error. Cues that agree are averaged by inverse variance; without any the scale is
+honestly `none`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping.transforms import F64
+
+ScaleSource = Literal["posed", "marker", "distance", "camera_height", "none"]
+
+NOMINAL_DISTANCE = 2.5
+"""Without any cue, the median landmark is put at this distance: rooms come out at about their size."""
+_CAMERA_HEIGHT_SIGMA_M = 0.12
+_FLOOR_BIN_SHARE = 0.25
+_CONFLICT_SIGMAS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Metres per unit, with the relative standard error; the error is inf where the source is `none`."""
+
+    metres_per_unit: float
+    sigma: float
+    source: ScaleSource
+
+
+POSED = Scale(1.0, 0.01, "posed")
+
+
+def fuse(cues: Sequence[Scale]) -> Scale | None:
+    """Average cues in the log domain by inverse variance; named after the one that weighs most.
+
+    A cue that contradicts the best one by more than 3 sigma is left out: a marker printed at the wrong size must not
+    pull the others, nor they it.
+    """
+    if not cues:
+        return None
+    best = min(cues, key=lambda cue: cue.sigma)
+    agreeing = [
+        cue
+        for cue in cues
+        if abs(np.log(cue.metres_per_unit / best.metres_per_unit)) <= _CONFLICT_SIGMAS * np.hypot(cue.sigma, best.sigma)
+    ]
+    weights = np.array([cue.sigma**-2 for cue in agreeing])
+    logs = np.log([cue.metres_per_unit for cue in agreeing])
+    return Scale(float(np.exp(weights @ logs / weights.sum())), float(weights.sum() ** -0.5), best.source)
+
+
+def nominal(distances: NDArray[np.floating]) -> Scale:
+    """A scale that claims nothing: puts the median of these distances (in units) at 2.5."""
+    known = distances[np.isfinite(distances) & (distances > 0)]
+    median = float(np.median(known)) if len(known) else NOMINAL_DISTANCE
+    return Scale(NOMINAL_DISTANCE / median, float("inf"), "none")
+
+
+def from_distance(a: F64, b: F64, distance_m: float, point_sigma: float) -> Scale:
+    """Somebody measured the distance between two points (3,) that are each known to `point_sigma` units.
+
+    Raises:
+        ValueError: the points coincide or the distance is not positive.
+    """
+    length = float(np.linalg.norm(b - a))
+    if not (distance_m > 0 and np.isfinite(distance_m)):
+        raise ValueError(f"a distance must be positive, got {distance_m}")
+    if not length > 2 * point_sigma:
+        raise ValueError("the two points are too close together to measure between; pick points farther apart")
+    return Scale(distance_m / length, float(np.hypot(0.005, np.sqrt(2.0) * point_sigma / length)), "distance")
+
+
+def from_camera_height(
+    level_heights: NDArray[np.floating], camera_heights: NDArray[np.floating], camera_height_m: float
+) -> Scale | None:
+    """A phone carried at a known height above the floor; None where no floor is seen.
+
+    The floor is the lowest height that gathers a good share of the level surface: below it there is only noise, above
+    it tables.
+
+    Args:
+        level_heights: heights, in units along up, of points on upward-facing surfaces.
+        camera_heights: heights of the cameras, in the same units.
+        camera_height_m: what the carrier says.
+    """
+    eye = float(np.median(camera_heights))
+    below = level_heights[level_heights < eye]
+    if len(below) < 100:
+        return None
+    step = max(float(eye - np.quantile(below, 0.02)) / 40.0, 1e-9)
+    counts, edges = np.histogram(below, bins=np.arange(below.min(), eye + step, step))
+    smooth = np.convolve(counts, np.ones(3), mode="same")
+    peak = int(np.argmax(smooth >= _FLOOR_BIN_SHARE * smooth.max()))
+    while peak + 1 < len(smooth) and smooth[peak + 1] > smooth[peak]:
+        peak += 1
+    is_near = np.abs(below - 0.5 * (edges[peak] + edges[peak + 1])) < 1.5 * step
+    height = eye - float(np.median(below[is_near]))
+    if not height > 0:
+        return None
+    swing = float(np.std(camera_heights)) / height
+    sigma = np.hypot(_CAMERA_HEIGHT_SIGMA_M / camera_height_m, max(0.02, swing / np.sqrt(len(camera_heights))))
+    return Scale(camera_height_m / height, float(sigma), "camera_height")
