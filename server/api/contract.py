@@ -1,0 +1,217 @@
+"""What the HTTP layer needs of the floor below: scenes, their streams and what can be asked of their maps.
+
+The consumer declares it; `server/scenes.py` fulfils it. Values here are also the JSON of the REST interface.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from server.bus.bus import Bus
+from streams.frame import Frame, SceneId, StreamId
+
+Point = tuple[float, float, float]
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SceneSummary(_Value):
+    """One shared map."""
+
+    scene: str
+    epoch: int
+    scale_source: str
+    """`none`: lengths are not metres."""
+    gravity_source: str
+    num_streams: int
+    num_keyframes: int
+    num_tiles: int
+
+
+class StreamSummary(_Value):
+    """One camera's connection."""
+
+    stream: str
+    scene: str
+    kind: Literal["whip", "posed", "replay"]
+    state: str
+    num_frames: int
+    num_dropped: int
+    num_keyframes: int
+    width: int
+    height: int
+    coverage: float = 0.0
+    """Share of the map's tiles this camera has seen, 0..1."""
+
+
+class DeviceSummary(_Value):
+    """One device of inference."""
+
+    device: str
+    state: str
+    engine: str
+    num_waiting: int
+    detail: str = ""
+
+
+class PathAnswer(_Value):
+    """A way over walkable ground."""
+
+    agent: str
+    points_m: list[Point]
+    length_m: float
+    is_partial: bool
+    """The goal could not be reached: this leads to the nearest place that can be."""
+
+
+class Readiness(_Value):
+    """Whether frames that come now would be mapped."""
+
+    is_ready: bool
+    detail: dict[str, str] = {}
+    """Part -> `ok` or what it waits for."""
+
+
+class DistanceCue(_Value):
+    """Somebody measured how far two points of the map are apart."""
+
+    kind: Literal["distance"]
+    a_m: Point
+    b_m: Point
+    distance_m: float = Field(gt=0, le=1000)
+
+
+class CameraHeightCue(_Value):
+    """How high above the floor a camera is carried."""
+
+    kind: Literal["camera_height"]
+    stream: str = Field(max_length=256)
+    height_m: float = Field(gt=0, le=100)
+
+
+class MarkerCue(_Value):
+    """A printed square marker is in the scene."""
+
+    kind: Literal["marker"]
+    dictionary: str = Field(default="apriltag_36h11", max_length=64)
+    size_m: float = Field(gt=0, le=10)
+    """Edge of the black square, measured on the print."""
+
+
+Cue = Annotated[DistanceCue | CameraHeightCue | MarkerCue, Field(discriminator="kind")]
+
+
+class StreamOptions(_Value):
+    """What is known about a camera beforehand."""
+
+    label: str = Field(default="", max_length=64)
+    start: Literal["own", "shared"] = "own"
+    """`shared`: it starts at the very pose at which the map's first camera started."""
+    world: str | None = Field(default=None, max_length=64)
+    """Posed streams that name the same world share their coordinates."""
+    camera_height_m: float | None = Field(default=None, gt=0, le=100)
+
+
+class Refused(Exception):
+    """A request that cannot be granted, with the HTTP status that says why."""
+
+    status = 400
+
+    def __init__(self, detail: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.retry_after_s = retry_after_s
+
+
+class NotFound(Refused):
+    status = 404
+
+
+class Conflict(Refused):
+    status = 409
+
+
+class Unprocessable(Refused):
+    status = 422
+
+
+class Busy(Refused):
+    status = 503
+
+
+class WhipSession(Protocol):
+    """One phone's WebRTC session."""
+
+    @property
+    def id(self) -> str:
+        """Unguessable; the last part of the session's URL."""
+        ...
+
+    @property
+    def answer_sdp(self) -> str:
+        """Holds all our candidates."""
+        ...
+
+    async def add_candidates(self, fragment: str) -> None:
+        """Take an `application/trickle-ice-sdpfrag`; raises an exception with a `status` when it is no good."""
+        ...
+
+
+class Scenes(Protocol):
+    """Everything the API can ask for. Methods that name a scene or stream raise NotFound when there is none."""
+
+    @property
+    def bus(self) -> Bus: ...
+
+    def scenes(self) -> list[SceneSummary]: ...
+
+    def scene(self, scene: SceneId) -> SceneSummary: ...
+
+    async def create(self, scene: SceneId) -> SceneSummary:
+        """Raises Conflict when it exists, Busy when there are too many."""
+        ...
+
+    async def delete(self, scene: SceneId) -> None:
+        """End its streams and erase all of it, on disk too."""
+        ...
+
+    def streams(self) -> list[StreamSummary]: ...
+
+    async def delete_stream(self, stream: StreamId) -> None:
+        """End it and erase its keyframes, embeddings and thumbnails; the fused geometry stays."""
+        ...
+
+    async def accept_whip(self, scene: SceneId, offer_sdp: str, options: StreamOptions) -> WhipSession:
+        """Raises Busy when there are too many streams; an exception with a `status` when the offer is no good."""
+        ...
+
+    def whip(self, session: str) -> WhipSession: ...
+
+    async def end_whip(self, session: str) -> None: ...
+
+    async def open_posed(self, scene: SceneId, options: StreamOptions) -> StreamId: ...
+
+    async def offer_posed(self, stream: StreamId, frame: Frame) -> None:
+        """Hand in a frame with its pose; the newest wins when the map cannot keep up."""
+        ...
+
+    async def path(self, scene: SceneId, start: Point, goal: Point, agent: str | None) -> PathAnswer:
+        """Raises NotFound when one end is not near walkable ground, Unprocessable for an unknown agent."""
+        ...
+
+    async def nearest(self, scene: SceneId, point: Point, agent: str | None) -> Point | None: ...
+
+    async def export(self, scene: SceneId, path: Path) -> None:
+        """Write the map to `path`; its suffix (.ply, .glb, .obj) says how. Raises NotFound while it is empty."""
+        ...
+
+    async def add_cue(self, scene: SceneId, cue: Cue) -> None: ...
+
+    def devices(self) -> list[DeviceSummary]: ...
+
+    def readiness(self) -> Readiness: ...
