@@ -1,18 +1,26 @@
 """A pose for every frame of one camera: pixels in, `component_from_camera` out, on the CPU and without weights.
 
-Sans-I/O and deterministic: `Tracker.track` is a pure step of a state machine that never waits for anybody.
+Sans-I/O and deterministic: `Tracker.track` is a step of a state machine that never waits for anybody. The parts are in
+`mapping.tracking`; this file says in which order they are asked.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from mapping.transforms import F64
+from mapping import bundle
+from mapping.tracking import flow, local_map, patches, places, pose, turn
+from mapping.tracking.follower import FollowConfig, Follower, Step
+from mapping.tracking.starter import Starter
+from mapping.tracking.turn import turn_between
+from mapping.tracking.view import View, look
+from mapping.transforms import F64, exp_so3, log_so3
+from mapping.two_view import StartConfig
 from streams.frame import Frame, Intrinsics, StreamId
 
 
@@ -49,7 +57,14 @@ class TrackerConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_side_px: int = 640
-    num_features: int = 450
+    guessed_fov_deg: float = 66.0
+    """Field of view of the long side to assume for a camera that does not know its intrinsics."""
+    give_up_after_s: float = 1.5
+    """How long a lost camera looks for known ground before a new, unconnected start is accepted."""
+    candidates: int = 4
+    """Nodes that a lost frame is compared with."""
+    start: StartConfig = StartConfig()
+    follow: FollowConfig = FollowConfig()
 
 
 class Tracker:
@@ -57,12 +72,121 @@ class Tracker:
 
     def __init__(self, stream: StreamId, config: TrackerConfig = TrackerConfig()) -> None:  # noqa: B008
         self._stream, self._config = stream, config
+        self._component = 0
+        self._before: View | None = None
+        self._turn_rate = np.zeros(3)  # rad/s, rotation vector of (camera now) from (camera before)
+        self._starter = Starter(config.follow.num_features, config.start)
+        self._follower: Follower | None = None
+        self._lost_since_ns: int | None = None
+        self._next_candidate = 0
 
     def track(self, frame: Frame) -> Tracked:
         """Pose one frame; frames come in the order of their capture."""
-        intrinsics = frame.intrinsics or Intrinsics.from_fov(frame.image.width, frame.image.height)
-        return Tracked(frame.stream, frame.seq, frame.capture_ns, "starting", 0, None, intrinsics)
+        view = self._look(frame)
+        turned = self._turn(view, frame)
+        self._before = view
+        if self._follower is None:
+            return self._start(view, turned)
+        step = None
+        if self._lost_since_ns is None:
+            step = self._follower.step(view, turned)
+        if step is None:
+            step = self._recognise(view)
+        if step is None:
+            return self._stay_lost(view, turned)
+        self._lost_since_ns = None
+        return self._tracked(view, step)
+
+    def _look(self, frame: Frame) -> View:
+        c = self._config
+        kept = self._before.lens.focal_px if self._before else None
+        return look(frame, max_side_px=c.max_side_px, focal_px=kept, long_side_fov_deg=c.guessed_fov_deg)
+
+    def _turn(self, view: View, frame: Frame) -> F64:
+        """Guess how the camera turned since the previous frame: gyro, steady motion and standing still compete."""
+        if self._before is None:
+            return np.eye(3)
+        dt_s = min(max((view.capture_ns - self._before.capture_ns) * 1e-9, 1e-3), 1.0)
+        guesses = [exp_so3(self._turn_rate * dt_s), np.eye(3)]
+        if frame.motion is not None and frame.motion.rate_camera_rad_s is not None:
+            guesses.insert(0, exp_so3(-np.asarray(frame.motion.rate_camera_rad_s, np.float64) * dt_s))
+        found, _ = turn_between(self._before.thumbnail, view.thumbnail, guesses)
+        self._turn_rate = log_so3(found) / dt_s
+        return found
+
+    def _start(self, view: View, turned: F64) -> Tracked:
+        """Before the first map, or beside a lost one."""
+        first = self._starter.offer(view, turned)
+        if first is None:
+            return self._untracked(view, "starting" if self._lost_since_ns is None else "lost")
+        if self._follower is not None:
+            self._component += 1
+        self._follower = Follower(first, view, self._config.follow)
+        self._lost_since_ns = None
+        self._starter = Starter(self._config.follow.num_features, self._config.start)
+        return self._tracked(view, self._follower.first_step())
+
+    def _recognise(self, view: View) -> Step | None:
+        """Lost: compare with the nodes that look most alike and, in turns, with all others."""
+        assert self._follower is not None
+        nodes = self._follower.map.nodes
+        ranked = places.rank(self._follower.map, view.thumbnail)
+        half = max(1, self._config.candidates // 2)
+        candidates = ranked[:half]
+        for _ in range(self._config.candidates - half):
+            self._next_candidate = (self._next_candidate + 1) % len(nodes)
+            candidates.append(len(nodes) - 1 - self._next_candidate)
+        corners = flow.fresh_corners(view.image.gray, np.empty((0, 2), np.float32), self._config.follow.num_features)
+        query = places.describe(view.image.gray, corners)
+        for node in dict.fromkeys(candidates):
+            fit = places.recognise(self._follower.map, node, query, corners, view.lens, min_inliers=15)
+            if fit is not None and (step := self._follower.resume(view, fit.camera_from_map)) is not None:
+                return step
+        return None
+
+    def _stay_lost(self, view: View, turned: F64) -> Tracked:
+        if self._lost_since_ns is None:
+            self._lost_since_ns = view.capture_ns
+            self._starter = Starter(self._config.follow.num_features, self._config.start)
+        if view.capture_ns - self._lost_since_ns < self._config.give_up_after_s * 1e9:
+            return self._untracked(view, "lost")
+        return self._start(view, turned)
+
+    def _untracked(self, view: View, state: Literal["starting", "lost"]) -> Tracked:
+        return Tracked(self._stream, view.seq, view.capture_ns, state, self._component, None, view.intrinsics)
+
+    def _tracked(self, view: View, step: Step) -> Tracked:
+        assert self._follower is not None
+        zoom = self._follower.map.focal_px / view.lens.focal_px
+        landmarks = None
+        if step.node is not None:
+            landmarks = self._follower.landmarks_of(step.node).astype(np.float32)
+        return Tracked(
+            self._stream,
+            view.seq,
+            view.capture_ns,
+            "tracked",
+            self._component,
+            component_from_camera(self._follower.pose),
+            replace(view.intrinsics, fx=view.intrinsics.fx * zoom, fy=view.intrinsics.fy * zoom),
+            keyframe=step.node is not None,
+            overlap=step.overlap,
+            parallax_rad=step.parallax_rad,
+            inliers=step.fit.inliers,
+            landmarks_component=landmarks,
+            corrected={seq: component_from_camera(moved) for seq, moved in step.corrected.items()},
+        )
+
+
+def component_from_camera(camera_from_map: F64) -> F64:
+    """Invert a (3, 4) pose into a (4, 4) one."""
+    out = np.eye(4)
+    out[:3, :3] = camera_from_map[:, :3].T
+    out[:3, 3] = -out[:3, :3] @ camera_from_map[:, 3]
+    return out
 
 
 def warm_up() -> None:
     """Compile every kernel, so that the first frames of the first phone are not slow."""
+    for module in (bundle, flow, local_map, patches, places, pose, turn):
+        module.warm_up()
