@@ -1,0 +1,204 @@
+/** The phones: frusta that carry the live thumbnail, and the path each has walked. */
+
+import * as THREE from "three";
+import { type Pose, readPose, readThumbnail } from "../../sdk/layers.js";
+import type { Entry } from "../../sdk/map.js";
+import type { Eye } from "../stage.js";
+import { matrixOf } from "./keyed.js";
+import { placementMatrix } from "./points.js";
+
+const FRUSTUM_DEPTH_M = 0.32;
+const TRAIL_POINTS = 1500;
+const TRAIL_STEP_M = 0.02;
+/** fx, fy, cx, cy, width, height to draw with until the real ones are known. */
+const TYPICAL_PHONE = [985, 985, 640, 360, 1280, 720] as const;
+const COLORS = [0x5eead4, 0xfbbf62, 0x7cb7ff, 0xf58fb5, 0xb7e36b, 0xc9a5ff];
+
+/** OpenCV camera axes (y down, z ahead) to three's (y up, z behind): half a turn about x. */
+const CV_FROM_THREE = new THREE.Quaternion(1, 0, 0, 0);
+
+export interface CameraView {
+  readonly stream: string;
+  readonly color: string;
+  readonly picture: HTMLCanvasElement;
+  pose: Pose | null;
+  captureNs: bigint;
+}
+
+interface Held extends CameraView {
+  readonly group: THREE.Group;
+  readonly outline: THREE.LineSegments;
+  readonly screen: THREE.Mesh<THREE.PlaneGeometry, THREE.MeshBasicMaterial>;
+  readonly trail: THREE.Line;
+  trailLength: number;
+  pictureVersion: number;
+}
+
+export class CameraLayer {
+  readonly group = new THREE.Group();
+  readonly trails = new THREE.Group();
+  private readonly byStream = new Map<string, Held>();
+  private colorsGiven = 0;
+
+  constructor(private readonly redraw: () => void) {}
+
+  get views(): readonly CameraView[] {
+    return [...this.byStream.values()];
+  }
+
+  setPose(entry: Entry): void {
+    const pose = readPose(entry.delta);
+    const held = this.hold(pose.stream);
+    held.captureNs = entry.delta.capture_ns;
+    const previous = held.pose;
+    held.pose = pose;
+    if (pose.worldFromCamera === null) return; // it stays where it was last seen
+    if (!held.group.visible || previous?.intrinsics?.join() !== pose.intrinsics?.join()) shape(held, pose.intrinsics);
+    held.group.visible = true;
+    held.group.matrix.copy(matrixOf(entry.worldFromEntry)).multiply(placementMatrix(pose.worldFromCamera));
+    held.group.matrixWorldNeedsUpdate = true;
+    extendTrail(held);
+  }
+
+  async setThumbnail(entry: Entry): Promise<void> {
+    const { stream, jpeg } = readThumbnail(entry.delta);
+    const held = this.hold(stream);
+    const version = entry.delta.ver;
+    const bitmap = await createImageBitmap(new Blob([jpeg], { type: "image/jpeg" }));
+    if (version > held.pictureVersion) {
+      held.pictureVersion = version;
+      showPicture(held, bitmap);
+      this.redraw();
+    }
+    bitmap.close();
+  }
+
+  removePose(stream: string): void {
+    const held = this.byStream.get(stream);
+    if (held === undefined) return;
+    this.byStream.delete(stream);
+    this.group.remove(held.group);
+    this.trails.remove(held.trail);
+    held.outline.geometry.dispose();
+    held.screen.geometry.dispose();
+    held.screen.material.map?.dispose();
+    held.trail.geometry.dispose();
+  }
+
+  clear(): void {
+    for (const stream of [...this.byStream.keys()]) this.removePose(stream);
+  }
+
+  /** The map moved: trails are drawn in the old coordinates, so they move too. */
+  moveTrails(matrix: THREE.Matrix4): void {
+    for (const { trail } of this.byStream.values()) trail.geometry.applyMatrix4(matrix);
+  }
+
+  /** Where this phone looks from, for a view through its lens. */
+  eye(stream: string): Eye | null {
+    const held = this.byStream.get(stream);
+    if (!held?.pose || !held.group.visible) return null;
+    const position = new THREE.Vector3();
+    const quaternion = new THREE.Quaternion();
+    held.group.matrix.decompose(position, quaternion, new THREE.Vector3());
+    const [, fy, , , , height] = held.pose.intrinsics ?? TYPICAL_PHONE;
+    const verticalFovDeg = THREE.MathUtils.radToDeg(2 * Math.atan(height / (2 * fy)));
+    return { position, quaternion: quaternion.multiply(CV_FROM_THREE), verticalFovDeg };
+  }
+
+  bounds(): THREE.Box3 {
+    const box = new THREE.Box3();
+    for (const { group } of this.byStream.values()) {
+      if (group.visible) box.expandByPoint(new THREE.Vector3().setFromMatrixPosition(group.matrix));
+    }
+    return box;
+  }
+
+  private hold(stream: string): Held {
+    const known = this.byStream.get(stream);
+    if (known !== undefined) return known;
+    const color = COLORS[this.colorsGiven++ % COLORS.length] ?? 0xffffff;
+    const held = makeHeld(stream, color);
+    this.byStream.set(stream, held);
+    this.group.add(held.group);
+    this.trails.add(held.trail);
+    return held;
+  }
+}
+
+function makeHeld(stream: string, color: number): Held {
+  const group = new THREE.Group();
+  group.matrixAutoUpdate = false;
+  group.visible = false; // until its pose is known
+  const outline = new THREE.LineSegments(new THREE.BufferGeometry(), new THREE.LineBasicMaterial({ color }));
+  const dim = new THREE.MeshBasicMaterial({ color: 0x26313d, transparent: true, opacity: 0.9, side: THREE.DoubleSide });
+  const screen = new THREE.Mesh(new THREE.PlaneGeometry(1, 1), dim);
+  group.add(outline, screen);
+  const path = new THREE.BufferGeometry();
+  path.setAttribute("position", new THREE.BufferAttribute(new Float32Array(3 * TRAIL_POINTS), 3));
+  path.setDrawRange(0, 0);
+  const trail = new THREE.Line(path, new THREE.LineBasicMaterial({ color, transparent: true, opacity: 0.75 }));
+  trail.frustumCulled = false; // its bounds grow all the time
+  return {
+    stream,
+    color: `#${color.toString(16).padStart(6, "0")}`,
+    picture: document.createElement("canvas"),
+    pose: null,
+    captureNs: 0n,
+    group,
+    outline,
+    screen,
+    trail,
+    trailLength: 0,
+    pictureVersion: -1,
+  };
+}
+
+/** Size the frustum to the camera's field of view. */
+function shape({ outline, screen }: Held, intrinsics: Pose["intrinsics"]): void {
+  const [fx, fy, cx, cy, width, height] = intrinsics ?? TYPICAL_PHONE;
+  const z = FRUSTUM_DEPTH_M;
+  const [left, right, top, bottom] = [(-cx / fx) * z, ((width - cx) / fx) * z, (-cy / fy) * z, ((height - cy) / fy) * z];
+  const corners = [[left, top], [right, top], [right, bottom], [left, bottom]] as const;
+  const lines = corners.flatMap(([x, y], i) => {
+    const [nx, ny] = corners[(i + 1) % 4] ?? [x, y];
+    return [0, 0, 0, x, y, z, x, y, z, nx, ny, z];
+  });
+  outline.geometry.dispose();
+  outline.geometry = new THREE.BufferGeometry();
+  outline.geometry.setAttribute("position", new THREE.Float32BufferAttribute(lines, 3));
+  screen.scale.set(right - left, bottom - top, 1);
+  screen.position.set((left + right) / 2, (top + bottom) / 2, z);
+  screen.rotation.set(Math.PI, 0, 0); // pictures have y down, like the camera
+}
+
+function showPicture({ picture, screen }: Held, bitmap: ImageBitmap): void {
+  const resized = picture.width !== bitmap.width || picture.height !== bitmap.height;
+  if (resized) [picture.width, picture.height] = [bitmap.width, bitmap.height];
+  picture.getContext("2d")?.drawImage(bitmap, 0, 0);
+  const { material } = screen;
+  if (material.map === null || resized) {
+    material.map?.dispose();
+    material.map = new THREE.CanvasTexture(picture);
+    material.color.set(0xffffff);
+    material.needsUpdate = true;
+  }
+  material.map.needsUpdate = true;
+}
+
+function extendTrail(held: Held): void {
+  const here = new THREE.Vector3().setFromMatrixPosition(held.group.matrix);
+  const positions = held.trail.geometry.getAttribute("position") as THREE.BufferAttribute;
+  if (held.trailLength > 0) {
+    const last = new THREE.Vector3().fromBufferAttribute(positions, held.trailLength - 1);
+    if (last.distanceTo(here) < TRAIL_STEP_M) return;
+  }
+  if (held.trailLength === TRAIL_POINTS) {
+    const half = TRAIL_POINTS >> 1; // forget the older half
+    (positions.array as Float32Array).copyWithin(0, 3 * half);
+    held.trailLength -= half;
+  }
+  positions.setXYZ(held.trailLength++, here.x, here.y, here.z);
+  positions.needsUpdate = true;
+  held.trail.geometry.setDrawRange(0, held.trailLength);
+}

@@ -1,0 +1,102 @@
+/** The walkable floor: filled polygons, thin lines between them, bright lines where walking ends. */
+
+import * as THREE from "three";
+import { type NavTile, readNav } from "../../sdk/layers.js";
+import { KeyedGroup } from "./keyed.js";
+
+/** Above the floor by as much as the voxels are uncertain, so that the mesh does not swallow it. */
+const LIFT_M = 0.015;
+const INNER: readonly [number, number, number] = [0.31, 0.84, 0.75];
+const WALL: readonly [number, number, number] = [0.78, 1.0, 0.95];
+
+export class NavLayer {
+  readonly keyed: KeyedGroup;
+  private readonly areaByMesh = new Map<THREE.Object3D, number>();
+
+  constructor() {
+    const fill = new THREE.MeshBasicMaterial({
+      color: 0x2fbfa6,
+      transparent: true,
+      opacity: 0.42,
+      side: THREE.DoubleSide,
+      depthWrite: false,
+      polygonOffset: true,
+      polygonOffsetFactor: -2,
+      polygonOffsetUnits: -4,
+    });
+    const line = new THREE.LineBasicMaterial({ vertexColors: true, transparent: true, opacity: 0.85 });
+    this.keyed = new KeyedGroup(({ delta }) => {
+      const tile = readNav(delta);
+      if (tile.polygons.length === 0) return null;
+      const mesh = new THREE.Mesh(fillOf(tile), fill);
+      mesh.renderOrder = 1;
+      mesh.userData.agent = tile.agent;
+      mesh.add(new THREE.LineSegments(linesOf(tile), line));
+      this.areaByMesh.set(mesh, areaOf(tile));
+      return mesh;
+    });
+  }
+
+  /** What a click can hit. */
+  get meshes(): THREE.Object3D[] {
+    return this.keyed.group.children;
+  }
+
+  /** Walkable square metres now on show. */
+  get areaM2(): number {
+    const shown = new Set(this.keyed.group.children);
+    let total = 0;
+    for (const [mesh, area] of this.areaByMesh) {
+      if (shown.has(mesh)) total += area;
+      else this.areaByMesh.delete(mesh);
+    }
+    return total;
+  }
+}
+
+function fillOf({ vertices, polygons }: NavTile): THREE.BufferGeometry {
+  const geometry = new THREE.BufferGeometry();
+  geometry.setAttribute("position", new THREE.BufferAttribute(lifted(vertices), 3));
+  geometry.setIndex(polygons.flatMap(fan));
+  return geometry;
+}
+
+function linesOf({ vertices, polygons, edges }: NavTile): THREE.BufferGeometry {
+  const raised = lifted(vertices);
+  const positions: number[] = [];
+  const colors: number[] = [];
+  polygons.forEach((polygon, p) => {
+    polygon.forEach((from, i) => {
+      const edge = edges[p]?.[i] ?? "wall";
+      if (typeof edge === "number" && edge < p) return; // the neighbour drew it
+      const to = polygon[(i + 1) % polygon.length] ?? from;
+      positions.push(...raised.subarray(3 * from, 3 * from + 3), ...raised.subarray(3 * to, 3 * to + 3));
+      const color = edge === "wall" ? WALL : INNER;
+      colors.push(...color, ...color);
+    });
+  });
+  const geometry = new THREE.BufferGeometry();
+  geometry.setAttribute("position", new THREE.Float32BufferAttribute(positions, 3));
+  geometry.setAttribute("color", new THREE.Float32BufferAttribute(colors, 3));
+  return geometry;
+}
+
+function lifted(vertices: Float32Array): Float32Array {
+  return vertices.map((value, i) => (i % 3 === 1 ? value + LIFT_M : value));
+}
+
+/** A convex polygon as triangles around its first vertex. */
+function fan(polygon: readonly number[]): number[] {
+  const [first = 0, ...rest] = polygon;
+  return rest.slice(1).flatMap((vertex, i) => [first, rest[i] ?? first, vertex]);
+}
+
+function areaOf({ vertices, polygons }: NavTile): number {
+  const at = (i: number): readonly [number, number] => [vertices[3 * i] ?? 0, vertices[3 * i + 2] ?? 0];
+  const shoelace = (polygon: readonly number[]): number =>
+    polygon.reduce((sum, vertex, i) => {
+      const [[x0, z0], [x1, z1]] = [at(vertex), at(polygon[(i + 1) % polygon.length] ?? vertex)];
+      return sum + x0 * z1 - x1 * z0;
+    }, 0);
+  return polygons.reduce((sum, polygon) => sum + Math.abs(shoelace(polygon)) / 2, 0);
+}

@@ -1,0 +1,64 @@
+/** The words around the map: connection, scenes, and how far its metres and its up can be trusted. */
+
+import { byId, make } from "../page/dom.js";
+import type { ConnectionState } from "../sdk/client.js";
+import type { SceneInfo } from "../sdk/protocol.js";
+import type { CameraView } from "./layers/cameras.js";
+
+const CONNECTION: Readonly<Record<ConnectionState, string>> = {
+  connecting: "Connecting …",
+  open: "Live",
+  waiting: "Reconnecting …",
+  closed: "Disconnected",
+};
+const SCALE: Readonly<Record<string, string>> = {
+  posed: "metres from a posed camera",
+  marker: "metres from a marker",
+  camera_height: "metres from the camera height",
+  distance: "metres from a known distance",
+};
+const GRAVITY: Readonly<Record<string, string>> = {
+  none: "unknown",
+  posed: "from a posed camera",
+  motion: "from motion sensors",
+  planes: "from floors and walls",
+};
+
+export function showConnection(state: ConnectionState, detail = ""): void {
+  byId("connection").dataset.state = state;
+  byId("connectionText").textContent = CONNECTION[state];
+  const banner = byId("banner");
+  banner.textContent = detail || (state === "waiting" ? "The server is out of reach; trying again by itself …" : "");
+  banner.hidden = banner.textContent === "";
+}
+
+export function showScenes(scenes: readonly SceneInfo[], current: string): void {
+  const select = byId<HTMLSelectElement>("scenes");
+  const names = [...new Set([...scenes.map(({ scene }) => scene), current])];
+  select.replaceChildren(
+    ...names.map((name) => {
+      const option = make("option", "", name);
+      option.value = name;
+      option.selected = name === current;
+      return option;
+    }),
+  );
+  select.disabled = names.length < 2;
+}
+
+export function showScene(info: SceneInfo | null, views: readonly CameraView[], areaM2: number): void {
+  const scaleSource = newestScale(views) ?? info?.scale_source ?? "none";
+  const isMetric = scaleSource !== "none";
+  const waiting = info === null || views.length === 0;
+  byId("scale").textContent = isMetric ? (SCALE[scaleSource] ?? `metres from ${scaleSource}`) : "not known yet";
+  byId("gravity").textContent = GRAVITY[info?.gravity_source ?? "none"] ?? `from ${info?.gravity_source}`;
+  byId("epoch").textContent = info === null ? "–" : String(info.epoch);
+  byId("area").textContent = areaM2 === 0 ? "–" : `${areaM2.toFixed(1)} ${isMetric ? "m²" : "units²"}`;
+  byId("notMetric").hidden = isMetric || waiting;
+}
+
+/** Poses tell the scale with every frame; the scene's own word is as old as the snapshot. */
+function newestScale(views: readonly CameraView[]): string | null {
+  const known = views.filter(({ pose }) => pose !== null).sort((a, b) => (a.captureNs < b.captureNs ? 1 : -1));
+  return known[0]?.pose?.scaleSource ?? null;
+}

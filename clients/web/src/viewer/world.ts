@@ -1,0 +1,110 @@
+/** The scene on the stage: every change of the map goes to the layer that shows it. */
+
+import * as THREE from "three";
+import { type Change, type SceneMap } from "../sdk/map.js";
+import { ProtocolError } from "../sdk/protocol.js";
+import { CameraLayer } from "./layers/cameras.js";
+import { type KeyedGroup, matrixOf } from "./layers/keyed.js";
+import { NavLayer } from "./layers/nav.js";
+import { pointLayer } from "./layers/points.js";
+import { meshLayer, occluderLayer } from "./layers/surfaces.js";
+import type { Stage } from "./stage.js";
+
+export const SHOWN = ["cameras", "trails", "points", "mesh", "nav", "occluder"] as const;
+export type Shown = (typeof SHOWN)[number];
+
+export class World {
+  readonly cameras: CameraLayer;
+  readonly nav = new NavLayer();
+  private readonly points = pointLayer();
+  private readonly mesh = meshLayer();
+  private readonly occluder = occluderLayer();
+  private readonly keyed: Readonly<Record<"points" | "mesh" | "nav" | "occluder", KeyedGroup>>;
+  private readonly groups: Readonly<Record<Shown, THREE.Group>>;
+
+  constructor(
+    private readonly stage: Stage,
+    private readonly onUnreadable: (what: string) => void,
+  ) {
+    this.cameras = new CameraLayer(() => stage.invalidate());
+    this.keyed = { points: this.points, mesh: this.mesh, nav: this.nav.keyed, occluder: this.occluder };
+    this.groups = {
+      cameras: this.cameras.group,
+      trails: this.cameras.trails,
+      points: this.points.group,
+      mesh: this.mesh.group,
+      nav: this.nav.keyed.group,
+      occluder: this.occluder.group,
+    };
+    stage.scene.add(...Object.values(this.groups));
+  }
+
+  apply(change: Change, map: SceneMap): void {
+    try {
+      this.show(change, map);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.onUnreadable(error.message); // one bad tile must not take the others along
+    }
+    this.stage.invalidate();
+  }
+
+  setVisible(layer: Shown, visible: boolean): void {
+    this.groups[layer].visible = visible;
+    this.stage.invalidate();
+  }
+
+  count(layer: Shown): number {
+    if (layer === "cameras" || layer === "trails") return this.cameras.views.length;
+    return this.keyed[layer].size;
+  }
+
+  /** What there is to see: surfaces first, bare points or cameras only while there is nothing better. */
+  bounds(): THREE.Box3 {
+    const solid = this.mesh.bounds().union(this.nav.keyed.bounds()).union(this.occluder.bounds());
+    const all = solid.isEmpty() ? this.points.bounds() : solid;
+    return all.union(this.cameras.bounds());
+  }
+
+  /** Height of the lowest walkable floor, or of the lowest surface. */
+  floorY(): number {
+    const nav = this.nav.keyed.bounds();
+    const box = nav.isEmpty() ? this.bounds() : nav;
+    return box.isEmpty() ? 0 : box.min.y;
+  }
+
+  clear(): void {
+    for (const layer of Object.values(this.keyed)) layer.clear();
+    this.cameras.clear();
+    this.stage.invalidate();
+  }
+
+  private show(change: Change, map: SceneMap): void {
+    switch (change.kind) {
+      case "set":
+        if (change.layer === "pose") this.cameras.setPose(change.entry);
+        else if (change.layer === "thumbnail") void this.cameras.setThumbnail(change.entry).catch(() => undefined);
+        else if (isKeyed(change.layer)) this.keyed[change.layer].set(change.entry);
+        break;
+      case "removed":
+        if (change.layer === "pose") this.cameras.removePose(String(change.key[0]));
+        else if (isKeyed(change.layer)) this.keyed[change.layer].remove(change.layer, change.key);
+        break;
+      case "moved":
+        for (const layer of Object.values(this.keyed)) layer.move(map);
+        this.cameras.moveTrails(
+          matrixOf({
+            scale: change.xform.scale,
+            quatWxyz: change.xform.quat_wxyz,
+            translation: change.xform.translation_m,
+          }),
+        );
+        for (const entry of map.entries("pose")) this.cameras.setPose(entry);
+        break;
+    }
+  }
+}
+
+function isKeyed(layer: string): layer is "points" | "mesh" | "nav" | "occluder" {
+  return layer === "points" || layer === "mesh" || layer === "nav" || layer === "occluder";
+}
