@@ -1,7 +1,7 @@
 """The tile grid and the two products that live on it: what can be walked on, and what hides things.
 
-A tile is a square of the world's xz plane, 64 cells of one voxel (5 cm) each: 3.2 m, or 8 TSDF blocks. Tiles are values:
-a pure function of the voxels in their padded window and of the parameters.
+A tile is a square of the world's xz plane, 64 cells of one voxel (5 cm) each: 3.2 m, or 8 TSDF blocks. Tiles are
+values: a pure function of the voxels in their padded window and of the parameters.
 """
 
 from __future__ import annotations

@@ -1,0 +1,68 @@
+"""From TSDF blocks to tiles: which blocks stand beside which, and which tiles must look at them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from navmesh.tiles import TILE_BLOCKS, TileKey
+
+BlockKey = tuple[int, int, int]
+Column = tuple[int, int]
+"""Block coordinates (i, k) of a vertical stack of blocks."""
+
+_NEIGHBOURHOOD = np.stack(np.meshgrid(*[np.arange(-1, 2)] * 3, indexing="ij"), axis=-1).reshape(1, 27, 3)
+
+
+def dilate(keys: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Blocks (n, 3) and the 26 around each, without repeats."""
+    if len(keys) == 0:
+        return np.empty((0, 3), np.int32)
+    return np.unique((keys[:, None, :] + _NEIGHBOURHOOD).reshape(-1, 3), axis=0).astype(np.int32)
+
+
+def tiles_reached(keys: NDArray[np.int32], reach_blocks: int) -> set[TileKey]:
+    """Tiles whose square, widened by `reach_blocks` on all sides, holds one of the blocks (n, 3)."""
+    columns = np.unique(keys[:, [0, 2]], axis=0)
+    offsets = sorted({*range(-reach_blocks, reach_blocks, TILE_BLOCKS), 0, reach_blocks})
+    corners = [np.floor_divide(columns + np.array([dx, dz]), TILE_BLOCKS) for dx in offsets for dz in offsets]
+    return {TileKey(x, z) for x, z in np.unique(np.concatenate(corners), axis=0).tolist()}
+
+
+def columns_of(tile: TileKey, reach_blocks: int) -> Iterator[Column]:
+    """Block columns of a tile's square widened by `reach_blocks`, along x first to last, then along z."""
+    for i in range(tile.x * TILE_BLOCKS - reach_blocks, (tile.x + 1) * TILE_BLOCKS + reach_blocks):
+        for k in range(tile.z * TILE_BLOCKS - reach_blocks, (tile.z + 1) * TILE_BLOCKS + reach_blocks):
+            yield i, k
+
+
+class HeightIndex:
+    """The lowest and highest block of every column that ever held one."""
+
+    def __init__(self) -> None:
+        self._range: dict[Column, tuple[int, int]] = {}
+
+    def add(self, keys: NDArray[np.int32]) -> None:
+        """Take note of blocks (n, 3)."""
+        if len(keys) == 0:
+            return
+        columns, inverse = np.unique(keys[:, [0, 2]], axis=0, return_inverse=True)
+        low = np.full(len(columns), np.iinfo(np.int32).max)
+        high = np.full(len(columns), np.iinfo(np.int32).min)
+        np.minimum.at(low, inverse.ravel(), keys[:, 1])
+        np.maximum.at(high, inverse.ravel(), keys[:, 1])
+        for (i, k), j_low, j_high in zip(columns.tolist(), low.tolist(), high.tolist(), strict=True):
+            known = self._range.get((i, k), (j_low, j_high))
+            self._range[i, k] = (min(known[0], j_low), max(known[1], j_high))
+
+    def clear(self) -> None:
+        self._range.clear()
+
+    def range_of(self, columns: Iterable[Column]) -> tuple[int, int] | None:
+        """Lowest and highest block over several columns; None when they are all empty."""
+        ranges = [self._range[column] for column in columns if column in self._range]
+        if not ranges:
+            return None
+        return min(low for low, _ in ranges), max(high for _, high in ranges)

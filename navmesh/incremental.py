@@ -1,0 +1,230 @@
+"""Which tiles to build, and when: map changes in, changed tiles out.
+
+A changed block makes its tile dirty, and the tiles whose border it meets. Dirty tiles wait, the nearest to a viewer
+first, until a step has time for them; nothing is forgotten. A tile whose bytes came out as before is not reported. When
+the whole map moved (a new epoch) everything is dirty, and the tiles published so far keep serving until replaced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
+from itertools import islice
+from typing import Annotated, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from mapping.changes import MapChange, VoxelSource
+from navmesh.blocks import HeightIndex, columns_of, tiles_reached
+from navmesh.build import border_blocks, build_nav_tile
+from navmesh.latch import CellWindow, LatchedCells
+from navmesh.latch import Config as LatchConfig
+from navmesh.occlusion import Config as OcclusionConfig
+from navmesh.occlusion import build_surface_tiles, empty_tile, surface_window
+from navmesh.recast import Agent
+from navmesh.recast import Config as RecastConfig
+from navmesh.tiles import TILE_CELLS, NavTile, SurfaceTile, TileChange, TileKey
+
+Layer = Literal["nav", "mesh", "occluder"]
+Viewers = Sequence[NDArray[np.float64]]
+"""World positions (3,) of those who look at the map."""
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+_EMPTY = b""
+"""Digest of a tile with nothing in it, and of one that was never built."""
+
+
+class Config(BaseModel):
+    """Everything that decides what tiles look like, and how often they are built."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    latch: LatchConfig = LatchConfig()
+    recast: RecastConfig = RecastConfig()
+    occlusion: OcclusionConfig = OcclusionConfig()
+    surface_period_s: Annotated[float, Field(ge=0)] = 0.3
+    """A mesh and occluder tile is built at most this often; NavMesh tiles as often as they change."""
+    batch_tiles: Annotated[int, Field(ge=1)] = 4
+    """Tiles built between two looks at the clock."""
+
+
+class Incremental:
+    """Keeps tiles in step with a map. One thread calls; an executor, when given, only builds and changes no byte."""
+
+    def __init__(
+        self,
+        voxels: VoxelSource,
+        agents: Sequence[Agent],
+        config: Config,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        executor: Executor | None = None,
+    ) -> None:
+        """Start with everything the map holds dirty.
+
+        Raises:
+            ValueError: no agents, two of one name, or more than six different slope limits.
+        """
+        names = [agent.name for agent in agents]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"agents must be one or more profiles of different names, got {names}")
+        self._voxels = voxels
+        self._agents = tuple(agents)
+        self._config = config
+        self._clock = clock
+        self._executor = executor
+        slopes = sorted({agent.max_slope_deg for agent in agents})
+        self._slope_limit = {agent.name: slopes.index(agent.max_slope_deg) for agent in agents}
+        self._border = {agent.name: border_blocks(agent, voxels.voxel_size_m, config.recast) for agent in agents}
+        self._widest_border = max(self._border.values())
+        self._cells = LatchedCells(slopes, config.latch)
+        self._heights = HeightIndex()
+        self._epoch: int | None = None
+        self._unread: set[TileKey] = set()  # their TSDF changed; cells not yet read
+        self._nav_dirty: set[TileKey] = set()  # their cells changed
+        self._surface_dirty: set[TileKey] = set()
+        self._surface_built_s: dict[TileKey, float] = {}
+        self._digests: dict[tuple[Layer, str, TileKey], bytes] = {}
+        self._versions: dict[tuple[Layer, str, TileKey], int] = {}
+        self._mark_blocks(voxels.block_keys())
+
+    @property
+    def agents(self) -> tuple[Agent, ...]:
+        return self._agents
+
+    @property
+    def pending(self) -> int:
+        """How many tiles still wait to be built (NavMesh and surfaces counted apart)."""
+        return len(self._unread | self._nav_dirty) + len(self._surface_dirty)
+
+    def version(self, layer: Layer, key: TileKey, agent: str = "") -> int:
+        """How often this tile was reported as changed; 0 = never."""
+        return self._versions.get((layer, agent, key), 0)
+
+    def apply(self, change: MapChange, viewers: Viewers = (), budget_s: float = math.inf) -> TileChange:
+        """Take note of a map change and build what the budget allows."""
+        self.mark(change)
+        return self.step(viewers, budget_s)
+
+    def mark(self, change: MapChange) -> None:
+        """Take note of a map change; cheap."""
+        if change.new_from_old is not None or (self._epoch is not None and change.epoch != self._epoch):
+            self._cells.clear()
+            self._heights.clear()
+            served = {key for _, _, key in self._digests}
+            self._nav_dirty |= served
+            self._surface_dirty |= served
+            self._surface_built_s.clear()
+            self._mark_blocks(self._voxels.block_keys())
+        self._epoch = change.epoch
+        self._mark_blocks(change.dirty_blocks)
+
+    def step(self, viewers: Viewers = (), budget_s: float = math.inf) -> TileChange:
+        """Build dirty tiles until `budget_s` is used up (at least one batch); the rest waits for the next step."""
+        deadline_s = self._clock() + budget_s
+        nav = self._build_nav(viewers, deadline_s)
+        mesh, occluder = self._build_surfaces(viewers, deadline_s)
+        return TileChange(tuple(nav), tuple(mesh), tuple(occluder))
+
+    def _mark_blocks(self, blocks: NDArray[np.int32]) -> None:
+        if len(blocks) == 0:
+            return
+        self._heights.add(blocks)
+        self._unread |= tiles_reached(self._cells.mark(blocks), 0)
+        self._surface_dirty |= tiles_reached(blocks, 1)
+
+    def _build_nav(self, viewers: Viewers, deadline_s: float) -> list[NavTile]:
+        changed: list[NavTile] = []
+        while waiting := self._unread | self._nav_dirty:
+            for batch in _batches(self._nearest_first(waiting, viewers), self._config.batch_tiles):
+                for key in batch:
+                    self._read_cells(key)
+                dirty = [key for key in batch if key in self._nav_dirty]
+                jobs = [(key, agent) for key in dirty for agent in self._agents]
+                built = self._map(self._build_one, [(self._window(*job), job[1]) for job in jobs])
+                changed.extend(tile for tile in built if self._differs("nav", tile.agent, tile.key, tile.blob))
+                self._nav_dirty.difference_update(dirty)
+                if self._clock() >= deadline_s:
+                    return changed
+        return changed
+
+    def _read_cells(self, key: TileKey) -> None:
+        """Bring the cells under a tile and its border up to date, and one block beyond, which might reset them."""
+        changed = self._cells.refresh(self._voxels, list(columns_of(key, self._widest_border + 1)))
+        if len(changed):
+            self._nav_dirty |= tiles_reached(changed, self._widest_border)
+        self._unread.discard(key)
+
+    def _window(self, key: TileKey, agent: Agent) -> CellWindow:
+        return self._cells.window(key, self._border[agent.name])
+
+    def _build_one(self, job: tuple[CellWindow, Agent]) -> NavTile:
+        window, agent = job
+        limit = self._slope_limit[agent.name]
+        return build_nav_tile(window, limit, agent, self._voxels.voxel_size_m, self._config.recast)
+
+    def _build_surfaces(self, viewers: Viewers, deadline_s: float) -> tuple[list[SurfaceTile], list[SurfaceTile]]:
+        meshes: list[SurfaceTile] = []
+        occluders: list[SurfaceTile] = []
+        now_s = self._clock()
+        long_ago_s = now_s - self._config.surface_period_s
+        due = {key for key in self._surface_dirty if self._surface_built_s.get(key, -math.inf) <= long_ago_s}
+        for batch in _batches(self._nearest_first(due, viewers), self._config.batch_tiles):
+            for mesh, occluder in self._map(self._build_surface, batch):
+                if self._differs("mesh", "", mesh.key, _bytes_of(mesh)):
+                    meshes.append(mesh)
+                if self._differs("occluder", "", occluder.key, _bytes_of(occluder)):
+                    occluders.append(occluder)
+            self._surface_dirty.difference_update(batch)
+            self._surface_built_s.update(dict.fromkeys(batch, now_s))
+            if self._clock() >= deadline_s:
+                break
+        return meshes, occluders
+
+    def _build_surface(self, key: TileKey) -> tuple[SurfaceTile, SurfaceTile]:
+        heights = self._heights.range_of(columns_of(key, 1))
+        if heights is None:
+            return empty_tile(key), empty_tile(key)
+        config = self._config.occlusion
+        window = surface_window(self._voxels, key, heights, config.overlap_voxels)
+        return build_surface_tiles(window, key, self._voxels.voxel_size_m, config)
+
+    def _differs(self, layer: Layer, agent: str, key: TileKey, content: bytes) -> bool:
+        """Compare a tile's bytes with those reported last, and count a new version if they differ."""
+        digest = hashlib.blake2b(content, digest_size=16).digest() if content else _EMPTY
+        slot = (layer, agent, key)
+        if self._digests.get(slot, _EMPTY) == digest:
+            return False
+        self._digests[slot] = digest
+        self._versions[slot] = self._versions.get(slot, 0) + 1
+        return True
+
+    def _map(self, build: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterable[Result]:
+        return map(build, jobs) if self._executor is None else self._executor.map(build, jobs)
+
+    def _nearest_first(self, keys: Iterable[TileKey], viewers: Viewers) -> list[TileKey]:
+        ordered = sorted(keys)
+        if not viewers or not ordered:
+            return ordered
+        centres_m = (np.array(ordered) + 0.5) * (TILE_CELLS * self._voxels.voxel_size_m)
+        eyes_m = np.array([[viewer[0], viewer[2]] for viewer in viewers])
+        distance_m = np.linalg.norm(centres_m[:, None] - eyes_m[None], axis=2).min(axis=1)
+        return [ordered[i] for i in np.argsort(distance_m, kind="stable")]
+
+
+def _batches(items: Iterable[Job], size: int) -> Iterable[list[Job]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def _bytes_of(tile: SurfaceTile) -> bytes:
+    rgb = b"" if tile.rgb is None else tile.rgb.tobytes()
+    return tile.vertices_m.tobytes() + tile.indices.tobytes() + rgb

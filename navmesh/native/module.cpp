@@ -1,0 +1,198 @@
+// Python's door to Recast and Detour: plain arrays and bytes in and out, the interpreter's lock released while they work.
+#include "heightfield.hpp"
+#include "tile.hpp"
+#include "world.hpp"
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/array.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/vector.h>
+
+#include <algorithm>
+#include <memory>
+
+namespace nb = nanobind;
+using namespace nb::literals;
+using namespace commonground;
+
+namespace {
+
+using SpanArray = nb::ndarray<const std::uint16_t, nb::shape<-1, 5>, nb::c_contig, nb::device::cpu>;
+using VertexArray = nb::ndarray<const float, nb::shape<-1, 3>, nb::c_contig, nb::device::cpu>;
+using TriangleArray = nb::ndarray<const std::int32_t, nb::shape<-1, 3>, nb::c_contig, nb::device::cpu>;
+
+// Hand a vector over to numpy without a copy.
+template <class T>
+nb::object to_numpy(std::vector<T> values, std::initializer_list<std::size_t> shape) {
+    auto owned = std::make_unique<std::vector<T>>(std::move(values));
+    T* data = owned->data();
+    const nb::capsule owner(owned.get(), [](void* pointer) noexcept { delete static_cast<std::vector<T>*>(pointer); });
+    owned.release();
+    return nb::cast(nb::ndarray<nb::numpy, T>(data, shape, owner));
+}
+
+template <class T>
+nb::object rows(std::vector<T> values, std::size_t columns) {
+    const std::size_t count = values.size() / columns;
+    return to_numpy(std::move(values), {count, columns});
+}
+
+nb::object points_array(const std::vector<Point>& points) {
+    std::vector<float> flat;
+    flat.reserve(points.size() * 3);
+    for (const Point& point : points) flat.insert(flat.end(), point.begin(), point.end());
+    return rows(std::move(flat), 3);
+}
+
+struct Heightfield {
+    HeightfieldPtr field;
+
+    rcHeightfield& open() const {
+        if (!field) throw std::invalid_argument("this heightfield was already built into a tile");
+        return *field;
+    }
+};
+
+}  // namespace
+
+NB_MODULE(_recast, m) {
+    m.doc() = "Recast and Detour for navmesh/recast.py, which is the only importer and speaks metres.";
+    m.attr("MAX_SPAN_HEIGHT") = RC_SPAN_MAX_HEIGHT;
+    m.attr("VERTS_PER_POLY") = kVertsPerPoly;
+    m.def("low_height_filter_is_strict", &low_height_filter_is_strict);
+
+    nb::enum_<Partition>(m, "Partition")
+        .value("watershed", Partition::watershed)
+        .value("monotone", Partition::monotone)
+        .value("layers", Partition::layers);
+
+    nb::class_<TileParams>(m, "TileParams")
+        .def(nb::init<>())
+        .def_rw("tile_x", &TileParams::tile_x)
+        .def_rw("tile_z", &TileParams::tile_z)
+        .def_rw("border", &TileParams::border)
+        .def_rw("walkable_height", &TileParams::walkable_height)
+        .def_rw("walkable_climb", &TileParams::walkable_climb)
+        .def_rw("walkable_radius", &TileParams::walkable_radius)
+        .def_rw("low_height_filter", &TileParams::low_height_filter)
+        .def_rw("filter_low_hanging", &TileParams::filter_low_hanging)
+        .def_rw("partition", &TileParams::partition)
+        .def_rw("min_region_area", &TileParams::min_region_area)
+        .def_rw("merge_region_area", &TileParams::merge_region_area)
+        .def_rw("max_edge_length", &TileParams::max_edge_length)
+        .def_rw("max_contour_error", &TileParams::max_contour_error)
+        .def_rw("detail", &TileParams::detail)
+        .def_rw("detail_sample_m", &TileParams::detail_sample_m)
+        .def_rw("detail_error_m", &TileParams::detail_error_m)
+        .def_rw("agent_height_m", &TileParams::agent_height_m)
+        .def_rw("agent_radius_m", &TileParams::agent_radius_m)
+        .def_rw("agent_climb_m", &TileParams::agent_climb_m);
+
+    nb::class_<Tile>(m, "Tile")
+        .def_ro("origin", &Tile::origin)
+        .def_prop_ro("verts", [](const Tile& tile) { return rows(tile.verts, 3); })
+        .def_prop_ro("polys", [](const Tile& tile) { return rows(tile.polys, kVertsPerPoly); })
+        .def_prop_ro("neighbours", [](const Tile& tile) { return rows(tile.neighbours, kVertsPerPoly); })
+        .def_prop_ro("areas", [](const Tile& tile) { return to_numpy(tile.areas, {tile.areas.size()}); })
+        .def_prop_ro("blob", [](const Tile& tile) { return nb::bytes(tile.blob.data(), tile.blob.size()); });
+
+    nb::class_<Heightfield>(m, "Heightfield")
+        .def(
+            "__init__",
+            [](Heightfield* self, int width, int depth, std::array<float, 3> origin, float cell_size, float cell_height,
+               int max_height) {
+                new (self) Heightfield{make_heightfield({width, depth, origin, cell_size, cell_height, max_height})};
+            },
+            "width"_a, "depth"_a, "origin"_a, "cell_size"_a, "cell_height"_a, "max_height"_a = RC_SPAN_MAX_HEIGHT)
+        .def(
+            "add_spans",
+            [](Heightfield& self, const SpanArray& spans) {
+                static_assert(sizeof(Span) == 5 * sizeof(std::uint16_t));
+                const auto* data = reinterpret_cast<const Span*>(spans.data());
+                const nb::gil_scoped_release release;
+                add_spans(self.open(), data, spans.shape(0));
+            },
+            "spans"_a, "(n, 5) uint16: x, z, smin, smax, area.")
+        .def(
+            "rasterize",
+            [](Heightfield& self, const VertexArray& vertices, const TriangleArray& triangles, float max_slope_deg,
+               int merge_climb) {
+                const nb::gil_scoped_release release;
+                rasterize(self.open(), vertices.data(), vertices.shape(0), triangles.data(), triangles.shape(0),
+                          max_slope_deg, merge_climb);
+            },
+            "vertices"_a, "triangles"_a, "max_slope_deg"_a, "merge_climb"_a)
+        .def("spans",
+             [](const Heightfield& self) {
+                 std::vector<std::uint16_t> flat;
+                 for (const Span& s : list_spans(self.open())) flat.insert(flat.end(), {s.x, s.z, s.smin, s.smax, s.area});
+                 return rows(std::move(flat), 5);
+             })
+        .def(
+            "build",
+            [](Heightfield& self, const TileParams& params) {
+                const nb::gil_scoped_release release;
+                Tile tile = build_tile(self.open(), params);
+                self.field.reset();
+                return tile;
+            },
+            "params"_a, "Consumes the heightfield.");
+
+    nb::class_<World>(m, "World")
+        .def(
+            "__init__",
+            [](World* self, std::array<float, 3> origin, float tile_size_m, int tile_bits, int poly_bits, int max_nodes) {
+                new (self) World(WorldParams{origin, tile_size_m, tile_bits, poly_bits, max_nodes});
+            },
+            "origin"_a, "tile_size_m"_a, "tile_bits"_a = 12, "poly_bits"_a = 10, "max_nodes"_a = 16384)
+        .def(
+            "set_tile",
+            [](World& self, const nb::bytes& blob, int x, int z) {
+                const auto* data = static_cast<const std::uint8_t*>(blob.data());
+                const std::size_t size = blob.size();
+                const nb::gil_scoped_release release;
+                self.set_tile(data, size, x, z);
+            },
+            "blob"_a, "x"_a, "z"_a)
+        .def("remove_tile", &World::remove_tile, "x"_a, "z"_a, nb::call_guard<nb::gil_scoped_release>())
+        .def_prop_ro("tile_count", &World::tile_count)
+        .def(
+            "nearest",
+            [](const World& self, Point point, Point half_extents) -> nb::object {
+                std::optional<Nearest> found;
+                {
+                    const nb::gil_scoped_release release;
+                    found = self.nearest(point, half_extents);
+                }
+                if (!found) return nb::none();
+                return nb::make_tuple(found->point, found->tile);
+            },
+            "point"_a, "half_extents"_a, "(point, (x, z) of its tile) or None.")
+        .def("reachable", &World::reachable, "start"_a, "goal"_a, "half_extents"_a,
+             nb::call_guard<nb::gil_scoped_release>())
+        .def(
+            "path",
+            [](const World& self, Point from, Point to, Point half_extents) {
+                PathResult result;
+                {
+                    const nb::gil_scoped_release release;
+                    result = self.path(from, to, half_extents);
+                }
+                return nb::make_tuple(points_array(result.points), result.tiles, result.partial);
+            },
+            "start"_a, "goal"_a, "half_extents"_a, "(points (n, 3) float32, [(x, z) of tiles passed], partial).")
+        .def(
+            "raycast",
+            [](const World& self, Point from, Point to, Point half_extents) -> nb::object {
+                std::optional<RayResult> result;
+                {
+                    const nb::gil_scoped_release release;
+                    result = self.raycast(from, to, half_extents);
+                }
+                if (!result) return nb::none();
+                return nb::make_tuple(result->hit, result->blocked, result->tiles);
+            },
+            "start"_a, "end"_a, "half_extents"_a, "(point where the ray ends, blocked, [(x, z)]) or None.");
+}

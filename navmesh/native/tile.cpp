@@ -1,0 +1,163 @@
+#include "tile.hpp"
+
+#include <DetourAlloc.h>
+#include <DetourNavMesh.h>
+#include <DetourNavMeshBuilder.h>
+
+#include <memory>
+#include <stdexcept>
+#include <string>
+
+namespace commonground {
+
+namespace {
+
+template <auto Free>
+struct Freed {
+    template <class T>
+    void operator()(T* pointer) const { Free(pointer); }
+};
+using CompactPtr = std::unique_ptr<rcCompactHeightfield, Freed<rcFreeCompactHeightfield>>;
+using ContoursPtr = std::unique_ptr<rcContourSet, Freed<rcFreeContourSet>>;
+using PolyMeshPtr = std::unique_ptr<rcPolyMesh, Freed<rcFreePolyMesh>>;
+using DetailPtr = std::unique_ptr<rcPolyMeshDetail, Freed<rcFreePolyMeshDetail>>;
+using BlobPtr = std::unique_ptr<unsigned char, Freed<dtFree>>;
+
+void require(bool done, const char* stage) {
+    if (!done) throw std::runtime_error(std::string("Recast could not build the tile: ") + stage);
+}
+
+void check(const rcHeightfield& field, const TileParams& p) {
+    // rcCompactSpan keeps the clearance in 8 bits, and erosion a doubled radius in an unsigned char.
+    if (p.walkable_height < 3 || p.walkable_height >= 255)
+        throw std::invalid_argument("agent height must be 3 to 254 cell heights");
+    if (p.walkable_radius < 0 || p.walkable_radius > 127)
+        throw std::invalid_argument("agent radius must be 0 to 127 cells");
+    if (p.walkable_climb < 0 || p.walkable_climb > 254)
+        throw std::invalid_argument("agent climb must be 0 to 254 cell heights");
+    if (p.border < 0 || 2 * p.border >= field.width || 2 * p.border >= field.height)
+        throw std::invalid_argument("the border leaves no tile");
+    if (p.min_region_area < 0 || p.merge_region_area < 0 || p.max_edge_length < 0 || !(p.max_contour_error >= 0.0f))
+        throw std::invalid_argument("region areas, edge length and contour error must not be negative");
+    if (p.detail && (!(p.detail_sample_m >= 0.0f) || !(p.detail_error_m >= 0.0f)))
+        throw std::invalid_argument("detail distances must not be negative");
+}
+
+CompactPtr walkable_surface(rcContext& context, rcHeightfield& field, const TileParams& p) {
+    if (p.filter_low_hanging) rcFilterLowHangingWalkableObstacles(&context, p.walkable_climb, field);
+    rcFilterLedgeSpans(&context, p.walkable_height, p.walkable_climb, field);
+    rcFilterWalkableLowHeightSpans(&context, p.low_height_filter, field);
+
+    CompactPtr compact(rcAllocCompactHeightfield());
+    require(compact && rcBuildCompactHeightfield(&context, p.walkable_height, p.walkable_climb, field, *compact),
+            "compact heightfield");
+    if (p.walkable_radius > 0)
+        require(rcErodeWalkableArea(&context, p.walkable_radius, *compact), "erosion by the agent's radius");
+    return compact;
+}
+
+void divide_into_regions(rcContext& context, rcCompactHeightfield& compact, const TileParams& p) {
+    switch (p.partition) {
+        case Partition::watershed:
+            require(rcBuildDistanceField(&context, compact), "distance field");
+            require(rcBuildRegions(&context, compact, p.border, p.min_region_area, p.merge_region_area), "regions");
+            return;
+        case Partition::monotone:
+            require(rcBuildRegionsMonotone(&context, compact, p.border, p.min_region_area, p.merge_region_area),
+                    "monotone regions");
+            return;
+        case Partition::layers:
+            require(rcBuildLayerRegions(&context, compact, p.border, p.min_region_area), "layer regions");
+            return;
+    }
+    throw std::invalid_argument("no such partition");
+}
+
+std::vector<std::uint8_t> detour_blob(const rcPolyMesh& mesh, const rcPolyMeshDetail* detail, const TileParams& p) {
+    std::vector<unsigned short> flags(mesh.npolys, 1);
+    dtNavMeshCreateParams create{};
+    create.verts = mesh.verts;
+    create.vertCount = mesh.nverts;
+    create.polys = mesh.polys;
+    create.polyFlags = flags.data();
+    create.polyAreas = mesh.areas;
+    create.polyCount = mesh.npolys;
+    create.nvp = mesh.nvp;
+    if (detail) {
+        create.detailMeshes = detail->meshes;
+        create.detailVerts = detail->verts;
+        create.detailVertsCount = detail->nverts;
+        create.detailTris = detail->tris;
+        create.detailTriCount = detail->ntris;
+    }
+    create.tileX = p.tile_x;
+    create.tileY = p.tile_z;
+    for (int axis = 0; axis < 3; ++axis) {
+        create.bmin[axis] = mesh.bmin[axis];
+        create.bmax[axis] = mesh.bmax[axis];
+    }
+    create.walkableHeight = p.agent_height_m;
+    create.walkableRadius = p.agent_radius_m;
+    create.walkableClimb = p.agent_climb_m;
+    create.cs = mesh.cs;
+    create.ch = mesh.ch;
+    create.buildBvTree = true;
+
+    unsigned char* data = nullptr;
+    int size = 0;
+    require(dtCreateNavMeshData(&create, &data, &size), "Detour data");
+    const BlobPtr owner(data);
+    return {data, data + size};
+}
+
+Tile empty_tile(const rcHeightfield& field, const TileParams& p) {
+    const float border_m = p.border * field.cs;
+    Tile tile;
+    tile.origin = {field.bmin[0] + border_m, field.bmin[1], field.bmin[2] + border_m};
+    return tile;
+}
+
+Tile copy_polygons(const rcPolyMesh& mesh) {
+    Tile tile;
+    tile.origin = {mesh.bmin[0], mesh.bmin[1], mesh.bmin[2]};
+    tile.verts.assign(mesh.verts, mesh.verts + 3 * mesh.nverts);
+    tile.areas.assign(mesh.areas, mesh.areas + mesh.npolys);
+    tile.polys.reserve(mesh.npolys * kVertsPerPoly);
+    tile.neighbours.reserve(mesh.npolys * kVertsPerPoly);
+    for (int i = 0; i < mesh.npolys; ++i) {
+        const unsigned short* poly = mesh.polys + 2 * kVertsPerPoly * i;
+        tile.polys.insert(tile.polys.end(), poly, poly + kVertsPerPoly);
+        tile.neighbours.insert(tile.neighbours.end(), poly + kVertsPerPoly, poly + 2 * kVertsPerPoly);
+    }
+    return tile;
+}
+
+}  // namespace
+
+Tile build_tile(rcHeightfield& field, const TileParams& p) {
+    check(field, p);
+    rcContext context(false);
+    if (rcGetHeightFieldSpanCount(&context, field) == 0) return empty_tile(field, p);
+
+    const CompactPtr compact = walkable_surface(context, field, p);
+    divide_into_regions(context, *compact, p);
+
+    const ContoursPtr contours(rcAllocContourSet());
+    require(contours && rcBuildContours(&context, *compact, p.max_contour_error, p.max_edge_length, *contours),
+            "contours");
+    if (contours->nconts == 0) return empty_tile(field, p);
+    const PolyMeshPtr mesh(rcAllocPolyMesh());
+    require(mesh && rcBuildPolyMesh(&context, *contours, kVertsPerPoly, *mesh), "polygons");
+    if (mesh->npolys == 0) return empty_tile(field, p);
+    DetailPtr detail;
+    if (p.detail) {
+        detail.reset(rcAllocPolyMeshDetail());
+        require(detail && rcBuildPolyMeshDetail(&context, *mesh, *compact, p.detail_sample_m, p.detail_error_m, *detail),
+                "detail heights");
+    }
+    Tile tile = copy_polygons(*mesh);
+    tile.blob = detour_blob(*mesh, detail.get(), p);
+    return tile;
+}
+
+}  // namespace commonground

@@ -1,0 +1,269 @@
+#include "world.hpp"
+
+#include "blob.hpp"
+
+#include <DetourAlloc.h>
+#include <DetourCommon.h>
+
+#include <algorithm>
+#include <cfloat>
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <stdexcept>
+
+namespace commonground {
+
+namespace {
+
+constexpr std::uint32_t kUnlabelled = 0;
+
+bool is_finite(const Point& point) {
+    return std::all_of(point.begin(), point.end(), [](float value) { return std::isfinite(value); });
+}
+
+void check_query(const Point& point, const Point& half_extents) {
+    if (!is_finite(point) || !is_finite(half_extents)) throw std::invalid_argument("query points must be finite");
+    for (float extent : half_extents)
+        if (extent <= 0.0f) throw std::invalid_argument("search distances must be positive");
+}
+
+// Collects the nearest point among polygons of one island.
+class NearestInComponent : public dtPolyQuery {
+public:
+    template <class Inside>
+    NearestInComponent(const dtNavMeshQuery& query, const Point& center, Inside inside)
+        : query_(query), center_(center), inside_(std::move(inside)) {}
+
+    void process(const dtMeshTile*, dtPoly**, dtPolyRef* refs, int count) override {
+        for (int i = 0; i < count; ++i) {
+            if (!inside_(refs[i])) continue;
+            Point closest;
+            query_.closestPointOnPoly(refs[i], center_.data(), closest.data(), nullptr);
+            const float distance = dtVdistSqr(center_.data(), closest.data());
+            if (distance < best_distance) {
+                best_distance = distance;
+                best_poly = refs[i];
+                best_point = closest;
+            }
+        }
+    }
+
+    float best_distance = FLT_MAX;
+    dtPolyRef best_poly = 0;
+    Point best_point{};
+
+private:
+    const dtNavMeshQuery& query_;
+    Point center_;
+    std::function<bool(dtPolyRef)> inside_;
+};
+
+}  // namespace
+
+World::World(const WorldParams& params)
+    : mesh_(dtAllocNavMesh(), dtFreeNavMesh), query_(dtAllocNavMeshQuery(), dtFreeNavMeshQuery) {
+    if (params.tile_bits < 1 || params.poly_bits < 1 || params.tile_bits + params.poly_bits > 22)
+        throw std::invalid_argument("tile bits and polygon bits must be positive and at most 22 together");
+    if (!is_finite(params.origin) || !std::isfinite(params.tile_size_m) || params.tile_size_m <= 0.0f)
+        throw std::invalid_argument("origin and tile size must be finite, the size positive");
+    if (params.max_nodes < 1 || params.max_nodes > 65535)
+        throw std::invalid_argument("a search has 1 to 65535 nodes");
+    dtNavMeshParams mesh{};
+    std::copy(params.origin.begin(), params.origin.end(), mesh.orig);
+    mesh.tileWidth = mesh.tileHeight = params.tile_size_m;
+    mesh.maxTiles = 1 << params.tile_bits;
+    mesh.maxPolys = 1 << params.poly_bits;
+    if (!mesh_ || !query_ || dtStatusFailed(mesh_->init(&mesh)) ||
+        dtStatusFailed(query_->init(mesh_.get(), params.max_nodes)))
+        throw std::bad_alloc();
+    max_path_ = params.max_nodes;
+    components_.resize(static_cast<std::size_t>(mesh.maxTiles));
+}
+
+void World::set_tile(const std::uint8_t* data, std::size_t size, int x, int z) {
+    check_blob(data, size);
+    dtMeshHeader header;
+    std::memcpy(&header, data, sizeof header);
+    if (header.x != x || header.y != z || header.layer != 0)
+        throw std::invalid_argument("the blob belongs to another tile");
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const dtNavMeshParams& params = *mesh_->getParams();
+    if (header.polyCount > params.maxPolys)
+        throw std::invalid_argument("the tile has more polygons than this world allows");
+    const dtTileRef old = mesh_->getTileRefAt(x, z, 0);
+    if (!old && tile_count_ == params.maxTiles) throw std::invalid_argument("the world has no room for another tile");
+
+    // Detour writes links into the buffer it is given, so it gets one of its own.
+    auto* copy = static_cast<unsigned char*>(dtAlloc(static_cast<int>(size), DT_ALLOC_PERM));
+    if (!copy) throw std::bad_alloc();
+    std::memcpy(copy, data, size);
+    if (old) mesh_->removeTile(old, nullptr, nullptr);
+    if (dtStatusFailed(mesh_->addTile(copy, static_cast<int>(size), DT_TILE_FREE_DATA, 0, nullptr))) {
+        dtFree(copy);
+        tile_count_ -= old != 0;
+        components_stale_ = true;
+        throw std::invalid_argument("Detour refused the tile");
+    }
+    tile_count_ += old == 0;
+    components_stale_ = true;
+}
+
+bool World::remove_tile(int x, int z) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const dtTileRef tile = mesh_->getTileRefAt(x, z, 0);
+    if (!tile) return false;
+    mesh_->removeTile(tile, nullptr, nullptr);
+    --tile_count_;
+    components_stale_ = true;
+    return true;
+}
+
+int World::tile_count() const {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return tile_count_;
+}
+
+std::optional<Nearest> World::nearest(const Point& point, const Point& half_extents) const {
+    check_query(point, half_extents);
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const Anchor found = anchor(point, half_extents);
+    if (!found.poly) return std::nullopt;
+    return Nearest{found.point, tile_of(found.poly)};
+}
+
+bool World::reachable(const Point& from, const Point& to, const Point& half_extents) const {
+    check_query(from, half_extents);
+    check_query(to, half_extents);
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const Anchor start = anchor(from, half_extents), goal = anchor(to, half_extents);
+    return start.poly && goal.poly && component_of(start.poly) == component_of(goal.poly);
+}
+
+PathResult World::path(const Point& from, const Point& to, const Point& half_extents) const {
+    check_query(from, half_extents);
+    check_query(to, half_extents);
+    const std::lock_guard<std::mutex> lock(mutex_);
+    PathResult result;
+    const Anchor start = anchor(from, half_extents);
+    if (!start.poly) return result;
+    Anchor goal = anchor(to, half_extents);
+    // An island that cannot be reached would make the search visit everything that can: ask the labels first.
+    bool reached = goal.poly && component_of(goal.poly) == component_of(start.poly);
+    if (!reached) goal = anchor_in_component(to, half_extents, component_of(start.poly));
+    if (!goal.poly) return result;
+
+    std::vector<dtPolyRef> corridor(static_cast<std::size_t>(max_path_));
+    int corridor_size = 0;
+    query_->findPath(start.poly, goal.poly, start.point.data(), goal.point.data(), &filter_, corridor.data(),
+                     &corridor_size, max_path_);
+    if (corridor_size == 0) return result;
+    if (corridor[corridor_size - 1] != goal.poly) {  // the search ran out of nodes
+        reached = false;
+        Point clamped;
+        query_->closestPointOnPoly(corridor[corridor_size - 1], goal.point.data(), clamped.data(), nullptr);
+        goal.point = clamped;
+    }
+    // A string-pulled path turns at most once in each polygon it passes.
+    const int most_points = corridor_size + 2;
+    std::vector<float> straight(3 * static_cast<std::size_t>(most_points));
+    int points = 0;
+    query_->findStraightPath(start.point.data(), goal.point.data(), corridor.data(), corridor_size, straight.data(),
+                             nullptr, nullptr, &points, most_points);
+    for (int i = 0; i < points; ++i) result.points.push_back({straight[3 * i], straight[3 * i + 1], straight[3 * i + 2]});
+    result.tiles = tiles_of(corridor.data(), corridor_size);
+    result.partial = !reached;
+    return result;
+}
+
+std::optional<RayResult> World::raycast(const Point& from, const Point& to, const Point& half_extents) const {
+    check_query(from, half_extents);
+    check_query(to, half_extents);
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const Anchor start = anchor(from, half_extents);
+    if (!start.poly) return std::nullopt;
+    std::vector<dtPolyRef> passed(static_cast<std::size_t>(max_path_));
+    dtRaycastHit hit{};
+    hit.path = passed.data();
+    hit.maxPath = max_path_;
+    if (dtStatusFailed(query_->raycast(start.poly, start.point.data(), to.data(), &filter_, 0, &hit, 0)))
+        return std::nullopt;
+    RayResult result;
+    result.blocked = hit.t < 1.0f;
+    result.hit = to;
+    if (result.blocked) dtVlerp(result.hit.data(), start.point.data(), to.data(), hit.t);
+    if (hit.pathCount) {  // the ray runs in the plane: stand its end on the surface again
+        float height = result.hit[1];
+        if (dtStatusSucceed(query_->getPolyHeight(passed[hit.pathCount - 1], result.hit.data(), &height)))
+            result.hit[1] = height;
+    }
+    result.tiles = tiles_of(passed.data(), hit.pathCount);
+    return result;
+}
+
+World::Anchor World::anchor(const Point& point, const Point& half_extents) const {
+    Anchor found;
+    query_->findNearestPoly(point.data(), half_extents.data(), &filter_, &found.poly, found.point.data());
+    return found;
+}
+
+World::Anchor World::anchor_in_component(const Point& point, const Point& half_extents, std::uint32_t component) const {
+    NearestInComponent nearest(*query_, point, [&](dtPolyRef poly) { return component_of(poly) == component; });
+    query_->queryPolygons(point.data(), half_extents.data(), &filter_, &nearest);
+    return {nearest.best_poly, nearest.best_point};
+}
+
+TileXZ World::tile_of(dtPolyRef poly) const {
+    const dtMeshTile* tile = nullptr;
+    const dtPoly* unused = nullptr;
+    mesh_->getTileAndPolyByRefUnsafe(poly, &tile, &unused);
+    return {tile->header->x, tile->header->y};
+}
+
+std::vector<TileXZ> World::tiles_of(const dtPolyRef* polys, int count) const {
+    std::vector<TileXZ> tiles;
+    for (int i = 0; i < count; ++i) {
+        const TileXZ tile = tile_of(polys[i]);
+        if (std::find(tiles.begin(), tiles.end(), tile) == tiles.end()) tiles.push_back(tile);
+    }
+    return tiles;
+}
+
+std::uint32_t World::component_of(dtPolyRef poly) const {
+    if (components_stale_) label_components();
+    return components_[mesh_->decodePolyIdTile(poly)][mesh_->decodePolyIdPoly(poly)];
+}
+
+void World::label_components() const {
+    const dtNavMesh& mesh = *mesh_;
+    for (int t = 0; t < mesh.getMaxTiles(); ++t) {
+        const dtMeshTile* tile = mesh.getTile(t);
+        components_[t].assign(tile->header ? static_cast<std::size_t>(tile->header->polyCount) : 0, kUnlabelled);
+    }
+    std::uint32_t label = kUnlabelled;
+    std::vector<dtPolyRef> open;
+    for (int t = 0; t < mesh.getMaxTiles(); ++t) {
+        const dtMeshTile* first = mesh.getTile(t);
+        for (std::size_t p = 0; p < components_[t].size(); ++p) {
+            if (components_[t][p] != kUnlabelled) continue;
+            components_[t][p] = ++label;
+            open.push_back(mesh.getPolyRefBase(first) | static_cast<dtPolyRef>(p));
+            while (!open.empty()) {
+                const dtMeshTile* tile = nullptr;
+                const dtPoly* poly = nullptr;
+                mesh.getTileAndPolyByRefUnsafe(open.back(), &tile, &poly);
+                open.pop_back();
+                for (unsigned link = poly->firstLink; link != DT_NULL_LINK; link = tile->links[link].next) {
+                    const dtPolyRef next = tile->links[link].ref;
+                    std::uint32_t& mark = components_[mesh.decodePolyIdTile(next)][mesh.decodePolyIdPoly(next)];
+                    if (mark != kUnlabelled) continue;
+                    mark = label;
+                    open.push_back(next);
+                }
+            }
+        }
+    }
+    components_stale_ = false;
+}
+
+}  // namespace commonground

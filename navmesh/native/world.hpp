@@ -1,0 +1,86 @@
+// A live Detour navmesh: tiles come and go by their bytes, queries run in between.
+#pragma once
+
+#include <DetourNavMesh.h>
+#include <DetourNavMeshQuery.h>
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <utility>
+#include <vector>
+
+namespace commonground {
+
+using Point = std::array<float, 3>;
+using TileXZ = std::array<int, 2>;
+
+struct WorldParams {
+    Point origin{};
+    float tile_size_m = 3.2f;
+    int tile_bits = 12;  // 2^tile_bits tiles of 2^poly_bits polygons; Detour needs the sum to be at most 22
+    int poly_bits = 10;
+    int max_nodes = 16384;  // how much one search may explore
+};
+
+struct Nearest {
+    Point point;
+    TileXZ tile;
+};
+
+struct PathResult {
+    std::vector<Point> points;  // string-pulled, both ends included; empty when there is nowhere to stand
+    std::vector<TileXZ> tiles;  // those the corridor passes, in order, without repeats
+    bool partial = true;        // the last point is not the goal
+};
+
+struct RayResult {
+    Point hit;      // where the ray left the walkable surface, or its end
+    bool blocked;
+    std::vector<TileXZ> tiles;
+};
+
+// Every method takes the world's lock, so threads may call them without Python's.
+class World {
+public:
+    explicit World(const WorldParams& params);  // throws std::invalid_argument
+
+    // Add or replace a tile; an untouched copy of the bytes is not needed afterwards.
+    // Throws std::invalid_argument when the blob is corrupt, is not of tile (x, z), or does not fit into this world.
+    void set_tile(const std::uint8_t* data, std::size_t size, int x, int z);
+    bool remove_tile(int x, int z);
+    int tile_count() const;
+
+    std::optional<Nearest> nearest(const Point& point, const Point& half_extents) const;
+    PathResult path(const Point& from, const Point& to, const Point& half_extents) const;
+    std::optional<RayResult> raycast(const Point& from, const Point& to, const Point& half_extents) const;
+    bool reachable(const Point& from, const Point& to, const Point& half_extents) const;
+
+private:
+    struct Anchor {
+        dtPolyRef poly = 0;
+        Point point{};
+    };
+
+    Anchor anchor(const Point& point, const Point& half_extents) const;
+    Anchor anchor_in_component(const Point& point, const Point& half_extents, std::uint32_t component) const;
+    TileXZ tile_of(dtPolyRef poly) const;
+    std::vector<TileXZ> tiles_of(const dtPolyRef* polys, int count) const;
+    std::uint32_t component_of(dtPolyRef poly) const;
+    void label_components() const;
+
+    mutable std::mutex mutex_;
+    std::unique_ptr<dtNavMesh, void (*)(dtNavMesh*)> mesh_;
+    std::unique_ptr<dtNavMeshQuery, void (*)(dtNavMeshQuery*)> query_;
+    dtQueryFilter filter_;
+    int max_path_;
+    int tile_count_ = 0;
+    // Per tile slot, per polygon: which island it belongs to. Labelled anew by the first query after a change.
+    mutable std::vector<std::vector<std::uint32_t>> components_;
+    mutable bool components_stale_ = true;
+};
+
+}  // namespace commonground

@@ -1,0 +1,120 @@
+"""Paths and rays on the tiles that were published: the live NavMesh of each agent.
+
+Every answer names the tiles it rests on and their revisions, so that a client can tell when to ask again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from navmesh.recast import Agent, Point, World
+from navmesh.spans import BASE_HALF_VOXELS
+from navmesh.tiles import TILE_CELLS, NavTile, TileChange, TileKey
+
+SEARCH_M: Point = (1.0, 2.0, 1.0)
+"""How far from a given point the walkable surface is looked for, along x, y and z."""
+
+
+class UnknownAgent(ValueError):
+    """No agent profile of that name walks this map."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Path:
+    """The shortest way an agent's centre can take, or the way to the nearest point it can reach."""
+
+    points_m: NDArray[np.float32]  # (n, 3) world, both ends included; n = 0: there is nowhere to stand near the start
+    is_partial: bool
+    """The last point is not the goal: it cannot be reached from the start."""
+    revisions: dict[TileKey, int]
+    """Tiles the path crosses, and the revision of each that it was found on."""
+
+    @property
+    def length_m(self) -> float:
+        return float(np.linalg.norm(np.diff(self.points_m, axis=0), axis=1).sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Ray:
+    """How far one can walk straight ahead."""
+
+    end_m: Point
+    is_blocked: bool
+    revisions: dict[TileKey, int]
+
+
+class Query:
+    """Holds a Detour world for each agent; tiles go in as they are published, from one thread; any thread may ask."""
+
+    def __init__(self, agents: Sequence[Agent], voxel_size_m: float) -> None:
+        tile_size_m = TILE_CELLS * voxel_size_m
+        origin_m = (0.0, -BASE_HALF_VOXELS * voxel_size_m / 2, 0.0)
+        self._worlds = {agent.name: World(tile_size_m, origin_m) for agent in agents}
+        self._revisions: dict[tuple[str, TileKey], int] = {}
+
+    @property
+    def agents(self) -> tuple[str, ...]:
+        return tuple(self._worlds)
+
+    def apply(self, change: TileChange) -> None:
+        """Swap in what a round of rebuilding gave; an empty tile removes the one before."""
+        self.set(change.nav)
+
+    def set(self, tiles: Iterable[NavTile]) -> None:
+        """Swap in tiles one by one, each counted as a new revision of its key.
+
+        Raises:
+            UnknownAgent: a tile belongs to an agent this query was not made for.
+            ValueError: a tile's blob is corrupt.
+        """
+        for tile in tiles:
+            self._world(tile.agent).set(tile.key, tile.blob)
+            revision = self._revisions.get((tile.agent, tile.key), 0)
+            self._revisions[tile.agent, tile.key] = revision + 1
+
+    def revision(self, agent: str, key: TileKey) -> int:
+        """How often this tile changed since the query was made; 0 = never seen."""
+        return self._revisions.get((agent, key), 0)
+
+    def path(self, start_m: Point, goal_m: Point, agent: str, search_m: Point = SEARCH_M) -> Path:
+        """Find the way from start to goal (world metres).
+
+        A goal on another island is answered without searching for it: the path then leads to the point nearest to the
+        goal, within `search_m` of it, on the start's own island.
+
+        Raises:
+            UnknownAgent: no such profile.
+            ValueError: a coordinate is not finite.
+        """
+        points_m, tiles, is_partial = self._world(agent).path(start_m, goal_m, search_m)
+        return Path(points_m, is_partial, self._revisions_of(agent, tiles))
+
+    def reachable(self, start_m: Point, goal_m: Point, agent: str, search_m: Point = SEARCH_M) -> bool:
+        """Is there any way from start to goal?"""
+        return self._world(agent).reachable(start_m, goal_m, search_m)
+
+    def nearest(self, point_m: Point, agent: str, search_m: Point = SEARCH_M) -> Point | None:
+        """The point nearest to a given one where the agent can stand, or None within `search_m`."""
+        found = self._world(agent).nearest(point_m, search_m)
+        return None if found is None else found[0]
+
+    def raycast(self, start_m: Point, end_m: Point, agent: str, search_m: Point = SEARCH_M) -> Ray | None:
+        """Walk straight from start towards end; None when there is nowhere to stand near the start."""
+        found = self._world(agent).raycast(start_m, end_m, search_m)
+        if found is None:
+            return None
+        end, is_blocked, tiles = found
+        return Ray(end, is_blocked, self._revisions_of(agent, tiles))
+
+    def _world(self, agent: str) -> World:
+        try:
+            return self._worlds[agent]
+        except KeyError:
+            raise UnknownAgent(f"no agent {agent!r} on this map; there are {', '.join(self._worlds)}") from None
+
+    def _revisions_of(self, agent: str, tiles: Iterable[TileKey]) -> dict[TileKey, int]:
+        return {key: self.revision(agent, key) for key in tiles}
