@@ -140,7 +140,7 @@ class Tsdf:
         if blocks.tsdf_m.shape != (n, edge, edge, edge) or blocks.weight.shape != blocks.tsdf_m.shape:
             raise ValueError(f"tsdf {blocks.tsdf_m.shape} and weight {blocks.weight.shape} do not fit {n} keys")
         if self._count + n > self._config.max_blocks:
-            raise ValueError(f"{n} more blocks exceed the limit of {self._config.max_blocks}; raise tsdf.max_blocks")
+            raise ValueError(f"{n} more blocks exceed the limit of {self._config.max_blocks}; raise max_blocks")
         self._reserve(self._count + n)
         keys = np.ascontiguousarray(blocks.keys, np.int32)
         self._count, slots = kernels.insert_all(self._table, self._slots, self._keys, self._count, keys)

@@ -1,0 +1,131 @@
+"""What is known about one tracker component: where its cameras were, which way is up in it, how long its unit is."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping import gravity, markers, scale
+from mapping.gravity import Gravity
+from mapping.kept import ComponentKey, Kept
+from mapping.scale import Scale
+from mapping.transforms import F64, Sim3
+from streams.frame import Frame
+
+_MAX_POSES = 4096
+_MAX_UPS = 256
+_MAX_SIGHTINGS = 48
+_NUM_SURFEL_KEYFRAMES = 12
+_SURFELS_PER_KEYFRAME = 600
+_SURFEL_CONFIDENCE = 0.5
+_LEVEL_COS = float(np.cos(np.radians(20.0)))
+
+
+class Component:
+    """Collects cues; says what follows from them when asked."""
+
+    def __init__(self, key: ComponentKey, *, is_posed: bool, camera_height_m: float | None) -> None:
+        self.key = key
+        self.is_posed = is_posed
+        self.camera_height_m = camera_height_m
+        self.world_from_component: Sim3 | None = None
+        self.distances: list[Scale] = []
+        self.num_cues = 0
+        """Counts what came in that may change the answer; cheap to compare."""
+        self._poses: dict[int, F64] = {}
+        self._ups_camera: deque[tuple[int, F64]] = deque(maxlen=_MAX_UPS)
+        self._sightings: dict[int, deque[tuple[int, F64]]] = {}
+        self._landmark_distances: deque[float] = deque(maxlen=_MAX_UPS)
+
+    def observe(
+        self,
+        frame: Frame,
+        component_from_camera: F64,
+        landmarks: NDArray[np.float32] | None,
+        sightings: Sequence[markers.Sighting],
+    ) -> None:
+        """Take the cues of one keyframe; the oldest pose goes when there are too many."""
+        self._poses[frame.seq] = component_from_camera
+        if len(self._poses) > _MAX_POSES:
+            del self._poses[next(iter(self._poses))]
+        if frame.motion is not None and frame.motion.up_camera is not None:
+            self._ups_camera.append((frame.seq, frame.motion.up_camera))
+        if landmarks is not None and len(landmarks):
+            distances = np.linalg.norm(landmarks - component_from_camera[:3, 3], axis=1)
+            self._landmark_distances.append(float(np.median(distances)))
+        for sighting in sightings:
+            seen = self._sightings.setdefault(sighting.marker, deque(maxlen=_MAX_SIGHTINGS))
+            seen.append((frame.seq, sighting.camera_from_marker))
+        self.num_cues += 1
+
+    def correct(self, poses: dict[int, F64]) -> None:
+        """Take over better poses of keyframes by their frame's seq."""
+        self._poses.update({seq: pose for seq, pose in poses.items() if seq in self._poses})
+
+    def pose(self, seq: int) -> F64 | None:
+        """component_from_camera (4, 4) of an observed keyframe, as corrected by now."""
+        return self._poses.get(seq)
+
+    @property
+    def first_pose(self) -> F64:
+        return next(iter(self._poses.values()))
+
+    @property
+    def num_observed(self) -> int:
+        return len(self._poses)
+
+    def gravity(self, kept: Sequence[Kept]) -> Gravity:
+        """The best estimate of up, in the component's frame; a posed source is believed.
+
+        Args:
+            kept: keyframes of this component with depth, for the planes in them.
+        """
+        if self.is_posed:
+            return Gravity(np.array([0.0, 1.0, 0.0]), gravity.POSED_SIGMA_DEG, "posed")
+        ups = [self._poses[seq][:3, :3] @ up for seq, up in self._ups_camera if seq in self._poses]
+        held = gravity.up_from_cameras(list(self._poses.values()))
+        sensed = gravity.up_from_motion(np.array(ups).reshape(-1, 3))
+        guess = sensed or held or Gravity(-self.first_pose[:3, 1], 2 * gravity.CAMERAS_SIGMA_DEG, "cameras")
+        planes = gravity.up_from_planes(self._surfels(kept)[1], guess.up) if kept else None
+        best = gravity.best([guess, planes])
+        assert best is not None
+        return best
+
+    def scale(self, kept: Sequence[Kept], up: F64) -> Scale:
+        """Metres per unit from every cue there is; `none` with a nominal factor where there is none."""
+        if self.is_posed:
+            return scale.POSED
+        cues = list(self.distances)
+        for marker in self._sightings:
+            placed = self.placed_by(marker)
+            if placed is not None:
+                cues.append(Scale(placed.marker_from_component.scale, placed.sigma, "marker"))
+        if self.camera_height_m is not None and kept:
+            points, normals = self._surfels(kept)
+            level_heights = points[normals @ up > _LEVEL_COS] @ up
+            cameras = np.array([pose[:3, 3] @ up for pose in self._poses.values()])
+            height = scale.from_camera_height(level_heights, cameras, self.camera_height_m)
+            cues += [height] if height is not None else []
+        return scale.fuse(cues) or scale.nominal(self._typical_distances(kept))
+
+    def marker_ids(self) -> list[int]:
+        return list(self._sightings)
+
+    def placed_by(self, marker: int) -> markers.Placed | None:
+        """Where this component lies in the frame of a marker it has seen often enough."""
+        seen = self._sightings.get(marker, ())
+        return markers.place([(self._poses[seq], pose) for seq, pose in seen if seq in self._poses])
+
+    def _typical_distances(self, kept: Sequence[Kept]) -> NDArray[np.floating]:
+        if self._landmark_distances:
+            return np.array(self._landmark_distances)
+        return np.array([float(np.median(k.depth[k.depth > 0])) for k in kept if np.any(k.depth > 0)])
+
+    def _surfels(self, kept: Sequence[Kept]) -> tuple[F64, F64]:
+        """Points and normals (n, 3) from keyframes spread evenly over the walk."""
+        picked = kept[:: max(1, -(-len(kept) // _NUM_SURFEL_KEYFRAMES))]
+        sampled = [k.surfels_component(_SURFEL_CONFIDENCE, _SURFELS_PER_KEYFRAME) for k in picked]
+        return np.concatenate([p for p, _ in sampled]), np.concatenate([n for _, n in sampled])

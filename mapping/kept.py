@@ -1,0 +1,115 @@
+"""Keyframes kept with their depth, so that the volume can be built anew when poses, up or scale are known better."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping.changes import KeyframeId
+from mapping.depth import local_planes
+from mapping.transforms import F64, Sim3, angle_between, unproject
+from streams.frame import DepthMap, Intrinsics, StreamId
+
+ComponentKey = tuple[StreamId, int]
+"""(stream, component): one connected map of one tracker, with its own frame and unit."""
+
+
+@dataclass(slots=True, eq=False)
+class Kept:
+    """One placed keyframe. Half floats hold depth to 0.05 %, in the component's own unit: scale comes later."""
+
+    id: KeyframeId
+    component: ComponentKey
+    component_from_camera: F64  # (4, 4), as the tracker has it by now
+    intrinsics: Intrinsics  # of the depth map's size
+    depth: NDArray[np.float16]  # (h, w) component units, 0 = unknown
+    confidence: NDArray[np.uint8]  # (h, w) 255 = sure
+    rgb: NDArray[np.uint8]  # (h, w, 3)
+    fused_as: tuple[F64, float] | None = None
+    """(world_from_camera, metres per unit) with which it stands in the volume; None = it does not."""
+
+    def depth_m(self, metres_per_unit: float) -> DepthMap:
+        z_m = self.depth.astype(np.float32) * np.float32(metres_per_unit)
+        return DepthMap(z_m, self.intrinsics, self.confidence.astype(np.float32) * np.float32(1 / 255))
+
+    def points_camera(self, min_confidence: float, max_points: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Points (n, 3) in camera axes and component units, and their colours (n, 3): an even sample of sure pixels."""
+        z = self.depth.astype(np.float32)
+        sure = np.flatnonzero((z > 0) & (self.confidence >= 255 * min_confidence))
+        picked = sure[:: max(1, -(-len(sure) // max_points))]
+        return unproject(z, self.intrinsics).reshape(-1, 3)[picked], self.rgb.reshape(-1, 3)[picked]
+
+    def surfels_component(self, min_confidence: float, max_points: int) -> tuple[F64, F64]:
+        """Points and unit normals (n, 3) in the component's frame: evenly sampled sure pixels on planes."""
+        z = self.depth.astype(np.float32)
+        planes = local_planes(z, self.intrinsics)
+        normals = planes.normals_camera.reshape(-1, 3)
+        sure = (self.confidence >= 255 * min_confidence) & ~planes.is_edge
+        usable = np.flatnonzero(sure.ravel() & np.any(normals != 0.0, axis=1))
+        picked = usable[:: max(1, -(-len(usable) // max_points))]
+        rotation, position = self.component_from_camera[:3, :3], self.component_from_camera[:3, 3]
+        points = unproject(z, self.intrinsics).reshape(-1, 3)[picked]
+        return points @ rotation.T + position, normals[picked] @ rotation.T
+
+    def is_moved(self, world_from_camera: F64, world_from_component: Sim3, max_m: float, max_rad: float) -> bool:
+        """Whether it stands in the volume noticeably elsewhere than it should."""
+        if self.fused_as is None:
+            return True
+        fused, metres_per_unit = self.fused_as
+        off_m = float(np.linalg.norm(fused[:3, 3] - world_from_camera[:3, 3]))
+        off_rad = angle_between(fused[:3, :3], world_from_camera[:3, :3])
+        stretch = abs(metres_per_unit / world_from_component.scale - 1.0)
+        return off_m > max_m or off_rad > max_rad or stretch > 0.005
+
+
+_RECENT = 10
+
+
+class KeptKeyframes:
+    """A bounded set, in the order of placing. When it is full, the keyframe that moved least against the one before
+    it goes, never one of the last ten: a phone that rests does not push out the rest of the house."""
+
+    def __init__(self, max_keyframes: int) -> None:
+        self._max = max_keyframes
+        self._by_id: dict[KeyframeId, Kept] = {}
+        self._novelty: dict[KeyframeId, float] = {}
+        self._last: dict[ComponentKey, Kept] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __iter__(self) -> Iterator[Kept]:
+        return iter(self._by_id.values())
+
+    def get(self, keyframe: KeyframeId) -> Kept | None:
+        return self._by_id.get(keyframe)
+
+    def of(self, component: ComponentKey) -> list[Kept]:
+        return [kept for kept in self if kept.component == component]
+
+    def add(self, kept: Kept) -> Kept | None:
+        """Keep one more; returns the one that had to go for it."""
+        self._novelty[kept.id] = _novelty(self._last.get(kept.component), kept)
+        self._by_id[kept.id] = self._last[kept.component] = kept
+        if len(self._by_id) <= self._max:
+            return None
+        candidates = list(self._by_id)[: -min(_RECENT, self._max)]
+        return self.drop(min(candidates, key=self._novelty.__getitem__))
+
+    def drop(self, keyframe: KeyframeId) -> Kept:
+        del self._novelty[keyframe]
+        return self._by_id.pop(keyframe)
+
+
+def _novelty(before: Kept | None, kept: Kept) -> float:
+    """How different the view is from the one before: metres per metre of depth, plus radians."""
+    if before is None:
+        return float("inf")
+    known = kept.depth[kept.depth > 0]
+    depth = float(np.median(known)) if len(known) else 1.0
+    step = float(np.linalg.norm(kept.component_from_camera[:3, 3] - before.component_from_camera[:3, 3]))
+    turn = angle_between(before.component_from_camera[:3, :3], kept.component_from_camera[:3, :3])
+    return step / max(depth, 1e-6) + turn
