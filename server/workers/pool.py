@@ -1,0 +1,144 @@
+"""The face of the device workers: a window in, a prediction out, on whichever device the stream belongs to."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections import Counter, OrderedDict
+from collections.abc import Collection
+from typing import Any
+
+from pydantic import ConfigDict, Field
+
+from mapping.engines import Window, WindowPrediction
+from server.workers.device import Config as DeviceConfig
+from server.workers.device import Device, Expired, JobFailed, NoPrediction, Superseded, Work
+from server.workers.lanes import Job, Lane, LaneFull
+from server.workers.process import EngineFailed, WorkerDied
+from server.workers.quarantine import Quarantine
+from server.workers.stats import DeviceStats
+from streams.frame import StreamId
+
+__all__ = [
+    "Config",
+    "DeviceStats",
+    "EngineFailed",
+    "Expired",
+    "JobFailed",
+    "Lane",
+    "LaneFull",
+    "NoPrediction",
+    "Pool",
+    "Superseded",
+    "WorkerDied",
+]
+
+MAX_STREAMS_REMEMBERED = 4096
+
+
+class Config(DeviceConfig):
+    """The devices of this machine, each with the lanes, process and memory said here."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    devices: tuple[str, ...] = Field(default=("cpu",), min_length=1)
+    """`cpu`, `cuda:0`, `cuda:1` ...; one worker process each."""
+
+
+class Affinity:
+    """Which device a stream belongs to: the one it had while that one is up, else the one with the fewest streams."""
+
+    def __init__(self) -> None:
+        self._device_by_stream: OrderedDict[StreamId, str] = OrderedDict()
+
+    def choose(self, stream: StreamId, up: Collection[str], known: Collection[str]) -> str:
+        """A device of `up`, or of `known` when none is up."""
+        candidates = up or known
+        device = self._device_by_stream.get(stream)
+        if device is None or device not in candidates:
+            load = Counter(self._device_by_stream.values())
+            device = min(candidates, key=lambda name: load[name])
+        self._device_by_stream[stream] = device
+        self._device_by_stream.move_to_end(stream)
+        if len(self._device_by_stream) > MAX_STREAMS_REMEMBERED:
+            self._device_by_stream.popitem(last=False)
+        return device
+
+
+class Pool:
+    """Device workers behind one coroutine. On one event loop: `await start()`, `predict` at will, `await close()`."""
+
+    def __init__(self, config: Config, engine: str, engine_config: dict[str, Any] | None = None) -> None:
+        """`engine` and its config as for `mapping.engines.create`; the engine is made in the workers, never here."""
+        self._config, self._engine, self._engine_config = config, engine, engine_config or {}
+        self._quarantine = Quarantine()
+        self._affinity = Affinity()
+        self._devices: dict[str, Device] = {}
+
+    async def start(self) -> None:
+        """Start every device's worker and wait until all engines are warm.
+
+        Raises:
+            EngineFailed: the engine cannot be made; the message is the engine's own.
+            WorkerDied: a process died at its start, or took longer than `process.start_timeout_s`.
+        """
+        settings = DeviceConfig(**{name: getattr(self._config, name) for name in DeviceConfig.model_fields})
+        self._devices = {
+            name: Device(name, self._engine, self._engine_config, settings, self._quarantine)
+            for name in self._config.devices
+        }
+        try:
+            await asyncio.gather(*(device.start() for device in self._devices.values()))
+        except BaseException:
+            await self.close()
+            raise
+
+    async def predict(
+        self, stream: StreamId, window: Window, deadline_s: float | None = None, lane: Lane = Lane.REALTIME
+    ) -> WindowPrediction:
+        """Infer a window's geometry. Its arrays are not copied before its turn: leave them as they are.
+
+        Keyframes that killed workers are left out of the window; REALTIME keeps only the newest window per stream.
+
+        Args:
+            deadline_s: seconds from now by which it must have started.
+
+        Raises:
+            Superseded: a newer window of the stream came before this one started (REALTIME only).
+            Expired: it did not start in time.
+            LaneFull: too many jobs wait.
+            JobFailed: the engine raised (kind = its exception), workers died over it (kind = "quarantined"), or the
+                pool was closed (kind = "closed").
+        """
+        if not self._devices:
+            raise JobFailed("closed", "the pool is not running")
+        if not window.views:
+            raise JobFailed("ValueError", "the window is empty")
+        if window.views[-1].keyframe in self._quarantine:
+            raise JobFailed("quarantined", f"workers died over keyframe {window.views[-1].keyframe}")
+        views = tuple(view for view in window.views if view.keyframe not in self._quarantine)
+        loop = asyncio.get_running_loop()
+        device = self._device_of(stream)
+        deadline = None if deadline_s is None else loop.time() + deadline_s
+        job = Job(lane, stream, Work(dataclasses.replace(window, views=views), loop.create_future()), deadline)
+        device.submit(job)
+        timer = None if deadline is None else loop.call_at(deadline, device.expire)
+        try:
+            return await job.work.result
+        finally:
+            device.cancel(job)
+            if timer is not None:
+                timer.cancel()
+
+    def stats(self) -> list[DeviceStats]:
+        """Every device at this instant."""
+        return [device.stats() for device in self._devices.values()]
+
+    async def close(self) -> None:
+        """End every worker; predictions still awaited raise `JobFailed("closed")`."""
+        devices, self._devices = self._devices, {}
+        await asyncio.gather(*(device.close() for device in devices.values()))
+
+    def _device_of(self, stream: StreamId) -> Device:
+        up = [name for name, device in self._devices.items() if device.ready]
+        return self._devices[self._affinity.choose(stream, up, self._devices)]

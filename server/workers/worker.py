@@ -1,0 +1,155 @@
+"""The child: one device, one engine, one job at a time. Run as `python -m server.workers.worker` by `process.py`.
+
+Pixels are read where the parent put them (the engine must not keep a reference to them after `predict`) and results
+are written where the parent reads them. An engine that raises is an answer, not a crash. When the parent is gone, so is
+this.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import faulthandler
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+
+import cv2
+
+from mapping import engines
+from mapping.engines import GeometryEngine, View, ViewPrediction, Window
+from server.workers.arena import ResultWriter, SharedMemory
+from server.workers.messages import (
+    Beat,
+    Failed,
+    FromWorker,
+    Predict,
+    Predicted,
+    PredictionRef,
+    Ready,
+    Start,
+    StartFailed,
+    ViewRef,
+    pack,
+    receive_to_worker,
+)
+
+PR_SET_PDEATHSIG = 1
+MAX_ERROR_CHARS = 2000
+
+_log = logging.getLogger(__name__)
+
+
+class Worker:
+    """The loop of one worker process."""
+
+    def __init__(self, connection: socket.socket, memory: SharedMemory, result_bytes: int) -> None:
+        self._connection = connection
+        self._memory = memory
+        self._result_bytes = result_bytes
+        self._send_lock = threading.Lock()
+
+    def run(self) -> None:
+        """Become what the first message says, then answer jobs until told to stop or left alone."""
+        start = receive_to_worker(self._connection)
+        if not isinstance(start, Start):
+            return
+        os.nice(start.nice)
+        cv2.setNumThreads(start.threads)
+        threading.Thread(target=self._beat, args=(start.heartbeat_s,), name="heartbeat", daemon=True).start()
+        began = time.monotonic()
+        try:
+            engine = engines.create(start.engine, start.engine_config)
+            engine.warm_up()
+        except Exception as error:
+            _log.exception("the engine %s did not start", start.engine)
+            self._send(StartFailed(type(error).__name__, str(error)[:MAX_ERROR_CHARS]))
+            return
+        self._send(Ready(time.monotonic() - began))
+        while isinstance(request := receive_to_worker(self._connection), Predict):
+            self._send(self._answer(engine, request))
+
+    def _answer(self, engine: GeometryEngine, request: Predict) -> Predicted | Failed:
+        began = time.monotonic()
+        try:
+            prediction = engine.predict(Window(tuple(map(self._view, request.views))))
+            writer = ResultWriter(self._memory, self._result_bytes)
+            views = [_written(view, writer) for view in prediction.views]
+        except Exception as error:
+            _log.warning("job %d failed", request.job, exc_info=True)
+            return Failed(request.job, type(error).__name__, str(error)[:MAX_ERROR_CHARS])
+        return Predicted(request.job, views, time.monotonic() - began)
+
+    def _view(self, ref: ViewRef) -> View:
+        prior, landmarks = ref.prior_window_from_camera, ref.landmarks_window
+        view = View(
+            keyframe=ref.keyframe,
+            rgb=self._memory.view(ref.rgb),
+            intrinsics=ref.intrinsics,
+            prior_window_from_camera=None if prior is None else self._memory.view(prior),
+            landmarks_window=None if landmarks is None else self._memory.view(landmarks),
+        )
+        for array in (view.rgb, view.prior_window_from_camera, view.landmarks_window):
+            if array is not None:
+                array.flags.writeable = False
+        return view
+
+    def _beat(self, interval_s: float) -> None:
+        while True:
+            self._send(Beat(_rss_bytes()))
+            time.sleep(interval_s)
+
+    def _send(self, message: FromWorker) -> None:
+        try:
+            with self._send_lock:
+                self._connection.sendall(pack(message))
+        except OSError:  # the parent is gone: nobody needs this process, whatever it is doing
+            os._exit(1)
+
+
+def _written(view: ViewPrediction, writer: ResultWriter) -> PredictionRef:
+    return PredictionRef(
+        keyframe=view.keyframe,
+        window_from_camera=writer.put(view.window_from_camera),
+        intrinsics=view.intrinsics,
+        depth=None if view.depth is None else writer.put(view.depth),
+        confidence=None if view.confidence is None else writer.put(view.confidence),
+    )
+
+
+def _rss_bytes() -> int:
+    statm = Path("/proc/self/statm")
+    if statm.exists():
+        return int(statm.read_text().split()[1]) * resource.getpagesize()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _die_with_parent(parent: int) -> None:
+    """Have the kernel end this process when the parent's thread ends, even while an engine holds the interpreter."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="One device's worker; started by the server, not by hand.")
+    for name in ("control", "memory", "memory-bytes", "result-bytes", "parent"):
+        parser.add_argument(f"--{name}", type=int, required=True)
+    args = parser.parse_args()
+    _die_with_parent(args.parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the server decides who ends when
+    faulthandler.enable()
+    memory = SharedMemory(args.memory, args.memory_bytes)
+    with socket.socket(fileno=args.control) as connection:
+        Worker(connection, memory, args.result_bytes).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""A geometry engine that says little and dies on command; stands in for real ones where processes are tested.
+
+The first pixel of the newest view is the command: 0 answer, 1 raise, 2 kill this process, 3 hang, 4 stop this process,
+5 answer too much. `Config.start` does the same at creation.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import numpy as np
+from pydantic import BaseModel
+
+from mapping.engines import ViewPrediction, Window, WindowPrediction
+from streams.frame import Intrinsics
+
+ANSWER, RAISE, KILL, HANG, STOP, TOO_MUCH = range(6)
+
+
+class Config(BaseModel):
+    start: int = ANSWER
+
+
+class ToyEngine:
+    def warm_up(self) -> None:
+        pass
+
+    def predict(self, window: Window) -> WindowPrediction:
+        return WindowPrediction(tuple(answer(view.rgb, view.keyframe) for view in window.views))
+
+
+def answer(rgb: np.ndarray, keyframe: str) -> ViewPrediction:
+    """Depth is the red channel plus one, so a test can tell whose pixels arrived; the pose holds this process's id."""
+    obey(int(rgb[0, 0, 0]))
+    height, width = rgb.shape[:2]
+    scale = 8 if rgb[0, 0, 0] == TOO_MUCH else 1
+    depth = np.tile(rgb[:, :, 0].astype(np.float32) + 1, (scale, scale))
+    window_from_camera = np.eye(4)
+    window_from_camera[0, 3] = os.getpid()
+    return ViewPrediction(keyframe, window_from_camera, Intrinsics.from_fov(width, height), depth, depth / 512)
+
+
+def obey(command: int) -> None:
+    if command == RAISE:
+        raise ValueError("the toy engine was told to raise")
+    if command == KILL:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if command == HANG:
+        threading.Event().wait()
+    if command == STOP:
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def create(config: Config) -> ToyEngine:
+    obey(config.start)
+    return ToyEngine()
