@@ -92,6 +92,8 @@ class Tracker:
             step = self._follower.step(view, turned)
         if step is None:
             step = self._recognise(view)
+        if step is not None and self._follower.refuted:
+            return self._start_over(view, turned)
         if step is None:
             return self._stay_lost(view, turned)
         self._lost_since_ns = None
@@ -154,6 +156,13 @@ class Tracker:
 
     def _untracked(self, view: View, state: Literal["starting", "lost"]) -> Tracked:
         return Tracked(self._stream, view.seq, view.capture_ns, state, self._component, None, view.intrinsics)
+
+    def _start_over(self, view: View, turned: F64) -> Tracked:
+        """The map rests on a wrong start: say so, and begin a new one at once."""
+        self._component += 1
+        self._follower, self._lost_since_ns = None, None
+        self._starter = Starter(self._config.follow.num_features, self._config.start)
+        return self._start(view, turned)
 
     def _tracked(self, view: View, step: Step) -> Tracked:
         assert self._follower is not None

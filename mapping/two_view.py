@@ -14,6 +14,7 @@ import poselib
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from mapping.ambiguity import scan
 from mapping.bundle import Bundle, adjust, centres
 from mapping.transforms import F64, angle_between, exp_so3, log_so3
 
@@ -27,7 +28,9 @@ class StartConfig(BaseModel):
     min_inlier_share: float = 0.6
     min_parallax_deg: float = 0.8
     """Median angle between the rays of the first and the last view."""
-    min_gain: float = 4.0
+    min_turning_px: float = 2.5
+    """Median distance by which a camera that only turned fails to explain the tracks."""
+    min_gain: float = 6.0
     """How many times better (in squared error) a moving camera must explain the tracks than a turning one."""
     max_rival: float = 0.8
     """Largest ratio of the best motion's cost to that of a truly different one."""
@@ -64,16 +67,61 @@ def start_map(pixels: F64, focal_px: float, config: StartConfig = StartConfig())
         return None
     turn = fit_rotation(first, last, focal_px)
     turning_cost = float(np.median(_rotation_error2(turn, first, last, focal_px)))
-    if turning_cost < 1.0:  # within noise of a pure turn: cheapest refusal first
+    if turning_cost < config.min_turning_px**2:  # cheapest refusal first
         return None
-    motions = _motions(first, last, focal_px, config)
-    hypotheses = sorted((h for m in motions if (h := _explain(pixels, focal_px, m, config))), key=lambda h: h.cost)
+    motions = _motions(first, last, focal_px, turn, config)
+    hypotheses = _explanations(pixels, focal_px, motions, config)
     if not hypotheses:
         return None
     best = hypotheses[0]
     if any(_differs(best, rival) and best.cost > config.max_rival * rival.cost for rival in hypotheses[1:]):
         return None
     return _accept(best, turning_cost, config)
+
+
+def stands(pixels: F64, focal_px: float, cameras: F64, config: StartConfig = StartConfig()) -> bool:  # noqa: B008
+    """Whether the motion (v, 3, 4) that a map believes in still explains v views of n points (v, n, 2) best.
+
+    A start on a short baseline can be wrong in a way that no local adjustment leaves; a longer baseline shows it.
+    """
+    first, last = pixels[0], pixels[-1]
+    camera_from_first = _relative(cameras)
+    length = float(np.linalg.norm(camera_from_first[-1, :, 3]))
+    if length < 1e-9:
+        return True
+    turn = fit_rotation(first, last, focal_px)
+    believed = _explain(pixels, focal_px, camera_from_first / _unit_scale(length), config)
+    rivals = _explanations(pixels, focal_px, _motions(first, last, focal_px, turn, config), config)
+    if believed is None:
+        return not rivals
+    return not any(_differs(believed, rival) and rival.cost < config.max_rival * believed.cost for rival in rivals)
+
+
+def _relative(cameras: F64) -> F64:
+    """Poses (v, 3, 4) expressed against the first of them."""
+    first_rotation, first_translation = cameras[0, :, :3], cameras[0, :, 3]
+    rotations = cameras[:, :, :3] @ first_rotation.T
+    return np.concatenate([rotations, (cameras[:, :, 3] - rotations @ first_translation)[:, :, None]], axis=2)
+
+
+def _unit_scale(length: float) -> F64:
+    return np.array([1.0, 1.0, 1.0, length])
+
+
+def _explanations(pixels: F64, focal_px: float, motions: list[F64], config: StartConfig) -> list[_Hypothesis]:
+    """Adjusted hypotheses, cheapest first; motions that start out alike are tried once."""
+    distinct: list[F64] = []
+    for motion in motions:
+        if all(abs(motion[:, 3] @ m[:, 3]) < np.cos(np.radians(8)) for m in distinct):
+            distinct.append(motion)
+    found = [_explain(pixels, focal_px, _spread_out(m, len(pixels)), config) for m in distinct]
+    return sorted((h for h in found if h is not None), key=lambda h: h.cost)
+
+
+def _spread_out(motion: F64, views: int) -> F64:
+    """Poses (v, 3, 4) evenly along a motion (3, 4) from the first camera to the last."""
+    turn = log_so3(motion[:, :3])
+    return np.stack([np.column_stack([exp_so3(turn * s), motion[:, 3] * s]) for s in np.linspace(0.0, 1.0, views)])
 
 
 def _accept(best: _Hypothesis, turning_cost: float, config: StartConfig) -> Start | None:
@@ -146,7 +194,7 @@ def _rotation_error2(rotation: F64, first: F64, last: F64, focal_px: float) -> F
     return np.asarray(np.sum((focal_px * turned[:, :2] / turned[:, 2:] - last) ** 2, axis=1))
 
 
-def _motions(first: F64, last: F64, focal_px: float, config: StartConfig) -> list[F64]:
+def _motions(first: F64, last: F64, focal_px: float, turn: F64, config: StartConfig) -> list[F64]:
     """Candidate last_from_first poses (3, 4) with unit baseline."""
     size = int(max(np.abs(first).max(), np.abs(last).max())) * 2
     camera = {"model": "SIMPLE_PINHOLE", "width": size, "height": size, "params": [focal_px, 0.0, 0.0]}
@@ -159,6 +207,9 @@ def _motions(first: F64, last: F64, focal_px: float, config: StartConfig) -> lis
     if plane["num_inliers"] > 0.6 * essential["num_inliers"]:
         poses, _ = poselib.motion_from_homography(homography)
         motions += [np.column_stack([p.R, p.t]) for p in poses]
+    valley = scan(first, last, focal_px, turn)
+    for k in valley.minima(3):
+        motions.append(np.column_stack([valley.rotations[k], valley.directions[k]]))
     unit = []
     for motion in motions:
         length = float(np.linalg.norm(motion[:, 3]))
@@ -167,21 +218,16 @@ def _motions(first: F64, last: F64, focal_px: float, config: StartConfig) -> lis
     return unit
 
 
-def _explain(pixels: F64, focal_px: float, motion: F64, config: StartConfig) -> _Hypothesis | None:
-    """Give every view a pose and every point a place under one motion; None when too few points lie in front."""
+def _explain(pixels: F64, focal_px: float, cameras: F64, config: StartConfig) -> _Hypothesis | None:
+    """Adjust poses (v, 3, 4) and places under one motion; None when too few points lie in front of the cameras."""
     views, n = pixels.shape[:2]
-    identity = np.eye(3, 4)
-    points = triangulate(identity, motion, pixels[0], pixels[-1], focal_px)
-    for sign in (1.0, -1.0):  # a homography leaves the sign of the baseline open
-        flipped = motion * np.array([1.0, 1.0, 1.0, sign])
-        candidate = triangulate(identity, flipped, pixels[0], pixels[-1], focal_px)
-        if np.isfinite(candidate[:, 0]).sum() > np.isfinite(points[:, 0]).sum():
-            motion, points = flipped, candidate
+    flipped = cameras * np.array([1.0, 1.0, 1.0, -1.0])  # epipolar geometry leaves the sign of the baseline open
+    points, others = (triangulate(c[0], c[-1], pixels[0], pixels[-1], focal_px) for c in (cameras, flipped))
+    if np.isfinite(others[:, 0]).sum() > np.isfinite(points[:, 0]).sum():
+        cameras, points = flipped, others
     known = np.isfinite(points[:, 0])
     if np.count_nonzero(known) < config.min_inlier_share * n:
         return None
-    turn = log_so3(motion[:, :3])
-    cameras = np.stack([np.column_stack([exp_so3(turn * s), motion[:, 3] * s]) for s in np.linspace(0.0, 1.0, views)])
     index = np.flatnonzero(known)
     bundle = Bundle(
         cameras,

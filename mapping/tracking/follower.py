@@ -17,7 +17,7 @@ from mapping.tracking.pose import PoseFit, fit_pose, project
 from mapping.tracking.starter import FirstMap
 from mapping.tracking.view import View
 from mapping.transforms import F64, angle_between
-from mapping.two_view import ray_angles
+from mapping.two_view import ray_angles, stands
 
 
 class FollowConfig(BaseModel):
@@ -67,6 +67,9 @@ class Follower:
 
     def __init__(self, first: FirstMap, view: View, config: FollowConfig) -> None:
         self.config = config
+        self._proof_rad = 2.0 * first.start.parallax_rad  # parallax at which the start is judged again
+        self.refuted = False
+        """The first map turned out wrong; nothing that rests on it is to be believed."""
         self.map = LocalMap(view.lens.focal_px)
         self._velocity = np.zeros(3)  # per second, of the translation part of (camera now) from (camera before)
         self._since_node = 0
@@ -309,7 +312,35 @@ class Follower:
         self._reference = index
         self._reference_ids = self._ids[self.map.placed[self._ids]]
         self._since_node = 0
+        self._judge_start()
         return index, moved
+
+    def _judge_start(self) -> None:
+        """With more parallax than the start had, ask again whether another motion explains the tracks better."""
+        if self._proof_rad > np.radians(12.0):
+            return
+        newest = len(self.map.nodes) - 1
+        for oldest in range(newest - 1):
+            shared = np.intersect1d(self.map.nodes[oldest].landmarks, self._reference_ids)
+            if len(shared) >= 60:
+                break
+        else:
+            return
+        angles = ray_angles(self.map.points[shared], self.map.poses[oldest], self.map.poses[newest])
+        if np.median(angles) < self._proof_rad:
+            return
+        self._proof_rad = 2.0 * float(np.median(angles))
+        chosen = sorted(set(np.linspace(oldest, newest, 5).astype(int).tolist()))
+        for k in chosen:
+            shared = np.intersect1d(shared, self.map.nodes[k].landmarks)
+        if len(shared) < 40:
+            return
+        views = []
+        for k in chosen:
+            order = np.argsort(self.map.nodes[k].landmarks)
+            rows = order[np.searchsorted(self.map.nodes[k].landmarks, shared, sorter=order)]
+            views.append(self.map.nodes[k].pixels[rows])
+        self.refuted = not stands(np.stack(views), self.map.focal_px, self.map.poses[chosen])
 
     def _reanchor(self, view: View) -> tuple[I64, F32]:
         """Lay each landmark's own patch over the image: flow has drifted a little in every frame since."""
