@@ -63,9 +63,9 @@ class PathAnswer(_Value):
     """A way over walkable ground."""
 
     agent: str
-    points_m: list[Point]
+    points_m: list[Point] = Field(serialization_alias="points")
     length_m: float
-    is_partial: bool
+    is_partial: bool = Field(serialization_alias="partial")
     """The goal could not be reached: this leads to the nearest place that can be."""
 
 

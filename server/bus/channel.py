@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -140,6 +141,24 @@ class Channel:
         for listener in tuple(self._listeners):
             listener.on_move(move)
         self._forget_moves()
+
+    def restore(self, entries: Iterable[Entry], seq: int) -> None:
+        """Take over what was published before a restart; counting goes on beyond `seq`, which clients may have seen.
+
+        They start over: what they received last may not have reached the disk, and cannot be told from what did.
+
+        Raises:
+            ValueError: something was published here already.
+        """
+        if self.seq:
+            raise ValueError("restore a channel before anything is published on it")
+        for entry in sorted(entries, key=lambda entry: entry.seq):
+            kept = self._tombstones if entry.removed else self._entries
+            kept[entry.layer, entry.key] = entry
+        self.seq = max([seq, *(e.seq for e in self._entries.values()), *(e.seq for e in self._tombstones.values())])
+        self._oldest_resume = self.seq
+        while len(self._tombstones) > self._max_tombstones:
+            self._tombstones.popitem(last=False)
 
     def announce(self, name: str, data: dict[str, Any]) -> None:
         """Tell whoever is here now; not kept for later."""

@@ -1,0 +1,127 @@
+"""What every HTTP request passes first: size, rate and origin; and the headers every answer carries."""
+
+from __future__ import annotations
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from server.api.contract import Refused
+from server.api.guard import Guard
+from server.api.problems import problem
+
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' blob: data:",
+        "media-src 'self' blob: mediastream:",
+        "connect-src 'self'",
+        "worker-src 'self'",
+        "manifest-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=(), accelerometer=(self), gyroscope=(self)",
+}
+
+
+class TooLarge(Refused):
+    """The body is longer than the route takes."""
+
+    status = 413
+
+
+class Border:
+    """ASGI middleware. `frame_suffix` names the one route that takes large bodies."""
+
+    def __init__(
+        self, app: ASGIApp, guard: Guard, max_body_bytes: int, max_frame_bytes: int, frame_suffix: str = "/frames"
+    ) -> None:
+        self._app = app
+        self._guard = guard
+        self._max_body_bytes, self._max_frame_bytes = max_body_bytes, max_frame_bytes
+        self._frame_suffix = frame_suffix
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        connection = HTTPConnection(scope)
+        origin = connection.headers.get("origin")
+        cross_origin = origin if origin is not None and self._guard.is_cross_origin(origin) else None
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+                if cross_origin is not None:
+                    headers["Access-Control-Allow-Origin"] = cross_origin
+                    headers["Access-Control-Expose-Headers"] = "Location, ETag, Link, Retry-After"
+                    headers.add_vary_header("Origin")
+            await send(message)
+
+        if cross_origin is not None and _is_preflight(scope, connection):
+            await _preflight(scope)(scope, receive, send_with_headers)
+            return
+        is_frame = scope["path"].endswith(self._frame_suffix)
+        limit = self._max_frame_bytes if is_frame else self._max_body_bytes
+        try:
+            if scope["method"] not in SAFE:
+                if not self._guard.allows_origin(connection):
+                    response = problem(403, "pages from there may not do this; see auth.origins")
+                    await response(scope, receive, send_with_headers)
+                    return
+                self._guard.throttle(connection, is_frame=is_frame)
+            _check_length(connection, limit)
+            await self._app(scope, _capped(receive, limit), send_with_headers)
+        except Refused as refused:  # of this file or the guard: nothing has been answered yet
+            response = problem(refused.status, refused.detail, retry_after_s=refused.retry_after_s)
+            await response(scope, receive, send_with_headers)
+
+
+def _check_length(connection: HTTPConnection, limit: int) -> None:
+    length = connection.headers.get("content-length", "0")
+    if length.isdecimal() and int(length[:20]) > limit:
+        raise TooLarge(f"the body has {length[:20]} bytes; at most {limit} are taken here")
+
+
+def _capped(receive: Receive, limit: int) -> Receive:
+    received = 0
+
+    async def receive_capped() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > limit:
+            raise TooLarge(f"the body is longer than the {limit} bytes that are taken here")
+        return message
+
+    return receive_capped
+
+
+def _is_preflight(scope: Scope, connection: HTTPConnection) -> bool:
+    return scope["method"] == "OPTIONS" and "access-control-request-method" in connection.headers
+
+
+def _preflight(scope: Scope) -> Response:
+    headers = {
+        "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE, OPTIONS",
+        "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match",
+        "Access-Control-Max-Age": "600",
+    }
+    if scope["path"].endswith("/whip"):
+        headers["Accept-Post"] = "application/sdp"
+    return Response(status_code=204, headers=headers)

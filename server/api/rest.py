@@ -1,0 +1,201 @@
+"""REST: scenes, their streams, devices, ways over the map, exports and cues."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import FileResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.background import BackgroundTask
+
+from server.api.contract import (
+    Busy,
+    Cue,
+    DeviceSummary,
+    NotFound,
+    PathAnswer,
+    Point,
+    Scenes,
+    SceneSummary,
+    StreamOptions,
+    StreamSummary,
+    Unprocessable,
+)
+from server.api.guard import Guard
+from server.auth import Grant, Role
+from streams.frame import SceneId, StreamId
+
+SceneName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+PROBLEM: dict[int | str, dict[str, Any]] = {
+    "4XX": {"description": "What is wrong, and what to do", "content": {"application/problem+json": {}}}
+}
+EXPORTS = {"ply": "application/octet-stream", "glb": "model/gltf-binary", "obj": "model/obj"}
+MAX_EXPORTS = 2
+MAX_COORDINATE_M = 1e6
+
+
+class NewScene(BaseModel):
+    """A scene to be made."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    scene: SceneName
+
+
+class NewStream(BaseModel):
+    """A posed stream that is open now; send its frames to `frames`."""
+
+    stream: str
+    frames: str
+
+
+class Nearest(BaseModel):
+    """The nearest place where the agent can stand; null when there is none near."""
+
+    point: Point | None
+
+
+def router(scenes: Scenes, guard: Guard) -> APIRouter:
+    """All routes below /v1 that answer with JSON or a file."""
+    api = APIRouter(prefix="/v1", responses=PROBLEM)
+    exporting = asyncio.Semaphore(MAX_EXPORTS)
+
+    def check(request: Request, role: Role, scene: str | None) -> Grant:
+        grant = guard.require(request, role, scene)
+        if grant.token_id and request.method not in ("GET", "HEAD"):
+            guard.throttle(request, grant)
+        return grant
+
+    def subscriber(request: Request, scene: str) -> None:
+        check(request, Role.SUBSCRIBE, scene)
+
+    def publisher(request: Request, scene: str) -> None:
+        check(request, Role.PUBLISH, scene)
+
+    def scene_admin(request: Request, scene: str) -> None:
+        check(request, Role.ADMIN, scene)
+
+    def admin(request: Request) -> None:
+        check(request, Role.ADMIN, None)
+
+    def anybody(request: Request) -> Grant:
+        return guard.require_somewhere(request, Role.SUBSCRIBE)
+
+    @api.get("/scenes", tags=["scenes"])
+    async def list_scenes(grant: Annotated[Grant, Depends(anybody)]) -> list[SceneSummary]:
+        """The scenes the caller may see."""
+        return [summary for summary in scenes.scenes() if grant.allows(Role.SUBSCRIBE, summary.scene)]
+
+    @api.post("/scenes", status_code=201, tags=["scenes"], dependencies=[Depends(admin)])
+    async def create_scene(new: NewScene, response: Response) -> SceneSummary:
+        response.headers["Location"] = f"/v1/scenes/{new.scene}"
+        return await scenes.create(SceneId(new.scene))
+
+    @api.get("/scenes/{scene}", tags=["scenes"], dependencies=[Depends(subscriber)])
+    async def get_scene(scene: SceneName) -> SceneSummary:
+        return scenes.scene(SceneId(scene))
+
+    @api.delete("/scenes/{scene}", status_code=204, tags=["scenes"], dependencies=[Depends(scene_admin)])
+    async def delete_scene(scene: SceneName) -> None:
+        """End its streams and erase all of it."""
+        await scenes.delete(SceneId(scene))
+
+    @api.post("/scenes/{scene}/cues", status_code=202, tags=["scenes"], dependencies=[Depends(publisher)])
+    async def add_cue(scene: SceneName, cue: Cue) -> Response:
+        """State a length of the real world, so that the map becomes metric."""
+        try:
+            await scenes.add_cue(SceneId(scene), cue)
+        except ValueError as error:
+            raise Unprocessable(str(error)) from error
+        return Response(status_code=202)
+
+    @api.get("/scenes/{scene}/path", tags=["map"], dependencies=[Depends(subscriber)])
+    async def find_path(
+        scene: SceneName,
+        start: Annotated[str, Query(alias="from", description="x,y,z in world metres")],
+        goal: Annotated[str, Query(alias="to", description="x,y,z in world metres")],
+        agent: Annotated[str | None, Query(max_length=64)] = None,
+    ) -> PathAnswer:
+        """The shortest way over walkable ground."""
+        return await scenes.path(SceneId(scene), _point("from", start), _point("to", goal), agent)
+
+    @api.get("/scenes/{scene}/nearest", tags=["map"], dependencies=[Depends(subscriber)])
+    async def find_nearest(
+        scene: SceneName,
+        point: Annotated[str, Query(description="x,y,z in world metres")],
+        agent: Annotated[str | None, Query(max_length=64)] = None,
+    ) -> Nearest:
+        """Where one can stand that is nearest to a point."""
+        return Nearest(point=await scenes.nearest(SceneId(scene), _point("point", point), agent))
+
+    @api.get("/scenes/{scene}/export.{suffix}", tags=["map"], dependencies=[Depends(subscriber)])
+    async def export(scene: SceneName, suffix: Literal["ply", "glb", "obj"]) -> FileResponse:
+        """The mesh as a file."""
+        if exporting.locked():
+            raise Busy("other exports are running; try again in a moment", retry_after_s=5)
+        async with exporting:
+            folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="commonground-"))
+            path = folder / f"{scene}.{suffix}"
+            try:
+                await scenes.export(SceneId(scene), path)
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+        clean_up = BackgroundTask(shutil.rmtree, folder, ignore_errors=True)
+        return FileResponse(path, media_type=EXPORTS[suffix], filename=path.name, background=clean_up)
+
+    @api.get("/streams", tags=["streams"])
+    async def list_streams(grant: Annotated[Grant, Depends(anybody)]) -> list[StreamSummary]:
+        """The cameras of the scenes the caller may see."""
+        return [stream for stream in scenes.streams() if grant.allows(Role.SUBSCRIBE, stream.scene)]
+
+    @api.get("/streams/{stream}", tags=["streams"])
+    async def get_stream(stream: str, grant: Annotated[Grant, Depends(anybody)]) -> StreamSummary:
+        for summary in scenes.streams():
+            if summary.stream == stream and grant.allows(Role.SUBSCRIBE, summary.scene):
+                return summary
+        raise NotFound(f"there is no stream {stream[:64]!r}")
+
+    @api.delete("/streams/{stream}", status_code=204, tags=["streams"])
+    async def delete_stream(stream: str, request: Request) -> None:
+        """End a stream and erase its keyframes and pictures; whoever knows its name and may publish can do that.
+
+        Works after the stream has ended, too. The fused geometry stays.
+        """
+        guard.require_somewhere(request, Role.PUBLISH)
+        await scenes.delete_stream(StreamId(stream))
+
+    @api.post("/scenes/{scene}/streams", status_code=201, tags=["streams"], dependencies=[Depends(publisher)])
+    async def open_stream(scene: SceneName, response: Response, options: StreamOptions | None = None) -> NewStream:
+        """Open a stream that brings its own poses: an AR app, a robot, a recording."""
+        stream = await scenes.open_posed(SceneId(scene), options or StreamOptions())
+        response.headers["Location"] = f"/v1/streams/{stream}"
+        return NewStream(stream=stream, frames=f"/v1/streams/{stream}/frames")
+
+    @api.get("/devices", tags=["server"], dependencies=[Depends(admin)])
+    async def list_devices() -> list[DeviceSummary]:
+        """Devices of inference and what they are doing."""
+        return scenes.devices()
+
+    return api
+
+
+def _point(name: str, text: str) -> Point:
+    """Read `x,y,z`.
+
+    Raises:
+        Unprocessable: it is not three finite numbers.
+    """
+    try:
+        x, y, z = (float(part) for part in text[:200].split(","))
+    except ValueError:
+        raise Unprocessable(f"{name} must be x,y,z in metres, such as 1.5,0,-2") from None
+    if not all(math.isfinite(v) and abs(v) <= MAX_COORDINATE_M for v in (x, y, z)):
+        raise Unprocessable(f"{name} must be finite and on this planet")
+    return (x, y, z)

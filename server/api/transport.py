@@ -1,0 +1,95 @@
+"""What our sockets need beyond ASGI: room to write, bytes taken, and an end that cannot be put off by not reading.
+
+ASGI's `send` waits while the transport is full, which is the backpressure we want, but a caller cannot see how full it
+is, cannot wait for room before it chooses the newest message, and cannot close a connection whose peer does not read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio.transports import BaseTransport
+from typing import Any, cast
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidState
+
+EXTENSION = "commonground.wire"
+HIGH_WATER_BYTES = 256 << 10
+LOW_WATER_BYTES = 64 << 10
+
+
+class Wire:
+    """One connection's transport, as the map socket sees it."""
+
+    def __init__(self, protocol: MapSocketProtocol) -> None:
+        self._protocol = protocol
+        self.written_bytes = 0
+        """Counted by whoever writes."""
+
+    @property
+    def writable(self) -> asyncio.Event:
+        """Set while less than the high-water mark waits in the transport."""
+        return self._protocol.writable
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Written but not yet given to the kernel."""
+        return self._protocol.transport.get_write_buffer_size()
+
+    @property
+    def taken_bytes(self) -> int:
+        return self.written_bytes - self.unsent_bytes
+
+    def evict(self, code: int, reason: str) -> None:
+        """Put a close frame behind what is already written, full or not, and cut the line if it is not read in time."""
+        self._protocol.evict(code, reason)
+
+
+class MapSocketProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket with a bounded write buffer and a bounded end."""
+
+    linger_s = 60.0
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        super().connection_made(transport)
+        self._cut: asyncio.TimerHandle | None = None
+        self.transport.set_write_buffer_limits(high=HIGH_WATER_BYTES, low=LOW_WATER_BYTES)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._cut is not None:
+            self._cut.cancel()
+        super().connection_lost(exc)
+
+    async def run_asgi(self) -> None:
+        extensions = cast("dict[str, Any]", self.scope["extensions"])
+        extensions[EXTENSION] = Wire(self)
+        await super().run_asgi()
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.close":
+            self._cut_later()
+
+    def keepalive_timeout(self) -> None:
+        super().keepalive_timeout()
+        self._cut_later()
+
+    def evict(self, code: int, reason: str) -> None:
+        if self.close_sent or self.disconnected:
+            return
+        try:
+            self.conn.send_close(code, reason)
+        except InvalidState:
+            return  # the peer closed first
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+        self._cut_later()
+
+    def _cut_later(self) -> None:
+        """A peer that does not read would keep a gracefully closed transport, and its buffer, for ever."""
+        if self._cut is None:
+            self._cut = self.loop.call_later(self.linger_s, self.transport.abort)

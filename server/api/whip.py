@@ -1,0 +1,117 @@
+"""WHIP: a browser, OBS or GStreamer publishes its camera with one POST (RFC 9725).
+
+Session URLs are unguessable, which is what entitles to end them. The server restarts no ICE, so it sends no ETag and
+answers restarts with 422; candidates that trickle in are taken.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from server.api.contract import Refused, Scenes, StreamOptions, Unprocessable
+from server.api.guard import Guard
+from server.auth import Role
+from streams.frame import SceneId
+
+SDP = "application/sdp"
+FRAGMENT = "application/trickle-ice-sdpfrag"
+
+
+class WrongType(Refused):
+    """The body is of another kind than this route reads."""
+
+    status = 415
+
+
+class StaleTag(Refused):
+    """If-Match names an ETag that we never gave."""
+
+    status = 412
+
+
+def router(scenes: Scenes, guard: Guard) -> APIRouter:
+    """The endpoint of each scene and the resource of each session."""
+    api = APIRouter(prefix="/v1", tags=["whip"])
+    endpoint, session_url = "/scenes/{scene}/whip", "/whip/{session}"
+
+    def publisher(request: Request, scene: str) -> None:
+        grant = guard.require(request, Role.PUBLISH, scene)
+        if grant.token_id:
+            guard.throttle(request, grant)
+
+    def any_publisher(request: Request) -> None:
+        guard.require_somewhere(request, Role.PUBLISH)
+
+    @api.post(endpoint, status_code=201, dependencies=[Depends(publisher)], response_class=Response)
+    async def publish(scene: str, request: Request, options: Annotated[StreamOptions, Query()]) -> Response:
+        """Offer in, answer with all our candidates out; `Location` is the session."""
+        offer = await _text(request, SDP)
+        session = await scenes.accept_whip(SceneId(scene), offer, options)
+        headers = {"Location": f"/v1/whip/{session.id}", "Accept-Patch": FRAGMENT}
+        return Response(session.answer_sdp, 201, headers, media_type=SDP)
+
+    @api.patch(session_url, status_code=204, dependencies=[Depends(any_publisher)])
+    async def trickle(session: str, request: Request) -> Response:
+        """Take more candidates of the client."""
+        found = scenes.whip(session)
+        fragment = await _text(request, FRAGMENT)
+        match request.headers.get("if-match"):
+            case None:
+                await found.add_candidates(fragment)
+            case "*":
+                raise Unprocessable("this server does not restart ICE; publish anew")
+            case _:
+                raise StaleTag("no ETag was given for this session; leave If-Match out")
+        return Response(status_code=204)
+
+    @api.delete(session_url, dependencies=[Depends(any_publisher)])
+    async def leave(session: str) -> Response:
+        """End the session."""
+        await scenes.end_whip(session)
+        return Response(status_code=200)
+
+    @api.get(endpoint, status_code=204, dependencies=[Depends(publisher)])
+    @api.head(endpoint, status_code=204, dependencies=[Depends(publisher)])
+    async def look(scene: str) -> Response:
+        """Nothing to see, as the standard asks."""
+        scenes.scene(SceneId(scene))
+        return Response(status_code=204)
+
+    @api.get(session_url, status_code=204, dependencies=[Depends(any_publisher)])
+    @api.head(session_url, status_code=204, dependencies=[Depends(any_publisher)])
+    async def look_session(session: str) -> Response:
+        """Nothing to see, as the standard asks; 404 when the session has ended."""
+        scenes.whip(session)
+        return Response(status_code=204)
+
+    @api.options(endpoint, status_code=204)
+    async def offer_options(scene: str) -> Response:
+        """What a POST here has to be."""
+        return Response(status_code=204, headers={"Accept-Post": SDP, "Allow": "POST, GET, HEAD, OPTIONS"})
+
+    @api.options(session_url, status_code=204)
+    async def session_options(session: str) -> Response:
+        """What a PATCH here has to be."""
+        return Response(
+            status_code=204, headers={"Accept-Patch": FRAGMENT, "Allow": "PATCH, DELETE, GET, HEAD, OPTIONS"}
+        )
+
+    return api
+
+
+async def _text(request: Request, media_type: str) -> str:
+    """The body as text.
+
+    Raises:
+        WrongType: it is not of this type.
+        Refused: it is not UTF-8.
+    """
+    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if given != media_type:
+        raise WrongType(f"Content-Type must be {media_type}")
+    try:
+        return (await request.body()).decode()
+    except UnicodeDecodeError:
+        raise Refused("the body is not UTF-8 text") from None

@@ -1,0 +1,81 @@
+"""What the server tells about itself: `/metrics` for Prometheus, in a registry of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+HOP_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+AGE_BUCKETS_S = (0.02, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+LAG_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
+PROBE_EVERY_S = 0.05
+
+
+class Metrics:
+    """Counters, gauges and histograms of one server."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        self.frames = Counter("commonground_frames", "Frames by what became of them", ["outcome"], registry=registry)
+        self.keyframes = Counter(
+            "commonground_keyframes", "Keyframes by what became of them", ["outcome"], registry=registry
+        )
+        self.hop_s = Histogram(
+            "commonground_hop_seconds", "Time per hop", ["hop"], buckets=HOP_BUCKETS_S, registry=registry
+        )
+        self.age_s = Histogram(
+            "commonground_age_at_client_seconds",
+            "Capture to applied at a client",
+            buckets=AGE_BUCKETS_S,
+            registry=registry,
+        )
+        self.loop_lag_s = Histogram(
+            "commonground_event_loop_lag_seconds",
+            "How late the event loop is",
+            buckets=LAG_BUCKETS_S,
+            registry=registry,
+        )
+        self.streams = Gauge("commonground_streams", "Open streams", ["kind"], registry=registry)
+        self.scenes = Gauge("commonground_scenes", "Open scenes", registry=registry)
+        self.lane_depth = Gauge("commonground_lane_depth", "Waiting jobs", ["device", "lane"], registry=registry)
+        self.clients = Gauge("commonground_clients", "Open map connections", registry=registry)
+        self.sent_bytes = Counter("commonground_sent_bytes", "Bytes sent to map clients", registry=registry)
+        self.sent_messages = Counter("commonground_sent_messages", "Messages sent to map clients", registry=registry)
+        self.closed = Counter("commonground_closed", "Map connections closed by us", ["code"], registry=registry)
+        self.refused = Counter(
+            "commonground_refused", "Requests and connections refused", ["status"], registry=registry
+        )
+        self.tiles = Counter("commonground_tiles", "Tiles published", ["layer"], registry=registry)
+
+    def hop(self, hop: str, seconds: float) -> None:
+        """Time one step took: decode, track, infer, fuse, tiles, publish, ... (a fixed, small set)."""
+        self.hop_s.labels(hop).observe(max(0.0, seconds))
+
+    def exposition(self) -> tuple[bytes, str]:
+        """The text that Prometheus reads, and its content type."""
+        return generate_latest(self.registry), CONTENT_TYPE_LATEST
+
+
+class LoopProbe:
+    """Measures how late the event loop runs a timer: work that blocks it shows here."""
+
+    def __init__(self, observe: Callable[[float], None]) -> None:
+        self._observe = observe
+        self._handle: asyncio.TimerHandle | None = None
+        self._due = 0.0
+
+    def start(self) -> None:
+        self._due = time.perf_counter() + PROBE_EVERY_S
+        self._handle = asyncio.get_running_loop().call_later(PROBE_EVERY_S, self._tick)
+
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+
+    def _tick(self) -> None:
+        self._observe(max(0.0, time.perf_counter() - self._due))
+        self.start()
