@@ -397,6 +397,8 @@ class SceneMap:
         last = prediction.views[-1]
         if last.depth is None:
             raise ValueError(f"the engine gave no depth for {last.keyframe}")
+        if not np.any(last.depth > 0):
+            return DepthMap(last.depth, last.intrinsics, last.confidence)
         size = self._component_units_per_window_unit(component, prediction.views)
         return DepthMap(last.depth * np.float32(size), last.intrinsics, last.confidence)
 
@@ -406,7 +408,7 @@ class SceneMap:
             for view in views
             if (pose := component.pose(int(view.keyframe.rpartition("/")[2]))) is not None
         ]
-        if all(np.array_equal(a, b) for a, b in pairs[-1:]):
+        if any(np.array_equal(a, b) for a, b in pairs):
             return 1.0  # the engine kept the tracker's poses, so it kept its unit
         fit = fit_cameras(np.array([a for a, _ in pairs]), np.array([b for _, b in pairs]))
         if fit is None:
