@@ -111,7 +111,10 @@ class SdfWorld:
 
     def window(self, origin_voxel: tuple[int, int, int], shape: tuple[int, int, int]) -> VoxelWindow:
         """Evaluate a box of voxels: truncated distance, weight 1 down to `-truncation_m`, 0 deeper and where hidden."""
-        axes = [(np.arange(n) + start + 0.5) * self.voxel_size_m for start, n in zip(origin_voxel, shape, strict=True)]
+        axes: list[F64] = [
+            (np.arange(n, dtype=np.float64) + start + 0.5) * self.voxel_size_m
+            for start, n in zip(origin_voxel, shape, strict=True)
+        ]
         distance = self._distance(axes, shape)
         weight = (distance > -self.truncation_m).astype(np.float32)
         weight[distance >= 2 * self.truncation_m] = 0.0

@@ -8,19 +8,31 @@ from mapping.changes import BLOCK_VOXELS
 from navmesh.latch import CellWindow
 from navmesh.recast import Agent, Config, TileFrame, build_from_spans, radius_cells
 from navmesh.spans import BASE_HALF_VOXELS, spans_of
+from navmesh.spans import Config as SpanConfig
 from navmesh.tiles import NavTile
+
+_COMPANY_CELLS = 4
+"""How far `spans_of` looks around a column."""
+
+
+def border_cells(agent: Agent, voxel_size_m: float, config: Config) -> int:
+    """How far beyond its square Recast must see: the agent's radius; a ledge; and, so that edges between tiles are
+    drawn as edges between regions and not as walls, a strip that survives both."""
+    return radius_cells(agent, voxel_size_m, config) + 3
 
 
 def border_blocks(agent: Agent, voxel_size_m: float, config: Config) -> int:
-    """How many blocks beyond its square a tile must see: the agent's radius, and one cell to tell a ledge."""
-    return math.ceil((radius_cells(agent, voxel_size_m, config) + 1) / BLOCK_VOXELS)
+    """How many blocks beyond its square a tile depends on."""
+    return math.ceil((border_cells(agent, voxel_size_m, config) + _COMPANY_CELLS) / BLOCK_VOXELS)
 
 
-def build_nav_tile(window: CellWindow, slope_limit: int, agent: Agent, voxel_size_m: float, config: Config) -> NavTile:
+def build_nav_tile(
+    window: CellWindow, slope_limit: int, agent: Agent, voxel_size_m: float, config: Config, span_config: SpanConfig
+) -> NavTile:
     """Turn cells into walkable polygons; `slope_limit` is the index of the agent's limit in the latched cells.
 
     Raises:
-        ValueError: the agent is beyond Recast's limits at this voxel size.
+        ValueError: the agent is beyond Recast's limits at this voxel size, or the window is too narrow for it.
         RuntimeError: Recast gave up.
     """
     cell_height_m = voxel_size_m / 2
@@ -28,7 +40,8 @@ def build_nav_tile(window: CellWindow, slope_limit: int, agent: Agent, voxel_siz
         key=window.key,
         cell_size_m=voxel_size_m,
         cell_height_m=cell_height_m,
-        border_cells=window.border_blocks * BLOCK_VOXELS,
+        border_cells=border_cells(agent, voxel_size_m, config),
         grid_origin_m=(0.0, -BASE_HALF_VOXELS * cell_height_m, 0.0),
     )
-    return build_from_spans(spans_of(window, slope_limit), frame, agent, config)
+    spans = spans_of(window, frame.border_cells, slope_limit, span_config)
+    return build_from_spans(spans, frame, agent, config)

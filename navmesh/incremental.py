@@ -28,6 +28,7 @@ from navmesh.occlusion import Config as OcclusionConfig
 from navmesh.occlusion import build_surface_tiles, empty_tile, surface_window
 from navmesh.recast import Agent
 from navmesh.recast import Config as RecastConfig
+from navmesh.spans import Config as SpanConfig
 from navmesh.tiles import TILE_CELLS, NavTile, SurfaceTile, TileChange, TileKey
 
 Layer = Literal["nav", "mesh", "occluder"]
@@ -47,6 +48,7 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     latch: LatchConfig = LatchConfig()
+    spans: SpanConfig = SpanConfig()
     recast: RecastConfig = RecastConfig()
     occlusion: OcclusionConfig = OcclusionConfig()
     surface_period_s: Annotated[float, Field(ge=0)] = 0.3
@@ -168,7 +170,7 @@ class Incremental:
     def _build_one(self, job: tuple[CellWindow, Agent]) -> NavTile:
         window, agent = job
         limit = self._slope_limit[agent.name]
-        return build_nav_tile(window, limit, agent, self._voxels.voxel_size_m, self._config.recast)
+        return build_nav_tile(window, limit, agent, self._voxels.voxel_size_m, self._config.recast, self._config.spans)
 
     def _build_surfaces(self, viewers: Viewers, deadline_s: float) -> tuple[list[SurfaceTile], list[SurfaceTile]]:
         meshes: list[SurfaceTile] = []

@@ -8,10 +8,15 @@ blocks and is never ground. Where the ground ends in the unknown, the NavMesh en
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
 
+from mapping.changes import BLOCK_VOXELS
 from mapping.kernels import kernel
+from navmesh import latch
 from navmesh.latch import CELLS_SHAPE, Cells, CellWindow
 from navmesh.recast import MAX_SPAN_HEIGHT, WALKABLE
 from navmesh.tiles import TILE_BLOCKS, TileKey
@@ -22,24 +27,49 @@ MAX_SPANS_PER_COLUMN = 255
 """Recast's limit; what lies above the 255th solid thing in a column is left out."""
 
 
-def spans_of(window: CellWindow, slope_limit: int) -> NDArray[np.uint16]:
-    """Spans (n, 5) of a window: x and z in cells from its corner, smin, smax in half voxels from the base, area.
+class Config(BaseModel):
+    """What is too small to believe."""
 
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    speck_voxels: Annotated[int, Field(ge=0)] = 10
+    """A solid thing with fewer voxels than this in the 3 x 3 columns around it is a stray measurement, no obstacle."""
+    bridge_cells: Annotated[int, Field(ge=0, le=4)] = 2
+    """Gaps in the ground this wide, with ground of the same height on both sides, are taken for ground nobody measured,
+    unless air was seen in them."""
+
+
+def spans_of(window: CellWindow, border_cells: int, slope_limit: int, config: Config) -> NDArray[np.uint16]:
+    """Spans (n, 5) of a tile and `border_cells` around it; what more the window holds only lends its voice.
+
+    Columns: x and z in cells from the corner of the border, smin, smax in half voxels from the base, area.
     `slope_limit` is the index of the agent's limit among those the cells were latched for. A pure function.
+
+    Raises:
+        ValueError: the window does not reach far enough beyond the border.
     """
+    margin = window.border_blocks * BLOCK_VOXELS - border_cells
+    if margin < max(config.bridge_cells, 1):
+        raise ValueError(f"a window of {window.border_blocks} border blocks is too narrow for {border_cells} cells")
     side = TILE_BLOCKS + 2 * window.border_blocks
     most = max(len(window.cells) * CELLS_SHAPE[0] * CELLS_SHAPE[1] * CELLS_SHAPE[2] // 2, 1)
     spans = np.empty((most, 5), np.uint16)
-    count = _spans(window.cells, window.column_starts, window.block_y, side, 4 << slope_limit, spans)
-    return spans[:count]
+    starts = np.empty((side * BLOCK_VOXELS, side * BLOCK_VOXELS), np.int32)
+    counts = np.empty_like(starts)
+    count = _spans(window.cells, window.column_starts, window.block_y, side, 4 << slope_limit, spans, starts, counts)
+    total = _bridge_gaps(
+        window.cells, window.column_starts, window.block_y, side, spans, count, starts, counts, config.bridge_cells
+    )
+    return spans[: _without_specks(spans[:total], count, starts, counts, margin, 2 * config.speck_voxels)]
 
 
 def warm_up() -> None:
-    """Compile the kernel on one column."""
-    starts = np.zeros(TILE_BLOCKS**2 + 1, np.int32)
+    """Compile the kernels between voxels and spans."""
+    latch.warm_up()
+    starts = np.zeros((TILE_BLOCKS + 2) ** 2 + 1, np.int32)
     starts[-1] = 1
     cells = np.zeros((1, *CELLS_SHAPE), np.uint8)
-    spans_of(CellWindow(TileKey(0, 0), 0, starts, np.zeros(1, np.int32), cells), 0)
+    spans_of(CellWindow(TileKey(0, 0), 1, starts, np.zeros(1, np.int32), cells), 0, 0, Config())
 
 
 @kernel
@@ -50,20 +80,22 @@ def _spans(
     side: int,
     steep_bit: int,
     spans: NDArray[np.uint16],
+    starts: NDArray[np.int32],
+    counts: NDArray[np.int32],
 ) -> int:
-    """Walk every column of cells from the bottom up; returns how many spans were written."""
+    """Walk every column of cells from the bottom up; returns how many spans were written; fills in where they are."""
     count = 0
     for column in range(side * side):
         first, last = column_starts[column], column_starts[column + 1]
         for x in range(8):
             for z in range(8):
                 at_x, at_z = (column // side) * 8 + x, (column % side) * 8 + z
-                column_begin = count
+                begin = count
                 bottom, height, top_cell = -1, 0, 0
                 for b in range(first, last):
                     block_bottom = block_y[b] * 16 + BASE_HALF_VOXELS
                     if bottom >= 0 and block_bottom != height:  # no block in between: unknown above
-                        count = _emit(spans, count, column_begin, at_x, at_z, bottom, height, False)
+                        count = _emit(spans, count, begin, at_x, at_z, bottom, height, False)
                         bottom = -1
                     height = block_bottom
                     for h in range(16):
@@ -74,12 +106,141 @@ def _spans(
                             top_cell = cell
                         elif bottom >= 0:
                             is_ground = cell & 3 == 1 and top_cell & steep_bit == 0
-                            count = _emit(spans, count, column_begin, at_x, at_z, bottom, height, is_ground)
+                            count = _emit(spans, count, begin, at_x, at_z, bottom, height, is_ground)
                             bottom = -1
                         height += 1
                 if bottom >= 0:
-                    count = _emit(spans, count, column_begin, at_x, at_z, bottom, height, False)
+                    count = _emit(spans, count, begin, at_x, at_z, bottom, height, False)
+                starts[at_x, at_z], counts[at_x, at_z] = begin, count - begin
     return count
+
+
+@kernel
+def _bridge_gaps(
+    cells: Cells,
+    column_starts: NDArray[np.int32],
+    block_y: NDArray[np.int32],
+    side: int,
+    spans: NDArray[np.uint16],
+    count: int,
+    starts: NDArray[np.int32],
+    counts: NDArray[np.int32],
+    gap: int,
+) -> int:
+    """Lay ground across gaps along x or z of at most `gap` columns; returns the new number of spans."""
+    measured = spans[:count].copy()  # what is laid here must not carry the next bridge
+    for x in range(gap, len(starts) - gap):
+        for z in range(gap, len(starts) - gap):
+            for along_x in range(2):
+                dx, dz = along_x, 1 - along_x
+                for back in range(1, gap + 1):
+                    begin = starts[x - back * dx, z - back * dz]
+                    for s in range(begin, begin + counts[x - back * dx, z - back * dz]):
+                        level = int(measured[s, 3])
+                        if measured[s, 4] == 0 or _ground_at(measured, starts[x, z], counts[x, z], level) >= 0:
+                            continue
+                        for ahead in range(1, gap + 2 - back):
+                            there_x, there_z = x + ahead * dx, z + ahead * dz
+                            there = _ground_at(measured, starts[there_x, there_z], counts[there_x, there_z], level)
+                            if there >= 0:
+                                floor = (level + there) // 2
+                                if _lies_open(cells, column_starts, block_y, side, x, z, floor):
+                                    break
+                                count = _lay(spans, count, starts[x, z], counts[x, z], x, z, floor)
+                                break
+    return count
+
+
+@kernel
+def _ground_at(spans: NDArray[np.uint16], begin: int, count: int, level: int) -> int:
+    """Height of a column's ground within two half voxels of a level; -1 = there is none."""
+    for s in range(begin, begin + count):
+        if spans[s, 4] != 0 and abs(int(spans[s, 3]) - level) <= 2:
+            return int(spans[s, 3])
+    return -1
+
+
+@kernel
+def _lies_open(
+    cells: Cells, column_starts: NDArray[np.int32], block_y: NDArray[np.int32], side: int, x: int, z: int, level: int
+) -> bool:
+    """Was air seen right below this level? Then the gap is a hole."""
+    column = (x // 8) * side + z // 8
+    for b in range(column_starts[column], column_starts[column + 1]):
+        h = level - 3 - (block_y[b] * 16 + BASE_HALF_VOXELS)
+        if 0 <= h < 16:
+            return bool(cells[b, x % 8, z % 8, h] & 3 == 1)
+    return False
+
+
+@kernel
+def _lay(spans: NDArray[np.uint16], count: int, begin: int, num: int, x: int, z: int, level: int) -> int:
+    """Make ground at a level of one column, out of the solid that ends there if some does, unless solid fills it."""
+    for s in range(begin, begin + num):
+        bottom, top = int(spans[s, 2]), int(spans[s, 3])
+        if abs(top - level) <= 2:
+            spans[s, 4] = WALKABLE
+            return count
+        if bottom < level < top:
+            return count
+    if count == len(spans) or level < 1:
+        return count
+    return _emit(spans, count, count, x, z, level - 1, level, True)
+
+
+@kernel
+def _without_specks(
+    spans: NDArray[np.uint16],
+    num_measured: int,
+    starts: NDArray[np.int32],
+    counts: NDArray[np.int32],
+    margin: int,
+    least_cells: int,
+) -> int:
+    """Cut the margin off and drop every speck, in place; returns how many spans are left.
+
+    The first `num_measured` spans are those that `starts` and `counts` speak of; the others bridge gaps.
+    """
+    end = len(starts) - margin
+    keep = np.zeros(len(spans), np.bool_)
+    for s in range(len(spans)):
+        x, z = int(spans[s, 0]), int(spans[s, 1])
+        if margin <= x < end and margin <= z < end:
+            is_bridge = s >= num_measured
+            keep[s] = is_bridge or _volume_around(spans, starts, counts, x, z, s, least_cells) >= least_cells
+    left = 0
+    for s in range(len(spans)):
+        if keep[s]:
+            spans[left] = spans[s]
+            spans[left, 0] -= margin
+            spans[left, 1] -= margin
+            left += 1
+    return left
+
+
+@kernel
+def _volume_around(
+    spans: NDArray[np.uint16],
+    starts: NDArray[np.int32],
+    counts: NDArray[np.int32],
+    x: int,
+    z: int,
+    s: int,
+    enough: int,
+) -> int:
+    """Solid cells in the 3 x 3 columns around a span that touch its heights; stops counting at `enough`."""
+    bottom, top = int(spans[s, 2]), int(spans[s, 3])
+    volume = 0
+    for dx in range(-1, 2):
+        for dz in range(-1, 2):
+            begin = starts[x + dx, z + dz]
+            for other in range(begin, begin + counts[x + dx, z + dz]):
+                other_bottom, other_top = int(spans[other, 2]), int(spans[other, 3])
+                if other_bottom <= top and other_top >= bottom:
+                    volume += other_top - other_bottom
+            if volume >= enough:
+                return volume
+    return volume
 
 
 @kernel
