@@ -145,20 +145,13 @@ class Busy(Refused):
 
 
 class WhipSession(Protocol):
-    """One phone's WebRTC session."""
+    """One phone's WebRTC session; `streams.webrtc.WhipSession` is one."""
 
-    @property
-    def id(self) -> str:
-        """Unguessable; the last part of the session's URL."""
-        ...
+    answer_sdp: str
+    """Holds all our candidates."""
 
-    @property
-    def answer_sdp(self) -> str:
-        """Holds all our candidates."""
-        ...
-
-    async def add_candidates(self, fragment: str) -> None:
-        """Take an `application/trickle-ice-sdpfrag`; raises an exception with a `status` when it is no good."""
+    def trickle(self, body: bytes) -> None:
+        """Take an `application/trickle-ice-sdpfrag`; raises RequestRefused when it is no good."""
         ...
 
 
@@ -186,15 +179,21 @@ class Scenes(Protocol):
         """End it and erase its keyframes, embeddings and thumbnails; the fused geometry stays."""
         ...
 
-    async def accept_whip(self, scene: SceneId, offer_sdp: str, options: StreamOptions) -> WhipSession:
-        """Raises Busy when there are too many streams; an exception with a `status` when the offer is no good."""
+    async def accept_whip(
+        self, scene: SceneId, stream: StreamId, offer_sdp: bytes, options: StreamOptions
+    ) -> WhipSession:
+        """Raises Busy when there are too many streams, RequestRefused when the offer is no good."""
         ...
 
-    def whip(self, session: str) -> WhipSession: ...
+    def whip(self, stream: StreamId) -> WhipSession:
+        """The session of a stream; NotFound when it has ended."""
+        ...
 
-    async def end_whip(self, session: str) -> None: ...
+    async def end_whip(self, stream: StreamId) -> None: ...
 
-    async def open_posed(self, scene: SceneId, options: StreamOptions) -> StreamId: ...
+    async def open_posed(self, scene: SceneId, stream: StreamId, options: StreamOptions) -> None:
+        """Raises Busy when there are too many streams."""
+        ...
 
     async def offer_posed(self, stream: StreamId, frame: Frame) -> None:
         """Hand in a frame with its pose; the newest wins when the map cannot keep up."""

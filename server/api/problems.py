@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from server.api.contract import Refused
 from server.auth import Denied
+from streams.problem import RequestRefused
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,10 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, Denied)
         return problem(error.status, error.detail)
 
+    async def unfit(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestRefused)
+        return problem(error.status, error.detail, reason=error.title)
+
     async def refused(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, Refused)
         return problem(error.status, error.detail, retry_after_s=error.retry_after_s)
@@ -64,6 +69,7 @@ def install(app: FastAPI) -> None:
 
     app.add_exception_handler(Denied, denied)
     app.add_exception_handler(Refused, refused)
+    app.add_exception_handler(RequestRefused, unfit)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(Exception, crashed)

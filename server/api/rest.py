@@ -14,6 +14,7 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.background import BackgroundTask
 
+from server.api.capability import new_secret, stream_of
 from server.api.contract import (
     Busy,
     Cue,
@@ -32,6 +33,7 @@ from server.auth import Grant, Role
 from streams.frame import SceneId, StreamId
 
 SceneName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+ShortName = Annotated[str, Field(max_length=128)]
 PROBLEM: dict[int | str, dict[str, Any]] = {
     "4XX": {"description": "What is wrong, and what to do", "content": {"application/problem+json": {}}}
 }
@@ -49,10 +51,12 @@ class NewScene(BaseModel):
 
 
 class NewStream(BaseModel):
-    """A posed stream that is open now; send its frames to `frames`."""
+    """A posed stream that is open now."""
 
     stream: str
+    """Its name on the map."""
     frames: str
+    """Where its frames go. Only you know this address: `DELETE` without `/frames` ends and erases the stream."""
 
 
 class Nearest(BaseModel):
@@ -156,27 +160,34 @@ def router(scenes: Scenes, guard: Guard) -> APIRouter:
         return [stream for stream in scenes.streams() if grant.allows(Role.SUBSCRIBE, stream.scene)]
 
     @api.get("/streams/{stream}", tags=["streams"])
-    async def get_stream(stream: str, grant: Annotated[Grant, Depends(anybody)]) -> StreamSummary:
+    async def get_stream(stream: ShortName, grant: Annotated[Grant, Depends(anybody)]) -> StreamSummary:
         for summary in scenes.streams():
             if summary.stream == stream and grant.allows(Role.SUBSCRIBE, summary.scene):
                 return summary
         raise NotFound(f"there is no stream {stream[:64]!r}")
 
     @api.delete("/streams/{stream}", status_code=204, tags=["streams"])
-    async def delete_stream(stream: str, request: Request) -> None:
-        """End a stream and erase its keyframes and pictures; whoever knows its name and may publish can do that.
+    async def delete_stream(stream: ShortName, request: Request) -> None:
+        """End a stream and erase its keyframes and pictures; the fused geometry stays.
 
-        Works after the stream has ended, too. The fused geometry stays.
+        The camera itself names it by the last part of its session's URL, also after the stream has ended. An admin
+        may name it as everybody sees it.
         """
-        guard.require_somewhere(request, Role.PUBLISH)
-        await scenes.delete_stream(StreamId(stream))
+        grant = guard.require_somewhere(request, Role.PUBLISH)
+        try:
+            await scenes.delete_stream(stream_of(stream))
+        except NotFound:
+            if not grant.allows(Role.ADMIN):
+                raise
+            await scenes.delete_stream(StreamId(stream))
 
     @api.post("/scenes/{scene}/streams", status_code=201, tags=["streams"], dependencies=[Depends(publisher)])
     async def open_stream(scene: SceneName, response: Response, options: StreamOptions | None = None) -> NewStream:
         """Open a stream that brings its own poses: an AR app, a robot, a recording."""
-        stream = await scenes.open_posed(SceneId(scene), options or StreamOptions())
-        response.headers["Location"] = f"/v1/streams/{stream}"
-        return NewStream(stream=stream, frames=f"/v1/streams/{stream}/frames")
+        secret = new_secret()
+        await scenes.open_posed(SceneId(scene), stream_of(secret), options or StreamOptions())
+        response.headers["Location"] = f"/v1/streams/{secret}"
+        return NewStream(stream=stream_of(secret), frames=f"/v1/streams/{secret}/frames")
 
     @api.get("/devices", tags=["server"], dependencies=[Depends(admin)])
     async def list_devices() -> list[DeviceSummary]:

@@ -1,6 +1,6 @@
 """WHIP: a browser, OBS or GStreamer publishes its camera with one POST (RFC 9725).
 
-Session URLs are unguessable, which is what entitles to end them. The server restarts no ICE, so it sends no ETag and
+Session URLs are unguessable, which is what entitles to end them (`capability.py`). The server restarts no ICE, so it sends no ETag and
 answers restarts with 422; candidates that trickle in are taken.
 """
 
@@ -10,6 +10,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from server.api.capability import new_secret, stream_of
 from server.api.contract import Refused, Scenes, StreamOptions, Unprocessable
 from server.api.guard import Guard
 from server.auth import Role
@@ -47,19 +48,20 @@ def router(scenes: Scenes, guard: Guard) -> APIRouter:
     @api.post(endpoint, status_code=201, dependencies=[Depends(publisher)], response_class=Response)
     async def publish(scene: str, request: Request, options: Annotated[StreamOptions, Query()]) -> Response:
         """Offer in, answer with all our candidates out; `Location` is the session."""
-        offer = await _text(request, SDP)
-        session = await scenes.accept_whip(SceneId(scene), offer, options)
-        headers = {"Location": f"/v1/whip/{session.id}", "Accept-Patch": FRAGMENT}
+        offer = await _body(request, SDP)
+        secret = new_secret()
+        session = await scenes.accept_whip(SceneId(scene), stream_of(secret), offer, options)
+        headers = {"Location": f"/v1/whip/{secret}", "Accept-Patch": FRAGMENT}
         return Response(session.answer_sdp, 201, headers, media_type=SDP)
 
     @api.patch(session_url, status_code=204, dependencies=[Depends(any_publisher)])
     async def trickle(session: str, request: Request) -> Response:
         """Take more candidates of the client."""
-        found = scenes.whip(session)
-        fragment = await _text(request, FRAGMENT)
+        found = scenes.whip(stream_of(session))
+        fragment = await _body(request, FRAGMENT)
         match request.headers.get("if-match"):
             case None:
-                await found.add_candidates(fragment)
+                found.trickle(fragment)
             case "*":
                 raise Unprocessable("this server does not restart ICE; publish anew")
             case _:
@@ -69,7 +71,7 @@ def router(scenes: Scenes, guard: Guard) -> APIRouter:
     @api.delete(session_url, dependencies=[Depends(any_publisher)])
     async def leave(session: str) -> Response:
         """End the session."""
-        await scenes.end_whip(session)
+        await scenes.end_whip(stream_of(session))
         return Response(status_code=200)
 
     @api.get(endpoint, status_code=204, dependencies=[Depends(publisher)])
@@ -83,7 +85,7 @@ def router(scenes: Scenes, guard: Guard) -> APIRouter:
     @api.head(session_url, status_code=204, dependencies=[Depends(any_publisher)])
     async def look_session(session: str) -> Response:
         """Nothing to see, as the standard asks; 404 when the session has ended."""
-        scenes.whip(session)
+        scenes.whip(stream_of(session))
         return Response(status_code=204)
 
     @api.options(endpoint, status_code=204)
@@ -101,17 +103,9 @@ def router(scenes: Scenes, guard: Guard) -> APIRouter:
     return api
 
 
-async def _text(request: Request, media_type: str) -> str:
-    """The body as text.
-
-    Raises:
-        WrongType: it is not of this type.
-        Refused: it is not UTF-8.
-    """
+async def _body(request: Request, media_type: str) -> bytes:
+    """The body; raises WrongType when it is not of this type."""
     given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if given != media_type:
         raise WrongType(f"Content-Type must be {media_type}")
-    try:
-        return (await request.body()).decode()
-    except UnicodeDecodeError:
-        raise Refused("the body is not UTF-8 text") from None
+    return await request.body()
