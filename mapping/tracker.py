@@ -16,12 +16,13 @@ from pydantic import BaseModel, ConfigDict
 from mapping import bundle
 from mapping.tracking import flow, local_map, patches, places, pose, turn
 from mapping.tracking.follower import FollowConfig, Follower, Step
+from mapping.tracking.posed import PosedFollower
 from mapping.tracking.starter import Starter
 from mapping.tracking.turn import turn_between
 from mapping.tracking.view import View, look
 from mapping.transforms import F64, exp_so3, log_so3
 from mapping.two_view import StartConfig
-from streams.frame import Frame, Intrinsics, StreamId
+from streams.frame import DepthMap, Frame, GivenPose, Intrinsics, StreamId
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,12 +80,16 @@ class Tracker:
         self._follower: Follower | None = None
         self._lost_since_ns: int | None = None
         self._next_candidate = 0
+        self._posed: PosedFollower | None = None
+        self._posed_component = 0
 
     def track(self, frame: Frame) -> Tracked:
         """Pose one frame; frames come in the order of their capture."""
         view = self._look(frame)
         turned = self._turn(view, frame)
         self._before = view
+        if frame.pose is not None:
+            return self._pass_through(view, frame.pose, frame.depth)
         if self._follower is None:
             return self._start(view, turned)
         step = None
@@ -121,7 +126,7 @@ class Tracker:
         first = self._starter.offer(view, turned)
         if first is None:
             return self._untracked(view, "starting" if self._lost_since_ns is None else "lost")
-        if self._follower is not None:
+        if self._follower is not None or self._posed is not None:
             self._component += 1
         self._follower = Follower(first, view, self._config.follow)
         self._lost_since_ns = None
@@ -156,6 +161,38 @@ class Tracker:
 
     def _untracked(self, view: View, state: Literal["starting", "lost"]) -> Tracked:
         return Tracked(self._stream, view.seq, view.capture_ns, state, self._component, None, view.intrinsics)
+
+    def _pass_through(self, view: View, given: GivenPose, depth: DepthMap | None) -> Tracked:
+        """A frame that brings its pose: believed, in a component of its own that all posed frames share."""
+        c = self._config.follow
+        if self._posed is None:
+            if self._follower is not None:
+                self._component += 1
+            self._posed_component = self._component
+            self._posed = PosedFollower(
+                num_features=c.num_features,
+                baseline=c.node_baseline,
+                angle_rad=np.radians(c.node_angle_deg),
+                overlap=c.node_overlap,
+            )
+        pose = np.asarray(given.world_from_camera, np.float64)
+        if pose.shape != (4, 4) or not np.isfinite(pose).all():
+            return replace(self._untracked(view, "lost"), component=self._posed_component)
+        step = self._posed.step(view, pose, depth)
+        return Tracked(
+            self._stream,
+            view.seq,
+            view.capture_ns,
+            "tracked",
+            self._posed_component,
+            pose,
+            view.intrinsics,
+            keyframe=step.is_node,
+            overlap=step.overlap,
+            parallax_rad=step.parallax_rad,
+            inliers=len(step.landmarks),
+            landmarks_component=step.landmarks.astype(np.float32) if step.is_node else None,
+        )
 
     def _start_over(self, view: View, turned: F64) -> Tracked:
         """The map rests on a wrong start: say so, and begin a new one at once."""

@@ -26,7 +26,7 @@ class StartConfig(BaseModel):
 
     min_points: int = 50
     min_inlier_share: float = 0.6
-    min_parallax_deg: float = 0.8
+    min_parallax_deg: float = 0.5
     """Median angle between the rays of the first and the last view."""
     min_turning_px: float = 2.5
     """Median distance by which a camera that only turned fails to explain the tracks."""
