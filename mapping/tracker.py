@@ -86,10 +86,11 @@ class Tracker:
     def track(self, frame: Frame) -> Tracked:
         """Pose one frame; frames come in the order of their capture."""
         view = self._look(frame)
+        if frame.pose is not None:
+            self._before = view
+            return self._pass_through(view, frame.pose, frame.depth)
         turned = self._turn(view, frame)
         self._before = view
-        if frame.pose is not None:
-            return self._pass_through(view, frame.pose, frame.depth)
         if self._follower is None:
             return self._start(view, turned)
         step = None
