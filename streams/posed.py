@@ -45,7 +45,7 @@ class PoseMeta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class DepthMeta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     scale_m: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.001
     """Metres a count of the 16-bit PNG."""
-    invalid: Annotated[list[int], msgspec.Meta(max_length=64)] = [0]
+    invalid: Annotated[tuple[int, ...], msgspec.Meta(max_length=64)] = (0,)
     """Counts that stand for unknown."""
     intrinsics: CameraMeta | None = None
     """Of the depth map; None = the image's, scaled."""

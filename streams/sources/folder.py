@@ -49,7 +49,7 @@ class CameraSpec(msgspec.Struct, frozen=True):
 class DepthSpec(CameraSpec, frozen=True):
     scale: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.001
     """Metres a count."""
-    invalid: Annotated[list[int], msgspec.Meta(max_length=64)] = [0]
+    invalid: Annotated[tuple[int, ...], msgspec.Meta(max_length=64)] = (0,)
     """Counts that stand for unknown."""
 
 
