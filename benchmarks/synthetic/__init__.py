@@ -11,7 +11,7 @@ streams.frame only, so that tests of every floor can use it.
         view.rgb, view.depth_m, view.world_from_camera, view.intrinsics
 """
 
-from benchmarks.synthetic.clip import FPS, INTRINSICS, Recording, cached, export, frames, record
+from benchmarks.synthetic.clip import FPS, INTRINSICS, Recording, cached, cached_path, export, frames, record
 from benchmarks.synthetic.flat import Flat, View, build
 from benchmarks.synthetic.floor import FloorGrid, walkable
 from benchmarks.synthetic.plan import Box, Door, Marker, Plan
@@ -31,6 +31,7 @@ __all__ = [
     "Walk",
     "build",
     "cached",
+    "cached_path",
     "export",
     "frames",
     "record",

@@ -141,24 +141,31 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "commonground" / "synthetic"
 
 
+def cached_path(walk: Walk, *, suffix: str = ".h264", fps: int = FPS, folder: Path | None = None) -> Path:
+    """Where the recording of one round is kept, whether it exists or not."""
+    return (folder or cache_folder()) / f"{walk.name}-{_fingerprint(fps)}{suffix}"
+
+
 def cached(
     flat: Callable[[], Flat], walk: Walk, *, suffix: str = ".h264", fps: int = FPS, folder: Path | None = None,
     threads: int = 1, progress: Progress | None = None,
 ) -> Recording:  # fmt: skip
     """The recording of one round, rendered now if no earlier run left it; `flat` is called only then."""
-    folder = folder or cache_folder()
-    path = folder / f"{walk.name}-{_fingerprint(fps)}{suffix}"
+    path = cached_path(walk, suffix=suffix, fps=fps, folder=folder)
     if path.exists():
         return Recording(path, walk.name, fps, len(list(walk.times(fps))))
-    folder.mkdir(parents=True, exist_ok=True)
-    for stale in folder.glob(f"{walk.name}-*{suffix}"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for stale in path.parent.glob(f"{walk.name}-*{suffix}"):
         stale.unlink(missing_ok=True)
     return record(flat(), walk, path, fps=fps, threads=threads, progress=progress)
 
 
+_LOOKS = ("light.py", "plan.py", "raster.py", "textures.py", "walk.py")
+
+
 def _fingerprint(fps: int) -> str:
-    """Changes with this package's source and the recording's parameters."""
+    """Changes with the source of what can be seen and with the recording's parameters."""
     digest = hashlib.sha256(f"{fps} {INTRINSICS}".encode())
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(source.read_bytes())
+    for name in _LOOKS:
+        digest.update(Path(__file__).with_name(name).read_bytes())
     return digest.hexdigest()[:12]
