@@ -6,6 +6,7 @@ Sans-I/O and deterministic: `Tracker.track` is a step of a state machine that ne
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -173,7 +174,7 @@ class Tracker:
             self._posed = PosedFollower(
                 num_features=c.num_features,
                 baseline=c.node_baseline,
-                angle_rad=np.radians(c.node_angle_deg),
+                angle_rad=math.radians(c.node_angle_deg),
                 overlap=c.node_overlap,
             )
         pose = np.asarray(given.world_from_camera, np.float64)

@@ -42,7 +42,7 @@ class PosedFollower:
     def __init__(self, *, num_features: int, baseline: float, angle_rad: float, overlap: float) -> None:
         """A frame becomes a node `baseline` median depths or `angle_rad` from the last, or below that overlap with it."""
         self._num_features = num_features
-        self._baseline, self._angle_rad, self._overlap = baseline, angle_rad, overlap
+        self._baseline, self._angle_rad, self._overlap = baseline, float(angle_rad), overlap
         self._reference: _Reference | None = None
         self._before: View | None = None
         self._pixels: F32 = np.empty((0, 2), np.float32)
