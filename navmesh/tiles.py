@@ -41,6 +41,13 @@ class NavTile:
     """The same tile for Detour (`dtCreateNavMeshData`, version 7), untouched by any navmesh."""
 
 
+def polygons_m(tile: NavTile) -> list[NDArray[np.float32]]:
+    """The polygons of a tile as (3 to 6, 3) world points each, counter-clockwise from above."""
+    steps_m = np.array([tile.cell_size_m, tile.cell_height_m, tile.cell_size_m])
+    points_m = (np.array(tile.origin_m) + tile.verts * steps_m).astype(np.float32)
+    return [points_m[poly[poly != 0xFFFF]] for poly in tile.polys]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SurfaceTile:
     """A triangle mesh of one tile in world metres: full detail (`mesh`) or simplified to hide things (`occluder`)."""

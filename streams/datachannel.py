@@ -15,7 +15,8 @@
 (1) Sensors in OpenCV camera axes: unit vector against gravity, angular velocity in rad/s.
 (2) A calibrated camera in pixels; holds for every frame size of the same shape.
 (3) Where a frame was taken. capture_ns: decimal text, as JavaScript numbers cannot hold it. state: starting, tracked or
-lost. world_from_camera: `{"t":[3],"q_wxyz":[4]}` or null. seen_share: 0..1. scale_source: text. points: count.
+lost. is_aligned: the pose lies in the shared map; false: in a frame of this phone's own, until the map knows where that
+lies. world_from_camera: `{"t":[3],"q_wxyz":[4]}` or null. seen_share: 0..1. scale_source: text. points: count.
 
 Times in ms may have fractions. Unknown messages and fields are ignored, so that either side may be newer.
 """
@@ -96,6 +97,7 @@ class PoseOfCamera(msgspec.Struct, frozen=True):
 class PoseAnswer(_Message, frozen=True, kw_only=True, tag="pose"):
     capture_ns: str
     state: Literal["starting", "tracked", "lost"]
+    is_aligned: bool = False
     world_from_camera: PoseOfCamera | None = None
     seen_share: float = 0.0
     scale_source: str = "none"

@@ -33,6 +33,11 @@ class Mailbox(Generic[T]):
     def closed(self) -> bool:
         return self._closed
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether an item lies here."""
+        return self._item is not None
+
     def put(self, item: T) -> None:
         """Leave an item, from any thread; dropped when the mailbox is closed."""
         with self._lock:

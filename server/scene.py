@@ -1,0 +1,316 @@
+"""The story: keyframe -> window -> map -> tiles -> bus, for every camera of one scene.
+
+Each camera has two loops: one poses every frame and answers the phone, the other brings keyframes into the map. They
+meet at a mailbox where the newest keyframe wins, so no pose ever waits for the map. The map itself belongs to one
+writer thread; what it gives is published here, on the event loop. Two more loops build tiles that had to wait, and save.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mapping.engines import WindowPrediction
+from mapping.tracker import Tracked, TrackerConfig
+from mapping.transforms import F64, quat_from_rotation
+from server.bus import encode
+from server.bus.channel import Channel
+from server.journal import Journal
+from server.live import Due, LiveStream
+from server.workers.device import NoPrediction
+from server.workers.lanes import LaneFull
+from server.workers.pool import Pool
+from server.writer import Config as WriterConfig
+from server.writer import Step, Writer
+from streams.cache import CacheConfig, CacheFullError, KeyframeCache
+from streams.datachannel import PoseAnswer, PoseOfCamera
+from streams.frame import Frame, SceneId, StreamId
+from streams.keyframes import Keyframe, KeyframeConfig
+
+_log = logging.getLogger(__name__)
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Config(BaseModel):
+    """One scene."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    map: WriterConfig = WriterConfig()
+    tracker: TrackerConfig = TrackerConfig()
+    keyframes: KeyframeConfig = KeyframeConfig()
+    cache: CacheConfig = CacheConfig()
+    window: int = Field(default=8, ge=2)
+    """Keyframes of one stream that are inferred together."""
+    deadline_s: float = Field(default=2.0, gt=0)
+    """A keyframe whose turn has not come by then is not mapped any more."""
+    thumbnail_s: float = Field(default=0.5, gt=0)
+    save_s: float = Field(default=0.5, gt=0)
+    """Least time between two syncs to disk."""
+
+
+class Scene:
+    """One shared map and the cameras that make it."""
+
+    def __init__(
+        self,
+        scene: SceneId,
+        config: Config,
+        writer: Writer,
+        channel: Channel,
+        pool: Pool,
+        trackers: Executor,
+        observe: Callable[[str, float], None] = lambda hop, seconds: None,
+    ) -> None:
+        """`trackers` runs the cameras' trackers; `observe` takes the seconds that each hop took."""
+        self.id, self.config, self.writer, self.channel = scene, config, writer, channel
+        self.streams: dict[StreamId, LiveStream] = {}
+        self._pool, self._trackers, self._observe = pool, trackers, observe
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"writer-{scene}")
+        self._cache = KeyframeCache(config.cache)
+        self._journal = Journal(channel)
+        self._tasks: dict[StreamId, asyncio.Task[None]] = {}
+        self._unfinished = asyncio.Event()
+        self._unfinished.set()  # a restored map builds its tiles anew
+        self._finisher = asyncio.create_task(self._finish(), name=f"finish {scene}")
+        self._saver = asyncio.create_task(self._save(), name=f"save {scene}")
+        self.status = writer.map.status
+
+    # -- cameras come and go -------------------------------------------------------------------------------------------
+
+    def join(self, stream: LiveStream) -> asyncio.Task[None]:
+        """Let a camera in; the task ends when its frames do."""
+        task = asyncio.create_task(self._live(stream), name=f"stream {stream.id}")
+        self.streams[stream.id], self._tasks[stream.id] = stream, task
+        return task
+
+    async def leave(self, stream: StreamId) -> None:
+        """Let go of a camera; what it mapped stays."""
+        if (task := self._tasks.get(stream)) is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def forget(self, stream: StreamId) -> None:
+        """Erase what a camera left that could identify it: keyframes, points, thumbnails."""
+        await self.leave(stream)
+        self._cache.erase(stream)
+        removals = await self.write(self.writer.erase, stream)
+        now_ns = time.time_ns()
+        for removal in removals:
+            self.channel.publish(removal, capture_ns=now_ns, infer_ns=now_ns, now_ns=now_ns)
+
+    def knows(self, stream: StreamId) -> bool:
+        """Whether a camera is here, or left something here."""
+        return stream in self.streams or self.writer.map.knows(stream)
+
+    async def settle(self) -> None:
+        """Build whatever is still waiting: for those who want the map as it is, not as it was a moment ago."""
+        while await self._build():  # a surface is built at most once in its period
+            await asyncio.sleep(self.config.map.tiles.surface_period_s)
+
+    async def close(self) -> None:
+        """End every camera, finish what is being written, and let go of the disk."""
+        for stream in list(self._tasks):
+            await self.leave(stream)
+        for task in (self._finisher, self._saver):
+            task.cancel()
+            await asyncio.wait([task])
+        await self._save_once()
+        self._journal.close()
+        await self.write(self.writer.store.close)
+        self._thread.shutdown()
+
+    async def write(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run something in the scene's one writer thread."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, lambda: work(*args, **kwargs))
+
+    async def _live(self, stream: LiveStream) -> None:
+        """Both loops of one camera, from its first frame to its last."""
+        mapper = asyncio.create_task(self._map_all(stream), name=f"map {stream.id}")
+        try:
+            async for frame in stream.frames:
+                await self._see(stream, frame)
+            stream.due.close()
+            await mapper
+        except Exception:
+            _log.exception("stream failed", extra={"stream": stream.id, "scene": self.id})
+        finally:
+            mapper.cancel()
+            del self.streams[stream.id], self._tasks[stream.id]
+            self._remove_camera(stream.id)
+
+    # -- first loop: every frame gets a pose ---------------------------------------------------------------------------
+
+    async def _see(self, stream: LiveStream, frame: Frame) -> None:
+        """Pose one frame, answer the phone, and put the frame before the map when it is worth it."""
+        began = time.perf_counter()
+        loop = asyncio.get_running_loop()
+        tracked, keyframe = await loop.run_in_executor(self._trackers, stream.follow, frame)
+        self._observe("track", time.perf_counter() - began)
+        tracked_ns = time.time_ns()
+        self._answer(stream, frame, tracked, tracked_ns)
+        if keyframe is None:
+            return
+        stream.counters.keyframes += 1
+        due = Due(keyframe, tracked, tracked_ns)
+        if stream.is_patient:
+            await self._map(stream, due)
+        else:
+            stream.due.put(due)
+
+    def _answer(self, stream: LiveStream, frame: Frame, tracked: Tracked, tracked_ns: int) -> None:
+        """Tell the phone and everybody where the camera was; in the phone's own frame while it is not aligned."""
+        counters = stream.counters
+        counters.frames += 1
+        counters.dropped = max(0, frame.seq + 1 - counters.frames)
+        counters.width, counters.height = frame.image.width, frame.image.height
+        world_from_component = self.writer.map.world_from_component(stream.id, tracked.component)
+        own = tracked.component_from_camera
+        aligned = own is not None and world_from_component is not None
+        stream.world_from_camera = None
+        if own is not None and world_from_component is not None:
+            stream.world_from_camera = world_from_component.apply_pose(own)
+        counters.state = tracked.state if aligned or tracked.state != "tracked" else "unaligned"
+        answer = stream.world_from_camera if aligned else own
+        stream.send(
+            PoseAnswer(
+                capture_ns=str(frame.capture_ns),
+                state=tracked.state,
+                is_aligned=aligned,
+                world_from_camera=None if answer is None else _pose_of_camera(answer),
+                seen_share=counters.seen_share,
+                scale_source=self.status.scale_source,
+                points=tracked.inliers,
+            )
+        )
+        pose = encode.pose(
+            stream.id,
+            frame.seq,
+            counters.state,
+            stream.world_from_camera,
+            tracked.intrinsics,
+            self.status.scale_source,
+        )
+        self.channel.publish(pose, capture_ns=frame.capture_ns, infer_ns=tracked_ns, now_ns=time.time_ns())
+
+    # -- second loop: keyframes become the map -------------------------------------------------------------------------
+
+    async def _map_all(self, stream: LiveStream) -> None:
+        async for due in stream.due:
+            try:
+                await self._map(stream, due)
+            except Exception:
+                _log.exception("keyframe failed", extra={"keyframe": due.keyframe.id, "scene": self.id})
+
+    async def _map(self, stream: LiveStream, due: Due) -> None:
+        """Keyframe -> window -> engine -> map -> tiles -> bus."""
+        keyframe = due.keyframe
+        began = time.perf_counter()
+        prediction = await self._predict(stream, keyframe)
+        infer_ns = time.time_ns()
+        self._observe("infer", time.perf_counter() - began)
+        step = await self.write(self.writer.add, due.tracked, keyframe.frame, prediction, self._viewers())
+        self._publish(step, keyframe.frame.capture_ns, infer_ns)
+        self._publish_thumbnail(stream, keyframe.frame, infer_ns)
+        stream.counters.mapped += 1
+        stream.counters.seen_share = await self.write(self.writer.seen_share, stream.id)
+        self._observe("keyframe_to_tile", time.perf_counter() - began)
+        if step.more:
+            self._unfinished.set()
+
+    async def _predict(self, stream: LiveStream, keyframe: Keyframe) -> WindowPrediction | None:
+        """Ask the engine; None when the frame brings its own depth or there is no answer in time."""
+        if keyframe.frame.depth is not None:
+            return None
+        try:
+            self._cache.add(keyframe)
+        except CacheFullError:
+            return None
+        window = stream.window(self._cache, keyframe, self.config.window)
+        with self._cache.lease([view.keyframe for view in window.views]):
+            try:
+                deadline_s = None if stream.is_patient else self.config.deadline_s
+                return await self._pool.predict(stream.id, window, deadline_s)
+            except (NoPrediction, LaneFull) as error:
+                _log.info("keyframe without depth", extra={"keyframe": keyframe.id, "reason": str(error)})
+                return None
+
+    def _publish(self, step: Step, capture_ns: int, infer_ns: int) -> None:
+        """Corrections first, then what was built in the corrected world."""
+        self.status = step.status
+        self.channel.scale_source, self.channel.gravity_source = step.status.scale_source, step.status.gravity_source
+        for move in step.moves:
+            if move.new_from_old is not None:
+                self.channel.move(move.new_from_old, move.epoch, move.reason)
+        began = time.perf_counter()
+        for item in step.publications:
+            self.channel.publish(item, capture_ns=capture_ns, infer_ns=infer_ns, now_ns=time.time_ns())
+        for hop, seconds in (step.seconds | {"publish": time.perf_counter() - began}).items():
+            self._observe(hop, seconds)
+
+    def _publish_thumbnail(self, stream: LiveStream, frame: Frame, infer_ns: int) -> None:
+        picture = encode.thumbnail(stream.id, frame.image.rgb)
+        self.channel.publish(picture, capture_ns=frame.capture_ns, infer_ns=infer_ns, now_ns=time.time_ns())
+
+    def _remove_camera(self, stream: StreamId) -> None:
+        now_ns = time.time_ns()
+        for gone in (encode.Removal("pose", (stream,)), encode.Removal("thumbnail", (stream,))):
+            self.channel.publish(gone, capture_ns=now_ns, infer_ns=now_ns, now_ns=now_ns)
+
+    def _viewers(self) -> list[F64]:
+        return [s.world_from_camera[:3, 3] for s in self.streams.values() if s.world_from_camera is not None]
+
+    # -- third loop: tiles that had to wait ----------------------------------------------------------------------------
+
+    async def _finish(self) -> None:
+        """Build what a keyframe's step left: tiles beyond its budget, surfaces that change too often."""
+        while True:
+            await self._unfinished.wait()
+            self._unfinished.clear()
+            await self.settle()
+
+    async def _build(self) -> bool:
+        now_ns = time.time_ns()
+        step = await self.write(self.writer.build, self._viewers())
+        self._publish(step, now_ns, now_ns)
+        return step.more
+
+    # -- fourth loop: what was published becomes durable ---------------------------------------------------------------
+
+    async def _save(self) -> None:
+        while True:
+            await self._journal.changed()
+            began = time.monotonic()
+            await asyncio.shield(self._save_once())
+            await asyncio.sleep(max(0.0, self.config.save_s - (time.monotonic() - began)))
+
+    async def _save_once(self) -> None:
+        """Save what waits; the event `durable` then tells up to which `seq` nothing can be lost any more."""
+        tiles, seq = self._journal.drain()
+        await self.write(self.writer.save, self.channel.lineage, seq + SEQ_RESERVE, tiles)
+        await asyncio.to_thread(self._commit)
+        self.channel.announce("durable", {"seq": seq})
+
+    def _commit(self) -> None:
+        store = self.writer.store
+        store.commit()
+        if store.roll_up_due:
+            store.roll_up()
+
+
+SEQ_RESERVE = 1_000_000
+"""Sequence numbers that may be given out before the next sync: after a crash, counting goes on beyond them."""
+
+
+def _pose_of_camera(world_from_camera: F64) -> PoseOfCamera:
+    x, y, z = (round(float(v), 5) for v in world_from_camera[:3, 3])
+    w, i, j, k = (round(float(v), 6) for v in quat_from_rotation(world_from_camera[:3, :3]))
+    return PoseOfCamera((x, y, z), (w, i, j, k))

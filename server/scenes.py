@@ -1,0 +1,311 @@
+"""All scenes of a server: open them, find them, let cameras into them, answer what the HTTP layer asks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import secrets
+import shutil
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from mapping import exporters, markers
+from mapping.scene_map import StreamOptions as MapStreamOptions
+from mapping.store import Store
+from navmesh.query import UnknownAgent
+from server.api.contract import (
+    Busy,
+    CameraHeightCue,
+    Conflict,
+    Cue,
+    DeviceSummary,
+    DistanceCue,
+    NotFound,
+    PathAnswer,
+    Point,
+    Readiness,
+    Refused,
+    SceneSummary,
+    StreamOptions,
+    StreamSummary,
+    Unprocessable,
+)
+from server.bus.bus import Bus
+from server.live import Kind, LiveStream
+from server.restart import restore_channel
+from server.scene import Config as SceneConfig
+from server.scene import Scene
+from server.workers.pool import Pool
+from server.writer import Writer
+from streams.frame import Frame, SceneId, StreamId
+from streams.mailbox import Mailbox
+from streams.webrtc import WhipConfig, WhipPeer, WhipSession
+
+_log = logging.getLogger(__name__)
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+
+
+class Config(BaseModel):
+    """Every scene of a server is built alike."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    each: SceneConfig = SceneConfig()
+    whip: WhipConfig = WhipConfig()
+    max_scenes: int = Field(default=64, gt=0)
+    max_streams: int = Field(default=32, gt=0)
+    """Cameras at once, all scenes together; more get 503."""
+    tracker_threads: int = Field(default=0, ge=0)
+    """0 = one per core, at least two."""
+
+
+class Scenes:
+    """The scenes that are open, and the cameras in them. Fulfils `server.api.contract.Scenes`."""
+
+    def __init__(
+        self,
+        config: Config,
+        folder: Path,
+        pool: Pool,
+        bus: Bus,
+        observe: Callable[[str, float], None] = lambda hop, seconds: None,
+    ) -> None:
+        """`folder` holds one directory per scene; `observe` takes the seconds that each hop took."""
+        self.bus = bus
+        self._config, self._folder, self._pool, self._observe = config, folder, pool, observe
+        self._open: dict[SceneId, Scene] = {}
+        self._opening = asyncio.Lock()
+        self._peer = WhipPeer(config.whip)
+        self._whip: dict[str, WhipSession] = {}
+        self._posed: dict[StreamId, Mailbox[Frame]] = {}
+        threads = config.tracker_threads or max(2, os.cpu_count() or 2)
+        self._trackers = ThreadPoolExecutor(threads, thread_name_prefix="tracker")
+
+    async def start(self, first: SceneId) -> None:
+        """Open every stored scene, and `first` if there is none of that name."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        stored = [SceneId(p.name) for p in sorted(self._folder.iterdir()) if p.is_dir() and _NAME.match(p.name)]
+        for scene in dict.fromkeys([*stored[: self._config.max_scenes], first]):
+            await self.create(scene)
+
+    async def close(self) -> None:
+        """Let go of every camera and scene; everything published is durable afterwards."""
+        for session in list(self._whip.values()):
+            await session.close()
+        for scene in list(self._open.values()):
+            await scene.close()
+        self._open.clear()
+        self._trackers.shutdown(wait=False)
+
+    # -- scenes --------------------------------------------------------------------------------------------------------
+
+    def scenes(self) -> list[SceneSummary]:
+        return [self.scene(scene) for scene in self._open]
+
+    def scene(self, scene: SceneId) -> SceneSummary:
+        found = self._find(scene)
+        status = found.status
+        return SceneSummary(
+            scene=scene,
+            epoch=status.epoch,
+            scale_source=status.scale_source,
+            gravity_source=status.gravity_source,
+            num_streams=len(found.streams),
+            num_keyframes=status.num_keyframes,
+            num_tiles=sum(entry.layer == "nav" for entry in found.channel.entries()),
+        )
+
+    async def create(self, scene: SceneId) -> SceneSummary:
+        if not _NAME.match(scene):
+            raise Unprocessable("a scene's name has 1-64 letters, digits, dots, dashes or underscores")
+        async with self._opening:
+            if scene in self._open:
+                raise Conflict(f"scene {scene!r} exists already")
+            if len(self._open) >= self._config.max_scenes:
+                raise Busy(f"{self._config.max_scenes} scenes are open; delete one first", retry_after_s=60)
+            self._open[scene] = await self._load(scene)
+        return self.scene(scene)
+
+    async def delete(self, scene: SceneId) -> None:
+        found = self._find(scene)
+        del self._open[scene]
+        await found.close()
+        self.bus.close(scene)
+        await asyncio.to_thread(shutil.rmtree, self._folder / scene)
+
+    def _find(self, scene: SceneId) -> Scene:
+        try:
+            return self._open[scene]
+        except KeyError:
+            raise NotFound(f"there is no scene {scene!r}") from None
+
+    async def _load(self, scene: SceneId) -> Scene:
+        each = self._config.each
+        store = await asyncio.to_thread(Store.open, self._folder / scene, each.map.store)
+        state = await asyncio.to_thread(store.load)
+        lineage = state.meta.lineage if state.meta is not None else None
+        channel = self.bus.open(scene, lineage=lineage, epoch=state.meta.epoch if state.meta is not None else 0)
+        restore_channel(channel, state)
+        writer = Writer(scene, each.map, store)
+        if state.meta is not None:
+            await asyncio.to_thread(writer.restore, state)
+            channel.scale_source, channel.gravity_source = state.meta.scale_source, state.meta.gravity_source
+            _log.info("scene restored", extra={"scene": scene, "blocks": len(state.blocks.all().keys)})
+        return Scene(scene, each, writer, channel, self._pool, self._trackers, self._observe)
+
+    # -- cameras -------------------------------------------------------------------------------------------------------
+
+    def streams(self) -> list[StreamSummary]:
+        return [
+            StreamSummary(
+                stream=stream.id,
+                scene=scene.id,
+                kind=stream.kind,
+                state=stream.counters.state,
+                num_frames=stream.counters.frames,
+                num_dropped=stream.counters.dropped,
+                num_keyframes=stream.counters.keyframes,
+                width=stream.counters.width,
+                height=stream.counters.height,
+                coverage=stream.counters.seen_share,
+            )
+            for scene in self._open.values()
+            for stream in scene.streams.values()
+        ]
+
+    async def delete_stream(self, stream: StreamId) -> None:
+        if (session := next((s for s in self._whip.values() if s.stream == stream), None)) is not None:
+            await session.close()
+        scenes = [scene for scene in self._open.values() if scene.knows(stream)]
+        if not scenes:
+            raise NotFound(f"there is no stream {stream!r}")
+        for scene in scenes:
+            await scene.forget(stream)
+
+    async def accept_whip(self, scene: SceneId, offer_sdp: str, options: StreamOptions) -> WhipSession:
+        found = self._admit(scene)
+        session = await self._peer.accept(offer_sdp.encode(), StreamId(f"phone-{secrets.token_urlsafe(6)}"))
+        stream = self._make(found, session.stream, "whip", session.frames, send=session.send)
+        task = await self._join(found, stream, options)
+        self._whip[session.id] = session
+        task.add_done_callback(lambda _: self._whip.pop(session.id, None))
+        return session
+
+    def whip(self, session: str) -> WhipSession:
+        if session not in self._whip:
+            raise NotFound("there is no such session; it may have ended")
+        return self._whip[session]
+
+    async def end_whip(self, session: str) -> None:
+        await self.whip(session).close()
+
+    async def open_posed(self, scene: SceneId, options: StreamOptions) -> StreamId:
+        found = self._admit(scene)
+        frames: Mailbox[Frame] = Mailbox()
+        stream = self._make(found, StreamId(f"posed-{secrets.token_urlsafe(9)}"), "posed", frames)
+        task = await self._join(found, stream, options)
+        self._posed[stream.id] = frames
+        task.add_done_callback(lambda _: self._posed.pop(stream.id, None))
+        return stream.id
+
+    async def offer_posed(self, stream: StreamId, frame: Frame) -> None:
+        try:
+            self._posed[stream].put(frame)
+        except KeyError:
+            raise NotFound(f"there is no posed stream {stream!r}; open one first") from None
+
+    async def replay(
+        self,
+        scene: SceneId,
+        stream: StreamId,
+        frames: AsyncIterator[Frame],
+        options: StreamOptions,
+        *,
+        is_patient: bool,
+    ) -> asyncio.Task[None]:
+        """Let a recording play as if it were a phone; the task ends with it."""
+        found = self._admit(scene)
+        return await self._join(found, self._make(found, stream, "replay", frames, is_patient=is_patient), options)
+
+    def _make(self, scene: Scene, stream: StreamId, kind: Kind, frames: AsyncIterator[Frame], **how: Any) -> LiveStream:
+        config = scene.config
+        return LiveStream(stream, kind, frames, tracker=config.tracker, keyframes=config.keyframes, **how)
+
+    def _admit(self, scene: SceneId) -> Scene:
+        found = self._find(scene)
+        if sum(len(s.streams) for s in self._open.values()) >= self._config.max_streams:
+            raise Busy(f"{self._config.max_streams} cameras are connected; try again later", retry_after_s=30)
+        return found
+
+    async def _join(self, scene: Scene, stream: LiveStream, options: StreamOptions) -> asyncio.Task[None]:
+        known = MapStreamOptions(**options.model_dump(exclude={"label"}))
+        await scene.write(scene.writer.map.join, stream.id, known)
+        return scene.join(stream)
+
+    # -- what can be asked of a map ------------------------------------------------------------------------------------
+
+    async def path(self, scene: SceneId, start: Point, goal: Point, agent: str | None) -> PathAnswer:
+        query = self._find(scene).writer.query
+        name = agent or query.agents[0]
+        try:
+            path = await asyncio.to_thread(query.path, start, goal, name)
+        except UnknownAgent:
+            raise Unprocessable(f"unknown agent {name!r}; there are {', '.join(query.agents)}") from None
+        if not len(path.points_m):
+            raise NotFound("there is no walkable ground near the start")
+        points = [(float(x), float(y), float(z)) for x, y, z in path.points_m]
+        return PathAnswer(agent=name, points_m=points, length_m=path.length_m, is_partial=path.is_partial)
+
+    async def nearest(self, scene: SceneId, point: Point, agent: str | None) -> Point | None:
+        query = self._find(scene).writer.query
+        name = agent or query.agents[0]
+        try:
+            return await asyncio.to_thread(query.nearest, point, name)
+        except UnknownAgent:
+            raise Unprocessable(f"unknown agent {name!r}; there are {', '.join(query.agents)}") from None
+
+    async def export(self, scene: SceneId, path: Path) -> None:
+        found = self._find(scene)
+        content = await found.write(found.writer.export_scene)
+        try:
+            await asyncio.to_thread(exporters.create(path.suffix[1:]).export, content, path)
+        except exporters.ExportError as error:
+            raise NotFound(str(error)) from error
+
+    async def add_cue(self, scene: SceneId, cue: Cue) -> None:
+        found = self._find(scene)
+        world = found.writer.map
+        match cue:
+            case DistanceCue():
+                await found.write(world.declare_distance, np.array(cue.a_m), np.array(cue.b_m), cue.distance_m)
+            case CameraHeightCue():
+                known = MapStreamOptions(camera_height_m=cue.height_m)
+                await found.write(world.join, StreamId(cue.stream), known)
+            case _:
+                await found.write(world.declare_markers, markers.Config(dictionary=cue.dictionary, size_m=cue.size_m))
+
+    def devices(self) -> list[DeviceSummary]:
+        return [
+            DeviceSummary(
+                device=s.device,
+                state=s.state,
+                engine=s.engine,
+                num_waiting=sum(s.queued.values()),
+                detail=f"busy {s.busy_share:.0%}, {s.window_ms_p50 or 0:.0f} ms per window, {s.restarts} restarts",
+            )
+            for s in self._pool.stats()
+        ]
+
+    def readiness(self) -> Readiness:
+        detail = {s.device: "ok" if s.state == "ready" else s.state for s in self._pool.stats()}
+        return Readiness(is_ready=bool(detail) and all(v == "ok" for v in detail.values()), detail=detail)
+
+
+__all__ = ["Config", "Refused", "Scenes"]

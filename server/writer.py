@@ -1,0 +1,260 @@
+"""The single-writer half of a scene: map, tiles and store. Every method is called by the scene's one writer thread.
+
+Keyframes go in; what is to be published comes out. Nothing here knows the event loop or a client.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from mapping import scene_map, store, tsdf
+from mapping.changes import KeyframeId, MapChange
+from mapping.engines import WindowPrediction
+from mapping.exporters import ExportCamera, ExportScene
+from mapping.records import DropBlocks, MovedKeyframes, Record, SceneMeta, StoredBlocks, StoredKeyframe, StoredTile
+from mapping.scene_map import SceneMap
+from mapping.scene_state import SceneState
+from mapping.store import Store
+from mapping.tracker import Tracked
+from navmesh import incremental
+from navmesh.incremental import Incremental, Viewers
+from navmesh.query import Query
+from navmesh.recast import Agent
+from navmesh.tiles import polygons_m
+from server.bus import encode
+from server.bus.encode import Publication, Removal
+from server.protocol import Layer
+from server.restart import world_from_state, world_to_plain
+from streams.frame import Frame, StreamId
+
+_log = logging.getLogger(__name__)
+
+TILE_LAYERS = ("nav", "mesh", "occluder")
+
+
+class Config(BaseModel):
+    """What one scene builds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    map: scene_map.Config = scene_map.Config()
+    agents: tuple[Agent, ...] = Field(default=(Agent(),), min_length=1)
+    tiles: incremental.Config = incremental.Config()
+    store: store.Config = store.Config()
+    tile_budget_s: float = Field(default=0.15, gt=0)
+    """How long one step may build tiles; what is dirty beyond that waits for the next step."""
+    points_per_keyframe: int = Field(default=4000, ge=0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """What one step of the writer gave."""
+
+    status: scene_map.Status
+    moves: tuple[MapChange, ...] = ()
+    """Changes that opened a new epoch, in order; they come before the publications."""
+    publications: tuple[Publication | Removal, ...] = ()
+    more: bool = False
+    """Dirty tiles are left: call `build` again."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Time spent by hop: fuse, tiles, encode."""
+
+
+class Writer:
+    """One scene's map with everything made of it."""
+
+    def __init__(self, scene: str, config: Config, disk: Store) -> None:
+        self.scene, self.config, self.store = scene, config, disk
+        self.map = SceneMap(config.map)
+        self.query = Query(config.agents, config.map.volume.voxel_size_m)
+        self._tiles = Incremental(self.map.voxels, config.agents, config.tiles)
+        self._unsaved: set[tuple[int, int, int]] = set()
+        self._starts_afresh = False
+        self._unconfirmed: set[tuple[str, tuple[int | str, ...]]] = set()
+        """Tiles of before a restart that were not built anew yet."""
+        self._seen: dict[StreamId, set[tuple[int, int, int]]] = {}
+
+    # -- the story ----------------------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        tracked: Tracked,
+        frame: Frame,
+        prediction: WindowPrediction | None,
+        viewers: Viewers,
+    ) -> Step:
+        """Take a keyframe in: place it, fuse it, build what it touched.
+
+        Args:
+            tracked: the tracker's answer; `corrected` holds all nodes that moved since the stream's last keyframe.
+            prediction: the engine's answer; None where the frame brings its own depth.
+            viewers: world positions (3,) of those who look: the tiles nearest to them come first.
+        """
+        began = time.perf_counter()
+        changes = [self.map.correct(tracked)] if tracked.corrected else []
+        self.map.observe(tracked, frame)
+        if prediction is not None or frame.depth is not None:
+            changes += [self.map.place(tracked, frame, prediction), self.map.fuse()]
+        self._save_keyframe(frame, changes)
+        self._remember_seen(frame.stream, changes)
+        return self._build(changes, viewers, {"fuse": time.perf_counter() - began})
+
+    def build(self, viewers: Viewers) -> Step:
+        """Go on with keyframes and tiles that are still waiting."""
+        began = time.perf_counter()
+        return self._build([self.map.fuse()], viewers, {"fuse": time.perf_counter() - began})
+
+    def seen_share(self, stream: StreamId) -> float:
+        """Share of the map's blocks that this stream helped to make."""
+        return min(1.0, len(self._seen.get(stream, ())) / max(1, self.map.status.num_blocks))
+
+    # -- disk ---------------------------------------------------------------------------------------------------------
+
+    def save(self, lineage: str, seq_ceiling: int, tiles: Sequence[StoredTile]) -> None:
+        """Append what changed since the last call: published tiles, voxels and the scene's own facts, as one group."""
+        records: list[Record] = [self._meta(lineage, seq_ceiling), *tiles]
+        if self._starts_afresh:
+            records.append(DropBlocks())
+        if self._unsaved:
+            records.append(_stored(self.map.blocks(np.array(sorted(self._unsaved), np.int32))))
+        self._unsaved.clear()
+        self._starts_afresh = False
+        self.store.append(*records)
+
+    def restore(self, state: SceneState) -> None:
+        """Go on from what a store held."""
+        blocks = state.blocks.all()
+        if state.meta is None or not len(blocks.keys):
+            return
+        self.map.restore(
+            tsdf.Blocks(blocks.keys, blocks.tsdf_m.astype(np.float32), blocks.weight.astype(np.float32), blocks.rgb),
+            world_from_state(state),
+        )
+        self._tiles.mark(MapChange(state.meta.epoch, dirty_blocks=blocks.keys))
+        self._unconfirmed = {slot for slot, tile in state.tiles.items() if slot[0] in TILE_LAYERS and not tile.removed}
+
+    def export_scene(self) -> ExportScene:
+        """The map as it is now, for the exporters: surface, walkable polygons of the first agent, cameras."""
+        tiles = Incremental(self.map.voxels, self.config.agents[:1], self.config.tiles).step()
+        starts = np.cumsum([0, *(len(mesh.vertices_m) for mesh in tiles.mesh)])
+        shifted = [mesh.indices + np.uint32(n) for mesh, n in zip(tiles.mesh, starts[:-1], strict=True)]
+        return ExportScene(
+            vertices_m=np.concatenate([np.empty((0, 3), np.float32), *(mesh.vertices_m for mesh in tiles.mesh)]),
+            indices=np.concatenate([np.empty((0, 3), np.uint32), *shifted]),
+            rgb=np.concatenate([np.empty((0, 3), np.uint8), *(m.rgb for m in tiles.mesh if m.rgb is not None)]),
+            cameras=tuple(ExportCamera(*camera) for camera in self.map.keyframe_cameras()),
+            nav_polygons_m=tuple(polygon for tile in tiles.nav for polygon in polygons_m(tile)),
+        )
+
+    def erase(self, stream: StreamId) -> list[Publication | Removal]:
+        """Forget what identifies a phone: its keyframes and points. The fused surface, which names nobody, stays."""
+        removals: list[Publication | Removal] = [Removal("points", (key,)) for key in self.map.forget(stream)]
+        self._seen.pop(stream, None)
+        self.store.erase_stream(stream)
+        return [*removals, Removal("pose", (stream,)), Removal("thumbnail", (stream,))]
+
+    # -----------------------------------------------------------------------------------------------------------------
+
+    def _meta(self, lineage: str, seq_ceiling: int) -> SceneMeta:
+        status = self.map.status
+        return SceneMeta(
+            lineage=lineage,
+            epoch=status.epoch,
+            voxel_size_m=self.map.voxels.voxel_size_m,
+            truncation_m=self.map.voxels.truncation_m,
+            scale_source=status.scale_source,
+            gravity_source=status.gravity_source,
+            seq_ceiling=seq_ceiling,
+            attributes=world_to_plain(self.map.snapshot()),
+        )
+
+    def _build(self, changes: Iterable[MapChange], viewers: Viewers, seconds: dict[str, float]) -> Step:
+        changes = list(changes)
+        moves = tuple(c for c in changes if c.new_from_old is not None)
+        if moves:  # what is stored lies in the old world: one group replaces it, so that a crash never mixes them
+            self._starts_afresh = True
+            self._unsaved |= _as_set(self.map.voxels.block_keys())
+        for change in changes:
+            self._unsaved |= _as_set(change.dirty_blocks)
+        began = time.perf_counter()
+        tiles = self._tiles.apply(_merged(changes), viewers, self.config.tile_budget_s)
+        self.query.apply(tiles)
+        built = time.perf_counter()
+        publications = [*encode.tile_change(tiles), *self._points(changes)]
+        seconds |= {"tiles": built - began, "encode": time.perf_counter() - built}
+        status = self.map.status
+        more = self._tiles.pending > 0 or status.num_pending > 0
+        self._unconfirmed -= {(item.layer, item.key) for item in publications}
+        if not more and self._unconfirmed:  # nothing lies there any more
+            publications += [Removal(cast("Layer", layer), key) for layer, key in self._unconfirmed]
+            self._unconfirmed.clear()
+        return Step(status, moves, tuple(publications), more, seconds)
+
+    def _points(self, changes: list[MapChange]) -> Iterable[Publication]:
+        for keyframe, world_from_camera in _merged(changes).poses.items():
+            points = self.map.keyframe_points(keyframe, self.config.points_per_keyframe)
+            if points is not None:
+                stream = StreamId(keyframe.rsplit("/", 1)[0])
+                yield encode.points(keyframe, stream, world_from_camera, points.points_camera_m, points.rgb)
+
+    def _save_keyframe(self, frame: Frame, changes: list[MapChange]) -> None:
+        """Where cameras were is kept; what they saw is not."""
+        poses = dict(_merged(changes).poses)
+        own = KeyframeId(f"{frame.stream}/{frame.seq}")
+        records: list[Record] = []
+        if own in poses and frame.intrinsics is not None:
+            records.append(
+                StoredKeyframe(
+                    id=own,
+                    stream=frame.stream,
+                    capture_ns=frame.capture_ns,
+                    world_from_camera=np.ascontiguousarray(poses.pop(own), np.float64),
+                    intrinsics=frame.intrinsics,
+                )
+            )
+        if poses:
+            records.append(MovedKeyframes(ids=list(poses), world_from_camera=np.stack(list(poses.values()))))
+        if records:
+            self.store.append(*records)
+
+    def _remember_seen(self, stream: StreamId, changes: list[MapChange]) -> None:
+        seen = self._seen.setdefault(stream, set())
+        if any(c.new_from_old is not None for c in changes):
+            for blocks in self._seen.values():
+                blocks.clear()
+        for change in changes:
+            seen |= _as_set(change.dirty_blocks)
+
+
+def _merged(changes: Sequence[MapChange]) -> MapChange:
+    """Several changes of one step as one: newest poses win, dirty blocks add up."""
+    if not changes:
+        return MapChange(0)
+    newest = changes[-1]
+    move = next((c.new_from_old for c in reversed(changes) if c.new_from_old is not None), None)
+    poses: dict[KeyframeId, Any] = {}
+    for change in changes:
+        poses |= change.poses
+    dirty = np.concatenate([c.dirty_blocks for c in changes])
+    return replace(newest, poses=poses, dirty_blocks=np.unique(dirty, axis=0), new_from_old=move)
+
+
+def _as_set(keys: NDArray[np.int32]) -> set[tuple[int, int, int]]:
+    return set(map(tuple, keys.tolist()))
+
+
+def _stored(blocks: tsdf.Blocks) -> StoredBlocks:
+    return StoredBlocks(
+        keys=blocks.keys,
+        tsdf_m=blocks.tsdf_m.astype(np.float16),
+        weight=blocks.weight.astype(np.float16),
+        rgb=blocks.rgb,
+    )
