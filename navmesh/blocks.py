@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,21 +15,32 @@ Column = tuple[int, int]
 """Block coordinates (i, k) of a vertical stack of blocks."""
 
 _NEIGHBOURHOOD = np.stack(np.meshgrid(*[np.arange(-1, 2)] * 3, indexing="ij"), axis=-1).reshape(1, 27, 3)
+_BITS = 21
+_HALF = 1 << (_BITS - 1)
 
 
 def dilate(keys: NDArray[np.int32]) -> NDArray[np.int32]:
     """Blocks (n, 3) and the 26 around each, without repeats."""
-    if len(keys) == 0:
-        return np.empty((0, 3), np.int32)
-    return np.unique((keys[:, None, :] + _NEIGHBOURHOOD).reshape(-1, 3), axis=0).astype(np.int32)
+    return _unique_rows((keys[:, None, :] + _NEIGHBOURHOOD).reshape(-1, 3))
 
 
 def tiles_reached(keys: NDArray[np.int32], reach_blocks: int) -> set[TileKey]:
     """Tiles whose square, widened by `reach_blocks` on all sides, holds one of the blocks (n, 3)."""
-    columns = np.unique(keys[:, [0, 2]], axis=0)
+    columns = _unique_rows(keys[:, [0, 2]])
     offsets = sorted({*range(-reach_blocks, reach_blocks, TILE_BLOCKS), 0, reach_blocks})
     corners = [np.floor_divide(columns + np.array([dx, dz]), TILE_BLOCKS) for dx in offsets for dz in offsets]
-    return {TileKey(x, z) for x, z in np.unique(np.concatenate(corners), axis=0).tolist()}
+    return {TileKey(x, z) for x, z in _unique_rows(np.concatenate(corners)).tolist()}
+
+
+def _unique_rows(rows: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
+    """Distinct rows of small integers, sorted: packed into one integer each, which numpy sorts far faster than rows."""
+    width = rows.shape[1]
+    packed = np.zeros(len(rows), np.int64)
+    for axis in range(width):
+        packed = (packed << _BITS) | (rows[:, axis].astype(np.int64) + _HALF)
+    packed = np.unique(packed)
+    shifts = [_BITS * (width - 1 - axis) for axis in range(width)]
+    return np.stack([((packed >> shift) & (2 * _HALF - 1)) - _HALF for shift in shifts], axis=1).astype(np.int32)
 
 
 def columns_of(tile: TileKey, reach_blocks: int) -> Iterator[Column]:
@@ -46,16 +58,9 @@ class HeightIndex:
 
     def add(self, keys: NDArray[np.int32]) -> None:
         """Take note of blocks (n, 3)."""
-        if len(keys) == 0:
-            return
-        columns, inverse = np.unique(keys[:, [0, 2]], axis=0, return_inverse=True)
-        low = np.full(len(columns), np.iinfo(np.int32).max)
-        high = np.full(len(columns), np.iinfo(np.int32).min)
-        np.minimum.at(low, inverse.ravel(), keys[:, 1])
-        np.maximum.at(high, inverse.ravel(), keys[:, 1])
-        for (i, k), j_low, j_high in zip(columns.tolist(), low.tolist(), high.tolist(), strict=True):
-            known = self._range.get((i, k), (j_low, j_high))
-            self._range[i, k] = (min(known[0], j_low), max(known[1], j_high))
+        for i, j, k in keys.tolist():
+            low, high = self._range.get((i, k), (j, j))
+            self._range[i, k] = (min(low, j), max(high, j))
 
     def clear(self) -> None:
         self._range.clear()

@@ -223,6 +223,7 @@ def _latch(
     contradicted: NDArray[np.bool_],
 ) -> None:
     distance = np.empty((8, 8, 16), np.float32)  # of one block's cells; NaN = unknown
+    near = np.empty((3, 3, 3), np.float32)
     for b in range(len(first_voxel)):
         x0, y0, z0 = first_voxel[b]
         _interpolate(tsdf_m, weight, x0, y0, z0, min_weight, distance)
@@ -230,17 +231,19 @@ def _latch(
         forget = afresh[b] or contradicted[b]
         for x in range(8):
             for z in range(8):
-                for h in range(16):
-                    before = 0 if forget else old[b, x, z, h]
-                    state = _next_state(distance[x, z, h], before & 3, hysteresis_m)
-                    new[b, x, z, h] = state
-                    if state == 2:
-                        i, j, k = x0 + x, y0 + h // 2, z0 + z
-                        steep = 0xFC
-                        if _may_be_ground(tsdf_m, i, j, k, hysteresis_m, max_step_m):
-                            cosine = _up_cosine(tsdf_m, weight, i, j, k, min_weight)
-                            steep = _steep_bits(cosine, cosines, before)
-                        new[b, x, z, h] = 2 | steep
+                for y in range(8):
+                    cosine = 2.0  # not asked for yet
+                    for h in range(2 * y, 2 * y + 2):
+                        before = 0 if forget else old[b, x, z, h]
+                        state = _next_state(distance[x, z, h], before & 3, hysteresis_m)
+                        if state == 2:
+                            i, j, k = x0 + x, y0 + y, z0 + z
+                            if cosine == 2.0:
+                                cosine = -1.0
+                                if _may_be_ground(tsdf_m, i, j, k, hysteresis_m, max_step_m):
+                                    cosine = _up_cosine(tsdf_m, weight, i, j, k, min_weight, near)
+                            state |= _steep_bits(cosine, cosines, before)
+                        new[b, x, z, h] = state
 
 
 @kernel
@@ -299,29 +302,32 @@ def _may_be_ground(tsdf_m: Floats, i: int, j: int, k: int, hysteresis_m: float, 
 
 
 @kernel
-def _up_cosine(tsdf_m: Floats, weight: Floats, i: int, j: int, k: int, min_weight: float) -> float:
+def _up_cosine(tsdf_m: Floats, weight: Floats, i: int, j: int, k: int, min_weight: float, near: Floats) -> float:
     """Cosine between the surface normal and up: central differences, averaged over a 3 x 3 face against noise."""
-    gx = _mean_difference(tsdf_m, weight, i, j, k, 0, min_weight)
-    gy = _mean_difference(tsdf_m, weight, i, j, k, 1, min_weight)
-    gz = _mean_difference(tsdf_m, weight, i, j, k, 2, min_weight)
+    for u in range(3):
+        for v in range(3):
+            for w in range(3):
+                x, y, z = i + u - 1, j + v - 1, k + w - 1
+                near[u, v, w] = tsdf_m[x, y, z] if weight[x, y, z] > min_weight else np.nan
+    gx, gy, gz = 0.0, 0.0, 0.0
+    nx, ny, nz = 0, 0, 0
+    for u in range(3):
+        for v in range(3):
+            dx = near[2, u, v] - near[0, u, v]
+            dy = near[u, 2, v] - near[u, 0, v]
+            dz = near[u, v, 2] - near[u, v, 0]
+            if np.isfinite(dx):
+                gx += dx
+                nx += 1
+            if np.isfinite(dy):
+                gy += dy
+                ny += 1
+            if np.isfinite(dz):
+                gz += dz
+                nz += 1
+    gx, gy, gz = gx / max(nx, 1), gy / max(ny, 1), gz / max(nz, 1)
     norm = math.sqrt(gx * gx + gy * gy + gz * gz)
-    return gy / norm if norm > 0.0 else 0.0
-
-
-@kernel
-def _mean_difference(tsdf_m: Floats, weight: Floats, i: int, j: int, k: int, axis: int, min_weight: float) -> float:
-    total, pairs = 0.0, 0
-    ax, ay, az = (1, 0, 0) if axis == 0 else ((0, 1, 0) if axis == 1 else (0, 0, 1))
-    for u in range(-1, 2):
-        for v in range(-1, 2):
-            di, dj, dk = (0, u, v) if axis == 0 else ((u, 0, v) if axis == 1 else (u, v, 0))
-            x, y, z = i + di, j + dj, k + dk
-            if _is_known(tsdf_m, weight, x - ax, y - ay, z - az, min_weight) and _is_known(
-                tsdf_m, weight, x + ax, y + ay, z + az, min_weight
-            ):
-                total += tsdf_m[x + ax, y + ay, z + az] - tsdf_m[x - ax, y - ay, z - az]
-                pairs += 1
-    return total / pairs if pairs > 0 else 0.0
+    return gy / norm if norm > 0.0 else -1.0
 
 
 @kernel
