@@ -46,13 +46,14 @@ def given(gravity: Gravity, scale: Scale) -> Anchor:
 def better(now: Anchor, gravity: Gravity, scale: Scale) -> tuple[Anchor, Sim3, Literal["gravity", "scale"]] | None:
     """The anchor to move to, `new_from_old` of the world and why; None where it is not worth an epoch.
 
-    A new estimate must claim to be no worse than the one in force, and must differ by more than 2 degrees or 3 %.
+    It must differ by more than 2 degrees or 3 %; see `_is_worth` for the rest.
     """
     turned_deg = float(np.degrees(np.arccos(np.clip(now.gravity.up @ gravity.up, -1.0, 1.0))))
-    turns = gravity.sigma_deg <= now.gravity.sigma_deg and turned_deg > MIN_TURN_DEG
+    turns = _is_worth(turned_deg, MIN_TURN_DEG, gravity.sigma_deg, now.gravity.sigma_deg)
     ratio = scale.metres_per_unit / now.scale.metres_per_unit
-    is_measured = scale.source != "none" and scale.sigma <= now.scale.sigma
-    stretches = is_measured and abs(np.log(ratio)) > np.log1p(MIN_STRETCH)
+    stretches = scale.source != "none" and _is_worth(
+        abs(float(np.log(ratio))), float(np.log1p(MIN_STRETCH)), scale.sigma, now.scale.sigma
+    )
     if not turns and not stretches:
         return None
     up_in_old_world = now.world_from_component.rotation @ gravity.up
@@ -64,6 +65,14 @@ def better(now: Anchor, gravity: Gravity, scale: Scale) -> tuple[Anchor, Sim3, L
         new_from_old @ now.world_from_component,
     )
     return moved, new_from_old, "scale" if stretches else "gravity"
+
+
+def _is_worth(change: float, least: float, sigma: float, sigma_now: float) -> bool:
+    """A clearly better estimate counts from half of its own error on, an equally good one only beyond its error: it
+    may be no nearer to the truth, and a world that sways is worse than one that leans. A worse one never counts."""
+    if sigma > sigma_now:
+        return False
+    return change > max(least, (0.5 if sigma < 0.75 * sigma_now else 1.0) * sigma)
 
 
 def sharper(now: Anchor, gravity: Gravity, scale: Scale) -> Anchor:

@@ -89,7 +89,7 @@ class Component:
         held = gravity.up_from_cameras(list(self._poses.values()))
         sensed = gravity.up_from_motion(np.array(ups).reshape(-1, 3))
         guess = sensed or held or Gravity(-self.first_pose[:3, 1], 2 * gravity.CAMERAS_SIGMA_DEG, "cameras")
-        planes = gravity.up_from_planes(self._surfels(kept)[1], guess.up) if kept else None
+        planes = gravity.up_from_planes(*self._surfels(kept), guess.up) if kept else None
         best = gravity.best([guess, planes])
         assert best is not None
         return best

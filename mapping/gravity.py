@@ -21,10 +21,18 @@ CAMERAS_SIGMA_DEG = 15.0
 _MOTION_BIAS_DEG = 0.7
 """What is left of a phone's accelerometer bias and of the camera's mounting after any number of samples."""
 _PLANES_BIAS_DEG = 0.8
+_PEAK_SIGMA_DEG = 4.0
+"""Stereo bends large planes by a few degrees; level ones of different heights do not average that out."""
 _OUTLIER_DEG = 4.0
-_GATES_DEG = (40.0, 25.0, 14.0, 8.0, 8.0, 8.0)
-_MIN_NORMALS = 200
-_MAX_TURN_DEG = 45.0
+_GATES_DEG = (14.0, 10.0, 8.0, 8.0)
+_MIN_SURFELS = 300
+_MAX_POINTS = 5000
+_SEARCHES = ((45.0, 5.0, 0.06), (6.0, 2.0, 0.04), (2.5, 0.5, 0.03))
+"""Radius and step of each search in degrees, and the height of a bin in sizes of the scene."""
+_LEVEL_GATE_COS = float(np.cos(np.radians(60.0)))
+_MIN_PEAK = 1.6
+_RIVAL_DEG = 20.0
+_MAX_RIVAL = 0.85
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,31 +69,77 @@ def up_from_cameras(components_from_camera: Sequence[F64]) -> Gravity | None:
     return Gravity(_unit(total), CAMERAS_SIGMA_DEG, "cameras")
 
 
-def up_from_planes(normals: F64, guess: F64) -> Gravity | None:
-    """Find the up for which surfaces are horizontal or vertical, near a guess (Gupta et al. 2013).
+def up_from_planes(points: F64, normals: F64, guess: F64) -> Gravity | None:
+    """Find the up in which the room is built, near a guess: floors, tables and shelves are level, walls upright.
 
-    Minimises the squared cosine to surfaces that look vertical plus the squared sine to those that look horizontal;
-    what "looks" means narrows from 40 to 8 degrees. Rooms are built that way; None where this one is not, or where a
-    single wall leaves the answer open.
+    First the direction along which the points gather at the fewest heights; noise of single points does not matter
+    there. Where the normals are good enough to show walls and floors, they sharpen it. None where nothing is level.
 
     Args:
-        normals: (n, 3) unit, of small surface pieces of equal size.
+        points: (n, 3) on surfaces, evenly sampled.
+        normals: (n, 3) unit, of the same surfaces.
         guess: (3,) unit, within about 40 degrees.
     """
-    if len(normals) < _MIN_NORMALS:
+    if len(points) < _MIN_SURFELS:
         return None
+    picked = np.linspace(0, len(points) - 1, min(len(points), _MAX_POINTS)).astype(np.int64)
+    peak = _gather_heights(points[picked], normals[picked], guess)
+    if peak is None:
+        return None
+    return _square_up(normals, peak) or Gravity(peak, _PEAK_SIGMA_DEG, "planes")
+
+
+def _gather_heights(points: F64, normals: F64, guess: F64) -> F64 | None:
+    """The direction whose histogram of heights has the highest peaks, from coarse to fine; None if none stands out."""
+    size = float(np.median(np.linalg.norm(points - np.median(points, axis=0), axis=1)))
     up = guess
+    for n, (radius_deg, step_deg, bin_size) in enumerate(_SEARCHES):
+        usable = points[np.abs(normals @ up) > _LEVEL_GATE_COS]
+        if len(usable) < _MIN_SURFELS or size <= 0:
+            return None
+        candidates = _directions_around(up, radius_deg, step_deg)
+        peaks = np.array([_peakedness(usable @ candidate, bin_size * size) for candidate in candidates])
+        up = candidates[int(np.argmax(peaks))]
+        if n == 0:
+            rivals = peaks[candidates @ up < np.cos(np.radians(_RIVAL_DEG))]
+            if peaks.max() < _MIN_PEAK * np.median(peaks) or rivals.max() > _MAX_RIVAL * peaks.max():
+                return None
+    return up
+
+
+def _peakedness(heights: F64, bin_height: float) -> float:
+    """Chance that two points lie at about the same height."""
+    counts = np.bincount(((heights - heights.min()) / bin_height).astype(np.int64), minlength=2)
+    pairs = (counts[:-1] + counts[1:]).astype(np.float64)
+    return float(pairs @ pairs) / len(heights) ** 2
+
+
+def _directions_around(center: F64, radius_deg: float, step_deg: float) -> F64:
+    """Unit vectors (n, 3) on a grid around one, that one included."""
+    offsets = np.arange(-radius_deg, radius_deg + 1e-9, step_deg)
+    x, y = (axis.ravel() for axis in np.meshgrid(offsets, offsets))
+    x, y = x[np.hypot(x, y) <= radius_deg], y[np.hypot(x, y) <= radius_deg]
+    tangents = np.linalg.svd(center[None])[2][1:]
+    flat = center + np.tan(np.radians(np.stack([x, y], axis=1))) @ tangents
+    return np.asarray(np.concatenate([center[None], flat / np.linalg.norm(flat, axis=1, keepdims=True)]))
+
+
+def _square_up(normals: F64, up: F64) -> Gravity | None:
+    """Minimise the squared cosine to upright surfaces plus the squared sine to level ones (Gupta et al. 2013).
+
+    None where too few normals are either, or a single wall leaves the answer open.
+    """
+    start = up
     for gate_deg in _GATES_DEG:
-        along = normals @ up
-        is_level = np.abs(along) > np.cos(np.radians(gate_deg))
-        is_upright = np.abs(along) < np.sin(np.radians(gate_deg))
-        level, upright = normals[is_level], normals[is_upright]
+        along = np.abs(normals @ up)
+        level = normals[along > np.cos(np.radians(gate_deg))]
+        upright = normals[along < np.sin(np.radians(gate_deg))]
         values, vectors = np.linalg.eigh(upright.T @ upright - level.T @ level)
         up = vectors[:, 0] * np.sign(vectors[:, 0] @ up)
     num_used = len(level) + len(upright)
     is_definite = values[1] - values[0] > 0.1 * num_used
-    has_turned = up @ guess < np.cos(np.radians(_MAX_TURN_DEG))
-    if num_used < max(_MIN_NORMALS, 0.4 * len(normals)) or not is_definite or has_turned:
+    is_near = up @ start > np.cos(np.radians(2 * _PEAK_SIGMA_DEG))
+    if num_used < max(_MIN_SURFELS, 0.4 * len(normals)) or not is_definite or not is_near:
         return None
     slant = np.concatenate([np.sqrt(np.clip(1.0 - (level @ up) ** 2, 0.0, 1.0)), np.abs(upright @ up)])
     # Neighbouring normals share their errors: count a hundredth of them as independent.
