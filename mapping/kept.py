@@ -103,6 +103,14 @@ class KeptKeyframes:
         del self._novelty[keyframe]
         return self._by_id.pop(keyframe)
 
+    def forget(self, stream: StreamId) -> list[KeyframeId]:
+        """Drop every keyframe of a stream; returns their ids."""
+        gone = [kept.id for kept in self if kept.component[0] == stream]
+        for keyframe in gone:
+            self.drop(keyframe)
+        self._last = {key: kept for key, kept in self._last.items() if key[0] != stream}
+        return gone
+
 
 def _novelty(before: Kept | None, kept: Kept) -> float:
     """How different the view is from the one before: metres per metre of depth, plus radians."""

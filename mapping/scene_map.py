@@ -257,6 +257,33 @@ class SceneMap:
         points, rgb = kept.points_camera(_SURE, max_points)
         return Points(points * np.float32(world.scale), rgb)
 
+    def keyframe_cameras(self) -> list[tuple[KeyframeId, F64, Intrinsics]]:
+        """Each kept keyframe in the world: its id, world_from_camera (4, 4) and the camera of its depth map."""
+        return [
+            (k.id, w.apply_pose(k.component_from_camera), k.intrinsics)
+            for k in self._kept
+            if (w := self._world_of(k)) is not None
+        ]
+
+    def blocks(self, keys: NDArray[np.int32]) -> tsdf.Blocks:
+        """Copy voxels (n, 3 BlockKeys) to be stored; blocks that do not exist are unknown throughout."""
+        return self._tsdf.blocks(keys)
+
+    def declare_markers(self, config: markers.Config) -> None:
+        """Look for printed markers of this kind and size from the next keyframe on."""
+        self._finder = markers.MarkerFinder(config)
+
+    def knows(self, stream: StreamId) -> bool:
+        """Whether anything of a phone is kept here."""
+        return any(key[0] == stream for key in self._components)
+
+    def forget(self, stream: StreamId) -> list[KeyframeId]:
+        """Drop a phone's keyframes with their pictures, poses and cues; returns their ids. Its voxels stay."""
+        gone = self._kept.forget(stream)
+        self._components = {key: c for key, c in self._components.items() if key[0] != stream}
+        self._options.pop(stream, None)
+        return gone
+
     def snapshot(self) -> WorldState:
         """What has to be stored beside the voxels to go on after a restart."""
         return self._state

@@ -15,16 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from mapping import scene_map, store, tsdf
+from mapping import tsdf
 from mapping.changes import KeyframeId, MapChange
 from mapping.engines import WindowPrediction
 from mapping.exporters import ExportCamera, ExportScene
 from mapping.records import DropBlocks, MovedKeyframes, Record, SceneMeta, StoredBlocks, StoredKeyframe, StoredTile
-from mapping.scene_map import SceneMap
+from mapping.scene_map import Config as MapConfig
+from mapping.scene_map import SceneMap, Status
 from mapping.scene_state import SceneState
+from mapping.store import Config as StoreConfig
 from mapping.store import Store
 from mapping.tracker import Tracked
-from navmesh import incremental
+from navmesh.incremental import Config as TilesConfig
 from navmesh.incremental import Incremental, Viewers
 from navmesh.query import Query
 from navmesh.recast import Agent
@@ -45,10 +47,10 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    map: scene_map.Config = scene_map.Config()
+    map: MapConfig = MapConfig()
     agents: tuple[Agent, ...] = Field(default=(Agent(),), min_length=1)
-    tiles: incremental.Config = incremental.Config()
-    store: store.Config = store.Config()
+    tiles: TilesConfig = TilesConfig()
+    store: StoreConfig = StoreConfig()
     tile_budget_s: float = Field(default=0.15, gt=0)
     """How long one step may build tiles; what is dirty beyond that waits for the next step."""
     points_per_keyframe: int = Field(default=4000, ge=0)
@@ -58,7 +60,7 @@ class Config(BaseModel):
 class Step:
     """What one step of the writer gave."""
 
-    status: scene_map.Status
+    status: Status
     moves: tuple[MapChange, ...] = ()
     """Changes that opened a new epoch, in order; they come before the publications."""
     publications: tuple[Publication | Removal, ...] = ()
