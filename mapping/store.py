@@ -1,19 +1,15 @@
 """One scene on disk: a log that is durable at every commit, rolled up in the background into a zarr snapshot.
 
-A scene is a directory: `manifest.json` names the snapshot (a zarr v3 group of whole shards, written once, never
-changed) and the first log segment that counts after it; everything else is left over from a crash and is removed at the
-next open. A roll-up starts a new segment, adds the older ones to the snapshot under a new name, and replaces the
-manifest: whatever instant the power goes, one manifest names one whole state. This is the only file that knows zarr.
+What is appended goes to the log's active segment. A roll-up starts a new segment, adds the older ones to the snapshot
+under a new name (a zarr v3 group of whole shards, written once, never changed), and switches the manifest over: at
+whatever instant the power goes, the manifest names one whole state. This is the only file that knows zarr.
 
 A record is acknowledged once a `commit` that follows its `append` has returned: from then on `kill -9` cannot lose it.
 """
 
 from __future__ import annotations
 
-import fcntl
 import itertools
-import logging
-import os
 import threading
 import warnings
 from collections.abc import Iterator
@@ -28,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from zarr.codecs import ZstdCodec
 
 from mapping import disk, log
-from mapping.log import LogError, LogWriter
+from mapping.log import LogWriter
 from mapping.records import (
     EraseKeyframes,
     Record,
@@ -39,23 +35,17 @@ from mapping.records import (
     decode,
     encode,
 )
+from mapping.scene_directory import FORMAT, Manifest, SceneDirectory, StoreError
 from mapping.scene_state import SceneState
 from streams.frame import StreamId
 
 __all__ = ["Config", "Store", "StoreError"]
 
-FORMAT = 1
 ROWS_PER_RECORD = 2048
 """Larger batches of blocks are cut into records of this many, still one group."""
 ROWS_PER_CHUNK, ROWS_PER_SHARD = 64, 4096
 BYTES_PER_CHUNK, BYTES_PER_SHARD = 1 << 20, 1 << 24
 _BLOCK_COLUMNS = ("keys", "tsdf_m", "weight", "rgb")
-
-_log = logging.getLogger(__name__)
-
-
-class StoreError(OSError):
-    """A scene's directory cannot be used: locked by another process, damaged, or written by a newer version."""
 
 
 class Config(BaseModel):
@@ -71,32 +61,23 @@ class Config(BaseModel):
     """A roll-up is due when the log is larger than this and than the snapshot, which bounds what is written twice."""
 
 
-class _Manifest(msgspec.Struct, frozen=True):
-    format: int
-    snapshot: str | None
-    first_segment: int
-    sequence: int
-    """Newest group that the snapshot holds."""
-
-
 class Store:
     """One scene's directory, open in one process. Appending, committing and rolling up may run in different threads."""
 
-    def __init__(self, path: Path, config: Config, lock_descriptor: int) -> None:
+    def __init__(self, directory: SceneDirectory, config: Config) -> None:
         """Use `Store.open`."""
-        self.path, self.config = path, config
-        self._lock_descriptor = lock_descriptor
+        self.path, self.config = directory.path, config
+        self._directory = directory
         self._writer_lock = threading.Lock()
         """Guards the active segment; held for memory and page cache only, never while the disk syncs."""
         self._commit_lock = threading.Lock()
         """One sync at a time, and none while the segment changes."""
         self._files_lock = threading.Lock()
         """Guards the manifest and what it names: one roll-up or load at a time."""
-        self._manifest = self._read_manifest()
-        self._remove_leftovers()
-        self._active, self._writer, self._sealed_bytes = self._recover()
-        self._durable_sequence = self._sealed_sequence = self._writer.last_sequence
-        self._snapshot_bytes = _tree_bytes(self._snapshot_path)
+        self._active, self._writer = directory.recover()
+        self._durable_sequence = self._writer.last_sequence
+        self._sealed_bytes = sum(directory.segment(n).stat().st_size for n in directory.segments()[:-1])
+        self._snapshot_bytes = _tree_bytes(directory.snapshot)
 
     # -- opening and reading -------------------------------------------------------------------------------------------
 
@@ -107,19 +88,11 @@ class Store:
         Raises:
             StoreError: another process has it open, it is damaged, or a newer version wrote it.
         """
-        path = Path(path)
-        path.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        directory = SceneDirectory(Path(path))
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return cls(path, config or Config(), descriptor)
-        except BlockingIOError as error:
-            os.close(descriptor)
-            raise StoreError(
-                f"{path} is open in another process; stop that server, or choose another folder"
-            ) from error
+            return cls(directory, config or Config())
         except BaseException:
-            os.close(descriptor)
+            directory.close()
             raise
 
     @property
@@ -142,7 +115,7 @@ class Store:
         with self._files_lock:
             with self._writer_lock:
                 self._writer.flush()
-            return self._read(self._segments())
+            return self._read(self._directory.segments())
 
     # -- writing -------------------------------------------------------------------------------------------------------
 
@@ -179,17 +152,14 @@ class Store:
             LogError: the disk failed; the state on disk is still whole.
         """
         with self._files_lock:
-            sealed = self._seal()
-            state = self._read(sealed)
-            name = f"snapshot-{self._active:08d}.zarr"
-            write_snapshot(self.path / (name + ".tmp"), state)
-            disk.sync_tree(self.path / (name + ".tmp"))
-            disk.rename(self.path / (name + ".tmp"), self.path / name)
-            manifest = _Manifest(FORMAT, name, self._active, self._sealed_sequence)
-            disk.write_file(self.path / "manifest.json", msgspec.json.encode(manifest))
-            self._manifest = manifest
-            self._remove_leftovers()
-            self._snapshot_bytes, self._sealed_bytes = _tree_bytes(self._snapshot_path), 0
+            sealed, sequence = self._seal()
+            target = self.path / f"snapshot-{self._active:08d}.zarr"
+            unfinished = target.with_name(target.name + ".tmp")
+            write_snapshot(unfinished, self._read(sealed))
+            disk.sync_tree(unfinished)
+            disk.rename(unfinished, target)
+            self._directory.switch(Manifest(FORMAT, target.name, self._active, sequence))
+            self._snapshot_bytes, self._sealed_bytes = _tree_bytes(target), 0
 
     def erase_stream(self, stream: StreamId) -> None:
         """Forget a stream's keyframes: when this returns, no file of the scene holds them any more."""
@@ -212,7 +182,7 @@ class Store:
             self.commit()
         finally:
             self._writer.close()
-            os.close(self._lock_descriptor)
+            self._directory.close()
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
@@ -237,23 +207,24 @@ class Store:
         else:
             yield record
 
-    def _seal(self) -> list[int]:
-        """Start a new segment; the numbers of the older ones, which never change again."""
+    def _seal(self) -> tuple[list[int], int]:
+        """Start a new segment; the numbers of the older ones, which never change again, and their newest sequence."""
         with self._commit_lock, self._writer_lock:
             self._writer.flush()
             self._writer.sync()
-            self._durable_sequence = self._sealed_sequence = self._writer.last_sequence
-            sealed = self._segments()
-            writer = LogWriter.create(self._segment_path(self._active + 1), self._sealed_sequence + 1)
+            self._durable_sequence = sequence = self._writer.last_sequence
+            sealed = self._directory.segments()
+            writer = LogWriter.create(self._directory.segment(self._active + 1), sequence + 1)
             self._active += 1
             self._sealed_bytes += self._writer.size_bytes
             self._writer.close()
             self._writer = writer
-            return sealed
+            return sealed, sequence
 
     def _read(self, segments: list[int]) -> SceneState:
-        state = SceneState() if self._snapshot_path is None else read_snapshot(self._snapshot_path)
-        for path in map(self._segment_path, segments):
+        snapshot = self._directory.snapshot
+        state = SceneState() if snapshot is None else read_snapshot(snapshot)
+        for path in map(self._directory.segment, segments):
             for _, payloads in log.groups(path):
                 try:
                     for record in [decode(payload) for payload in payloads]:
@@ -261,55 +232,6 @@ class Store:
                 except RecordError as error:
                     raise StoreError(f"{path} holds a record that cannot be read: {error}") from error
         return state
-
-    def _recover(self) -> tuple[int, LogWriter, int]:
-        """(number, writer of the newest segment, bytes in the older ones), torn tails cut off."""
-        segments = self._segments() or [self._manifest.first_segment]
-        paths = [self._segment_path(segment) for segment in segments]
-        try:
-            if not paths[-1].exists():
-                return segments[-1], LogWriter.create(paths[-1], self._manifest.sequence + 1), 0
-            for path in paths:
-                extent = log.recover(path)
-                if extent.cut_bytes:
-                    _log.warning("cut %d bytes that were never acknowledged off %s", extent.cut_bytes, path)
-            return segments[-1], LogWriter(paths[-1], extent), sum(path.stat().st_size for path in paths[:-1])
-        except LogError as error:
-            raise StoreError(str(error)) from error
-
-    def _read_manifest(self) -> _Manifest:
-        path = self.path / "manifest.json"
-        try:
-            manifest = msgspec.json.decode(path.read_bytes(), type=_Manifest)
-        except FileNotFoundError:
-            manifest = _Manifest(FORMAT, None, 1, 0)
-            disk.write_file(path, msgspec.json.encode(manifest))
-        except msgspec.DecodeError as error:
-            raise StoreError(f"{path} is damaged ({error}); restore the scene's folder from a copy") from error
-        if manifest.format != FORMAT:
-            raise StoreError(f"{self.path} has store format {manifest.format}, this version reads {FORMAT}: upgrade")
-        return manifest
-
-    def _remove_leftovers(self) -> None:
-        """Delete what no manifest names: an unfinished snapshot, or files that a roll-up had made redundant."""
-        keep = {self._manifest.snapshot}
-        for path in self.path.iterdir():
-            is_old_segment = path.suffix == ".log" and int(path.stem) < self._manifest.first_segment
-            is_other_snapshot = path.suffix == ".zarr" and path.name not in keep
-            if path.suffix == ".tmp" or is_old_segment or is_other_snapshot:
-                disk.remove(path)
-        disk.sync_directory(self.path)
-
-    def _segments(self) -> list[int]:
-        """Numbers of the segments that count, oldest first."""
-        return sorted(int(path.stem) for path in self.path.glob("*.log") if path.stem.isdecimal())
-
-    def _segment_path(self, number: int) -> Path:
-        return self.path / f"{number:08d}.log"
-
-    @property
-    def _snapshot_path(self) -> Path | None:
-        return None if self._manifest.snapshot is None else self.path / self._manifest.snapshot
 
 
 # -- the snapshot ------------------------------------------------------------------------------------------------------
