@@ -77,7 +77,8 @@ class Tracker:
         self._component = 0
         self._before: View | None = None
         self._turn_rate = np.zeros(3)  # rad/s, rotation vector of (camera now) from (camera before)
-        self._starter = Starter(config.follow.num_features, config.start)
+        self._zoom = 1.0  # refined over guessed focal length
+        self._starter = self._new_starter()
         self._follower: Follower | None = None
         self._lost_since_ns: int | None = None
         self._next_candidate = 0
@@ -130,9 +131,8 @@ class Tracker:
             return self._untracked(view, "starting" if self._lost_since_ns is None else "lost")
         if self._follower is not None or self._posed is not None:
             self._component += 1
-        self._follower = Follower(first, view, self._config.follow)
+        self._follower = Follower(first, view, self._config.follow, is_guess=view.is_guess)
         self._lost_since_ns = None
-        self._starter = Starter(self._config.follow.num_features, self._config.start)
         return self._tracked(view, self._follower.first_step())
 
     def _recognise(self, view: View) -> Step | None:
@@ -153,10 +153,13 @@ class Tracker:
                 return step
         return None
 
+    def _new_starter(self) -> Starter:
+        return Starter(self._config.follow.num_features, self._config.start, self._zoom)
+
     def _stay_lost(self, view: View, turned: F64) -> Tracked:
         if self._lost_since_ns is None:
             self._lost_since_ns = view.capture_ns
-            self._starter = Starter(self._config.follow.num_features, self._config.start)
+            self._starter = self._new_starter()
         if view.capture_ns - self._lost_since_ns < self._config.give_up_after_s * 1e9:
             return self._untracked(view, "lost")
         return self._start(view, turned)
@@ -200,12 +203,12 @@ class Tracker:
         """The map rests on a wrong start: say so, and begin a new one at once."""
         self._component += 1
         self._follower, self._lost_since_ns = None, None
-        self._starter = Starter(self._config.follow.num_features, self._config.start)
+        self._starter = self._new_starter()
         return self._start(view, turned)
 
     def _tracked(self, view: View, step: Step) -> Tracked:
         assert self._follower is not None
-        zoom = self._follower.map.focal_px / view.lens.focal_px
+        self._zoom = zoom = self._follower.map.focal_px / view.lens.focal_px
         landmarks = None
         if step.node is not None:
             landmarks = self._follower.landmarks_of(step.node).astype(np.float32)

@@ -47,6 +47,11 @@ class FollowConfig(BaseModel):
     window: int = 10
     anchors: int = 12
     iterations: int = 6
+    calibrate_at: tuple[int, ...] = (5, 7, 10, 14, 19, 25)
+    """Numbers of nodes at which a guessed focal length is refined."""
+    focal_sigma: float = 0.1
+    """Relative uncertainty of a guessed focal length."""
+    focal_trust: float = 0.03
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,12 +70,14 @@ class Step:
 class Follower:
     """The tracked state of one component."""
 
-    def __init__(self, first: FirstMap, view: View, config: FollowConfig) -> None:
+    def __init__(self, first: FirstMap, view: View, config: FollowConfig, *, is_guess: bool) -> None:
+        """`is_guess`: the focal length is refined while the map is small."""
         self.config = config
         self._proof_rad = 2.0 * first.start.parallax_rad  # parallax at which the start is judged again
         self.refuted = False
         """The first map turned out wrong; nothing that rests on it is to be believed."""
-        self.map = LocalMap(view.lens.focal_px)
+        self.map = LocalMap(first.focal_px)
+        self._is_guess = is_guess
         self._velocity = np.zeros(3)  # per second, of the translation part of (camera now) from (camera before)
         self._since_node = 0
         self._look_offset = 0
@@ -298,7 +305,11 @@ class Follower:
         node = Node(view.seq, view.thumbnail, self._ids, ideal, described.descriptors, self._ids[described.corner])
         index = self.map.add_node(node, fit.camera_from_map)
         before = self.map.poses.copy()
-        free, _ = self.map.adjust(index, window=c.window, anchors=c.anchors, iterations=c.iterations)
+        if self._is_guess and index + 1 in c.calibrate_at:
+            self.map.calibrate(iterations=15, focal_sigma=c.focal_sigma, trust_sigma=c.focal_trust)
+            free = np.arange(index)
+        else:
+            free = self.map.adjust(index, window=c.window, anchors=c.anchors, iterations=c.iterations)
         self.pose = self.map.poses[index].copy()
         moved = {
             self.map.nodes[k].seq: self.map.poses[k].copy()

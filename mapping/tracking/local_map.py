@@ -101,14 +101,34 @@ class LocalMap:
         wanted[ids] = True
         return np.array([int(np.count_nonzero(wanted[n.landmarks])) for n in self.nodes], np.int64)
 
-    def adjust(
-        self, newest: int, *, window: int, anchors: int, iterations: int, focal_sigma: float = 0.0
-    ) -> tuple[I64, float]:
+    def adjust(self, newest: int, *, window: int, anchors: int, iterations: int) -> I64:
         """Bundle-adjust the nodes around the newest one; outlying observations are forgotten.
 
         Returns:
-            The nodes that were free to move, and the standard deviation of the focal length (infinite when it was fixed).
+            The nodes that were free to move.
         """
+        free, fixed = self._neighbourhood(newest, window, anchors)
+        if not len(free):
+            return free
+        self._adjust(free, fixed, iterations, 0.0)
+        return free
+
+    def calibrate(self, *, iterations: int, focal_sigma: float, trust_sigma: float) -> bool:
+        """Adjust every node together with the focal length, whose prior is what it is now, give or take `focal_sigma`.
+
+        Returns:
+            Whether the tracks fixed the focal length to better than `trust_sigma` (relative); if not, nothing changed.
+        """
+        before = self.poses.copy(), self.points.copy(), self.placed.copy(), self.focal_px
+        free, fixed = np.arange(1, len(self.nodes)), np.zeros(1, np.int64)
+        sigma = self._adjust(free, fixed, iterations, focal_sigma) / self.focal_px
+        if sigma < trust_sigma:
+            return True
+        self.poses, self.points, self.placed, self.focal_px = before
+        return False
+
+    def _neighbourhood(self, newest: int, window: int, anchors: int) -> tuple[I64, I64]:
+        """Nodes to move (those that share most with the newest, the recent path always) and nodes to hold still."""
         shared = self.covisible(self._placed_of(newest))
         shared[max(0, newest - window // 2) : newest + 1] += 10**6  # the recent path always takes part
         ranked = np.argsort(-shared, kind="stable")
@@ -121,8 +141,10 @@ class LocalMap:
         if not len(fixed):  # the whole map moves: its oldest node holds the gauge
             fixed = np.array([free.min()])
             free = free[free != fixed[0]]
-        if not len(free):
-            return free, np.inf
+        return free, fixed
+
+    def _adjust(self, free: I64, fixed: I64, iterations: int, focal_sigma: float) -> float:
+        ids = np.unique(np.concatenate([self._placed_of(int(k)) for k in free]))
         chosen = np.concatenate([free, fixed])
         is_free = np.arange(len(chosen)) < len(free)
         slot = np.full(self.num_landmarks, -1, np.int64)
@@ -147,7 +169,7 @@ class LocalMap:
         self.points[ids] = result.points
         self.focal_px = result.focal_px
         self._forget(chosen, rows, result.squared_error_px2, ids)
-        return free, result.focal_sigma_px
+        return result.focal_sigma_px
 
     def visible(self, pose: F64, lens: Lens, known: I64) -> tuple[I64, F64, F64]:
         """Landmarks (n,) that `pose` should see beyond the known ones, their OpenCV pixels (n, 2) and patch warps (n, 2, 2)."""

@@ -33,6 +33,7 @@ class FirstMap:
 
     views: tuple[View, ...]
     start: Start
+    focal_px: float
     pixels: NDArray[np.float32]  # (v, n, 2) OpenCV pixels
 
 
@@ -42,6 +43,8 @@ class Starter:
 
     num_features: int
     config: StartConfig
+    zoom: float = 1.0
+    """What earlier maps of this camera found its focal length to be, over the guessed one."""
     _views: list[StartView] = field(default_factory=list)
     _next_id: int = 0
     _tried_cost: float = 0.0
@@ -80,7 +83,7 @@ class Starter:
             return None
         oldest = self._views[first]
         a, b = oldest.ideal[_rows(oldest.ids, shared)], newest.ideal[_rows(newest.ids, shared)]
-        focal_px = newest.view.lens.focal_px
+        focal_px = newest.view.lens.focal_px * self.zoom
         turn = fit_rotation(a, b, focal_px)
         forward = np.column_stack([a / focal_px, np.ones(len(a))]) @ turn.T
         cost = float(np.median(np.sum((focal_px * forward[:, :2] / forward[:, 2:] - b) ** 2, axis=1)))
@@ -97,7 +100,10 @@ class Starter:
         if start is None:
             return None
         return FirstMap(
-            tuple(v.view for v in views), start, np.stack([v.pixels[r] for v, r in zip(views, rows, strict=True)])
+            tuple(v.view for v in views),
+            start,
+            focal_px,
+            np.stack([v.pixels[r] for v, r in zip(views, rows, strict=True)]),
         )
 
 

@@ -24,6 +24,7 @@ class View:
     thumbnail: Thumbnail
     intrinsics: Intrinsics
     """Given or guessed, of the frame's full size."""
+    is_guess: bool
 
 
 def look(frame: Frame, *, max_side_px: int, focal_px: float | None, long_side_fov_deg: float) -> View:
@@ -45,4 +46,12 @@ def look(frame: Frame, *, max_side_px: int, focal_px: float | None, long_side_fo
         gray = np.asarray(cv2.resize(gray, (small.width, small.height), interpolation=cv2.INTER_AREA), np.uint8)
     lens = Lens(small, focal_px or small.fx)
     image = Pyramid.build(np.ascontiguousarray(gray))
-    return View(frame.seq, frame.capture_ns, image, lens, Thumbnail.of(image.half, 0.5 * small.fx), full)
+    return View(
+        frame.seq,
+        frame.capture_ns,
+        image,
+        lens,
+        Thumbnail.of(image.half, 0.5 * small.fx),
+        full,
+        frame.intrinsics is None,
+    )
