@@ -21,7 +21,7 @@ CAMERAS_SIGMA_DEG = 15.0
 _MOTION_BIAS_DEG = 0.7
 """What is left of a phone's accelerometer bias and of the camera's mounting after any number of samples."""
 _PLANES_BIAS_DEG = 0.8
-_PEAK_SIGMA_DEG = 4.0
+_PEAK_SIGMA_DEG = 5.0
 """Stereo bends large planes by a few degrees; level ones of different heights do not average that out."""
 _OUTLIER_DEG = 4.0
 _GATES_DEG = (14.0, 10.0, 8.0, 8.0)

@@ -152,8 +152,9 @@ class SceneMap:
         if tracked.component_from_camera is None:
             return
         component = self._component(tracked, frame)
+        pose = tracked.corrected.get(frame.seq, tracked.component_from_camera)
         seen = self._finder.find(frame.image.gray, tracked.intrinsics) if self._finder is not None else []
-        component.observe(frame, tracked.component_from_camera, tracked.landmarks_component, seen)
+        component.observe(frame, pose, tracked.landmarks_component, seen)
         if component.world_from_component is None:
             self._try_to_align(component)
             self._wait(self._of(component))
@@ -280,6 +281,10 @@ class SceneMap:
     def forget(self, stream: StreamId) -> list[KeyframeId]:
         """Drop a phone's keyframes with their pictures, poses and cues; returns their ids. Its voxels stay."""
         gone = self._kept.forget(stream)
+        for keyframe in gone:
+            self._waiting.pop(keyframe, None)
+        if self._founder is not None and self._founder.key[0] == stream:
+            self._founder, self._is_settled = None, True  # the world stays as it stands; nobody is to found another
         self._components = {key: c for key, c in self._components.items() if key[0] != stream}
         self._options.pop(stream, None)
         return gone
