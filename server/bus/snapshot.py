@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from server.bus.channel import Channel, Entry, EntryKey
+from server.bus.channel import Channel, Entry, EntryKey, Move
 from server.bus.region import LEAVE_FACTOR, Region
 from server.protocol import Layer, Remove, Resume, SnapshotBegin, SnapshotEnd, pack
 
-Queued = bytes | Entry
+Queued = bytes | Move | Entry
 """A ready message, or an entry of which the newest version of the same epoch is to be sent."""
 
 
@@ -51,9 +51,9 @@ def plan(channel: Channel, layers: frozenset[Layer], region: Region | None, resu
     queue: deque[Queued] = deque([pack(begin), *gone])
     for entry in fresh:
         while moves and moves[0].epoch <= entry.epoch:
-            queue.append(moves.pop(0).frame)
+            queue.append(moves.pop(0))
         queue.append(entry)
-    queue.extend(move.frame for move in moves)
+    queue.extend(moves)
     queue.append(pack(SnapshotEnd(scene=channel.scene, seq=channel.seq)))
     return Snapshot(queue, {(e.layer, e.key) for e in inside})
 

@@ -50,6 +50,7 @@ class Subscription:
         self._due: list[tuple[float, EntryKey]] = []
         self._sent_at: dict[EntryKey, float] = {}
         self._moves_pending = 0
+        self._moves_in_snapshot = sum(isinstance(item, Move) for item in self._snapshot)
         self._snapshot_turn = True
         self._synced: tuple[int, Region | None] | None = None
         self._synced_at = float("-inf")
@@ -140,7 +141,7 @@ class Subscription:
         self._release(now)
         if (synced := self._sync(now)) is not None:
             return synced
-        barrier = isinstance(next(iter(self._pending.values()), None), Move)
+        barrier = self._moves_in_snapshot > 0 or isinstance(next(iter(self._pending.values()), None), Move)
         while self._snapshot and (self._snapshot_turn or barrier or not self._pending):
             self._snapshot_turn = False
             if (frame := self._pop_snapshot(now)) is not None:
@@ -163,7 +164,9 @@ class Subscription:
 
     def _pop_snapshot(self, now: float) -> Outgoing | None:
         item = self._snapshot.popleft()
-        if isinstance(item, bytes):
+        if isinstance(item, Move):
+            self._moves_in_snapshot -= 1
+        if not isinstance(item, Entry):
             return item
         entry_key = (item.layer, item.key)
         newest = self.channel.get(entry_key)
