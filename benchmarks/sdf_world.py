@@ -146,6 +146,21 @@ class SdfWorld:
         return distance
 
 
+def room(side_m: float = 6.0, *, door_m: float = 1.0, wall_m: float = 0.2) -> list[Shape]:
+    """A square room, its floor at y = 0, one corner at the origin, halved at x = side / 2 by a wall with one door."""
+    a, b, height, middle = 0.0, side_m, 2.5, side_m / 2
+    door = (middle - door_m / 2, middle + door_m / 2)
+    return [
+        Box((a - wall_m, -0.3, a - wall_m), (b + wall_m, 0.0, b + wall_m)),
+        Box((a - wall_m, 0.0, a - wall_m), (a, height, b + wall_m)),
+        Box((b, 0.0, a - wall_m), (b + wall_m, height, b + wall_m)),
+        Box((a, 0.0, a - wall_m), (b, height, a)),
+        Box((a, 0.0, b), (b, height, b + wall_m)),
+        Box((middle - wall_m / 2, 0.0, a), (middle + wall_m / 2, height, door[0])),
+        Box((middle - wall_m / 2, 0.0, door[1]), (middle + wall_m / 2, height, b)),
+    ]
+
+
 def _place_noise(origin: tuple[int, int, int], shape: tuple[int, int, int], seed: int) -> F32:
     """Standard normal noise that belongs to each voxel, whatever window it is seen through."""
     place = np.zeros(shape, np.uint64)

@@ -239,8 +239,10 @@ def _latch(
                         if state == 2:
                             i, j, k = x0 + x, y0 + y, z0 + z
                             if cosine == 2.0:
-                                cosine = -1.0
-                                if _may_be_ground(tsdf_m, i, j, k, hysteresis_m, max_step_m):
+                                cosine = 1.0  # deep inside: never a surface
+                                if abs(tsdf_m[i, j + 1, k] - tsdf_m[i, j, k]) > max_step_m:
+                                    cosine = -1.0  # a silhouette's edge: nothing to stand on
+                                elif _is_near_surface(tsdf_m, i, j, k, hysteresis_m):
                                     cosine = _up_cosine(tsdf_m, weight, i, j, k, min_weight, near)
                             state |= _steep_bits(cosine, cosines, before)
                         new[b, x, z, h] = state
@@ -295,10 +297,9 @@ def _next_state(t: float, state: int, hysteresis_m: float) -> int:
 
 
 @kernel
-def _may_be_ground(tsdf_m: Floats, i: int, j: int, k: int, hysteresis_m: float, max_step_m: float) -> bool:
-    """Can free air stand right above this solid voxel, across a surface and not across a silhouette's edge?"""
-    t, above = tsdf_m[i, j, k], tsdf_m[i, j + 1, k]
-    return bool(max(t, above) > -1.5 * hysteresis_m - 0.005 and abs(above - t) <= max_step_m)
+def _is_near_surface(tsdf_m: Floats, i: int, j: int, k: int, hysteresis_m: float) -> bool:
+    """Could a cell right above this solid voxel be free?"""
+    return bool(max(tsdf_m[i, j, k], tsdf_m[i, j + 1, k]) > -1.5 * hysteresis_m - 0.005)
 
 
 @kernel
