@@ -69,7 +69,7 @@ class KeyframeCache:
         """
         if keyframe.id in self._by_id:
             return ()
-        evicted = self._choose(self._nbytes + keyframe.nbytes - self._config.max_bytes)
+        evicted = self._choose(self._nbytes + keyframe.nbytes - self._config.max_bytes, keyframe.frame.stream)
         for victim in evicted:
             self._drop(victim)
         self._evicted += len(evicted)
@@ -117,11 +117,12 @@ class KeyframeCache:
                 self._drop(i)
         return len(ids)
 
-    def _choose(self, excess_bytes: int) -> tuple[str, ...]:
-        """Whom to evict to free that many bytes."""
+    def _choose(self, excess_bytes: int, incoming: StreamId) -> tuple[str, ...]:
+        """Whom to evict to free that many bytes for a keyframe of stream `incoming`, which is that stream's newest."""
         if excess_bytes <= 0:
             return ()
-        newest = {i for ids in self._order.values() for i in ids[-self._config.keep_newest :]}
+        keep = self._config.keep_newest
+        newest = {i for s, ids in self._order.items() for i in ids[max(0, len(ids) - keep + (s == incoming)) :]}
         free = [i for i in self._by_id if i not in self._leases]
         victims: list[str] = []
         for i in [i for i in free if i not in newest] + [i for i in free if i in newest]:

@@ -67,6 +67,8 @@ def _decode(data: bytes, flags: int) -> NDArray[np.uint8]:
     width, height = picture_size(data)
     if not (width and height) or too_large(width, height):
         raise PictureError(f"{width}x{height} pixels; at most {MAX_WIDTH}x{MAX_HEIGHT}")
+    if data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-65536:]:
+        raise PictureError("the JPEG has no end (is it cut off?)")  # a decoder would fill the rest with grey
     try:
         image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
     except cv2.error as error:

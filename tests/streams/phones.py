@@ -79,7 +79,8 @@ def now_ms() -> float:
 
 @contextlib.asynccontextmanager
 async def connected(
-    phone: Phone | None = None, config: WhipConfig = WhipConfig()  # noqa: B008
+    phone: Phone | None = None,
+    config: WhipConfig = WhipConfig(),  # noqa: B008
 ) -> AsyncIterator[tuple[Phone, WhipSession]]:
     """A phone that publishes, and its session; both are closed at the end."""
     phone = phone or Phone()
