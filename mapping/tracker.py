@@ -61,7 +61,7 @@ class TrackerConfig(BaseModel):
     max_side_px: int = 640
     guessed_fov_deg: float = 66.0
     """Field of view of the long side to assume for a camera that does not know its intrinsics."""
-    give_up_after_s: float = 1.5
+    give_up_after_s: float = 1.0
     """How long a lost camera looks for known ground before a new, unconnected start is accepted."""
     candidates: int = 4
     """Nodes that a lost frame is compared with."""
@@ -126,7 +126,7 @@ class Tracker:
 
     def _start(self, view: View, turned: F64) -> Tracked:
         """Before the first map, or beside a lost one."""
-        first = self._starter.offer(view, turned)
+        first = self._starter.offer(view, turned, may_start=not self._still_hoping(view))
         if first is None:
             return self._untracked(view, "starting" if self._lost_since_ns is None else "lost")
         if self._follower is not None or self._posed is not None:
@@ -134,6 +134,11 @@ class Tracker:
         self._follower = Follower(first, view, self._config.follow, is_guess=view.is_guess)
         self._lost_since_ns = None
         return self._tracked(view, self._follower.first_step())
+
+    def _still_hoping(self, view: View) -> bool:
+        """Just lost: known ground may come back into view, and a new start would cut the map in two."""
+        since_ns = self._lost_since_ns
+        return since_ns is not None and view.capture_ns - since_ns < self._config.give_up_after_s * 1e9
 
     def _recognise(self, view: View) -> Step | None:
         """Lost: compare with the nodes that look most alike and, in turns, with all others."""
@@ -160,8 +165,6 @@ class Tracker:
         if self._lost_since_ns is None:
             self._lost_since_ns = view.capture_ns
             self._starter = self._new_starter()
-        if view.capture_ns - self._lost_since_ns < self._config.give_up_after_s * 1e9:
-            return self._untracked(view, "lost")
         return self._start(view, turned)
 
     def _untracked(self, view: View, state: Literal["starting", "lost"]) -> Tracked:

@@ -120,17 +120,18 @@ def _spread(
     cap = max(4, int(1.6 * wanted / 12))
     out = np.empty(wanted, np.int64)
     n = 0
-    for i in range(len(pixels)):
-        u, v = pixels[i]
-        cell = u * 4 // width + 4 * (v * 3 // height)
-        if not free[v, u] or share[cell] >= cap:
-            continue
-        _block(free, u, v, spacing)
-        share[cell] += 1
-        out[n] = i
-        n += 1
-        if n == wanted:
-            break
+    for fair in (True, False):  # what poor cells leave over, rich ones may have
+        for i in range(len(pixels)):
+            u, v = pixels[i]
+            cell = u * 4 // width + 4 * (v * 3 // height)
+            if not free[v, u] or (fair and share[cell] >= cap):
+                continue
+            _block(free, u, v, spacing)
+            share[cell] += 1
+            out[n] = i
+            n += 1
+            if n == wanted:
+                return out
     return out[:n]
 
 

@@ -27,7 +27,7 @@ class FollowConfig(BaseModel):
 
     num_features: int = 450
     inlier_px: float = 3.0
-    min_inliers: int = 20
+    min_inliers: int = 15
     min_inlier_share: float = 0.5
     max_position_sigma: float = 0.03
     """Largest standard deviation of the position for one pixel of noise, in median depths."""
@@ -39,7 +39,8 @@ class FollowConfig(BaseModel):
     node_angle_deg: float = 5.0
     node_overlap: float = 0.8
     min_node_gap: int = 2
-    """Frames between nodes."""
+    """Frames between nodes, unless the overlap has fallen below `urgent_overlap`."""
+    urgent_overlap: float = 0.65
     place_angle_deg: float = 1.0
     """Smallest angle between rays that gives a landmark its place."""
     reobserve: int = 60
@@ -52,6 +53,8 @@ class FollowConfig(BaseModel):
     focal_sigma: float = 0.1
     """Relative uncertainty of a guessed focal length."""
     focal_trust: float = 0.03
+    focal_range: float = 1.25
+    """A focal length further than this factor from the guess is a sign of a wrong map, not of a strange lens."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,7 +138,7 @@ class Follower:
             return None
         keep = self._consistent(ids, fit)
         ids, pixels = ids[keep], pixels[keep]
-        ids, pixels = self._reobserve(view, fit.camera_from_map, ids, pixels, self.config.reobserve)
+        ids, pixels = self._reobserve(view, fit.camera_from_map, ids, pixels, self._budget(ids))
         placed = self.map.placed[ids]
         fit = fit_pose(
             fit.camera_from_map,
@@ -238,6 +241,11 @@ class Follower:
             ids, pixels = ids[keep], pixels[keep]
         return np.concatenate([ids, seen]), np.concatenate([pixels, found])
 
+    def _budget(self, ids: I64) -> int:
+        """How many landmarks to look for beyond the tracked ones: the fewer there are, the more."""
+        tracked = int(np.count_nonzero(self.map.placed[ids]))
+        return max(self.config.reobserve, self.config.num_features // 2 - tracked)
+
     def _match(self, view: View, ids: I64, seeds: F64, warps: F64, *, coarse: bool) -> tuple[F32, NDArray[np.bool_]]:
         found = np.empty((len(ids), 2))
         scores = patches.align(
@@ -279,7 +287,7 @@ class Follower:
 
     def _wants_node(self, overlap: float) -> bool:
         c = self.config
-        if self._since_node < c.min_node_gap:
+        if self._since_node < c.min_node_gap and overlap > c.urgent_overlap:
             return False
         reference = self.map.poses[self._reference]
         baseline = np.linalg.norm(_centre(self.pose) - _centre(reference)) / self.depth
@@ -307,6 +315,7 @@ class Follower:
         before = self.map.poses.copy()
         if self._is_guess and index + 1 in c.calibrate_at:
             self.map.calibrate(iterations=15, focal_sigma=c.focal_sigma, trust_sigma=c.focal_trust)
+            self.refuted |= not 1 / c.focal_range < self.map.focal_px / view.lens.focal_px < c.focal_range
             free = np.arange(index)
         else:
             free = self.map.adjust(index, window=c.window, anchors=c.anchors, iterations=c.iterations)

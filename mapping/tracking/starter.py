@@ -49,12 +49,12 @@ class Starter:
     _next_id: int = 0
     _tried_cost: float = 0.0
 
-    def offer(self, view: View, turn: F64) -> FirstMap | None:
+    def offer(self, view: View, turn: F64, *, may_start: bool = True) -> FirstMap | None:
         """Take the next frame; `turn` (3, 3) is the guessed rotation from the previous frame to this one."""
         self._views.append(self._follow(view, turn))
         if len(self._views) > _MAX_VIEWS:
             del self._views[0]
-        return self._try()
+        return self._try() if may_start else None
 
     def _follow(self, view: View, turn: F64) -> StartView:
         ids, pixels = np.empty(0, np.int64), np.empty((0, 2), np.float32)
