@@ -160,12 +160,13 @@ def cached(
     return record(flat(), walk, path, fps=fps, threads=threads, progress=progress)
 
 
-_LOOKS = ("light.py", "plan.py", "raster.py", "textures.py", "walk.py")
+_NO_LOOKS = {"__init__.py", "clip.py", "floor.py"}
 
 
 def _fingerprint(fps: int) -> str:
     """Changes with the source of what can be seen and with the recording's parameters."""
     digest = hashlib.sha256(f"{fps} {INTRINSICS}".encode())
-    for name in _LOOKS:
-        digest.update(Path(__file__).with_name(name).read_bytes())
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        if source.name not in _NO_LOOKS:
+            digest.update(source.read_bytes())
     return digest.hexdigest()[:12]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from benchmarks.synthetic import light, plan, raster, textures
+from benchmarks.synthetic import layout, light, plan, raster, textures
 from streams.frame import Intrinsics
 
 _AXES: dict[plan.Side, tuple[tuple[int, int, int], tuple[int, int, int]]] = {
@@ -74,36 +74,35 @@ class Flat:
 
 def build(seed: int = 0) -> Flat:
     """Lay out, paint and light the flat (a few seconds)."""
-    layout = plan.plan()
-    boxes = np.array([[*b.lo, *b.hi] for b in layout.boxes], dtype=np.float64)
+    rooms = layout.plan()
+    boxes = np.array([[*b.lo, *b.hi] for b in rooms.boxes], dtype=np.float64)
     paints = textures.materials(seed)
     index = {name: i for i, name in enumerate(paints)}
     atlas = raster.Atlas.pack([m.texture for m in paints.values()])
-    sides = [s for b in layout.boxes for s in _sides_of(b)] + [_side_of_picture(p) for p in layout.pictures]
+    sides = [s for b in rooms.boxes for s in _sides_of(b)] + [_side_of_picture(p) for p in rooms.pictures]
     origin, right, down = (
         np.array([getattr(s, n) for s in sides], dtype=np.float64) for n in ("origin", "right", "down")
     )
     size_m = np.array([s.size for s in sides])
-    start, shape, texels = light.bake(origin, right, down, size_m, boxes, np.array(layout.lamps))
+    start, shape, texels = light.bake(origin, right, down, size_m, boxes, np.array(rooms.lamps))
     rng = np.random.default_rng([seed, 1])
     offset = np.array([(0.0, 0.0) if s.fitted else rng.uniform(0, 1024, 2) for s in sides])
-    per_m = np.array(
-        [[2.0 ** atlas.log2_size[index[s.material]] / w for w in (s.size if s.fitted else (paints[s.material].width_m,) * 2)]
-         for s in sides]
-    )  # fmt: skip
+    covers = np.array([s.size if s.fitted else (paints[s.material].width_m,) * 2 for s in sides])
+    texture = np.array([index[s.material] for s in sides], np.int32)
+    per_m = 2.0 ** atlas.log2_size[texture][:, None] / covers
     faces = raster.Faces(
         origin,
         right,
         down,
         size_m,
-        np.array([index[s.material] for s in sides], np.int32),
+        texture,
         per_m,
         offset,
         start,
         shape,
         texels,
     )
-    return Flat(layout, boxes, faces, atlas)
+    return Flat(rooms, boxes, faces, atlas)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from benchmarks.synthetic.plan import ROOMS
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FloorGrid:
-    """Squares of the floor; `free[i, j]` is the one whose middle is `origin_m + (i + .5, j + .5) * cell_m` in x and z."""
+    """Squares of the floor: the middle of `free[i, j]` is `origin_m + (i + .5, j + .5) * cell_m` in x and z."""
 
     origin_m: tuple[float, float]
     cell_m: float
