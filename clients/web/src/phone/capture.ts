@@ -6,11 +6,16 @@
 const TICKS_PER_MS = 90;
 const RTP_WRAP = 2 ** 32;
 const KEPT = 90;
-/** How far behind the newest capture an encoded frame may be: an encoder holds a few frames at most. */
-const MAX_FRAMES_BEHIND = 4;
-const MIN_PAIRS = 8;
-/** A later hypothesis must explain the stamps this much better, or regular frame intervals would make it a coin toss. */
-const CLEARLY_BETTER = 0.5;
+/** An encoder holds a frame no longer than this. */
+const MAX_ENCODE_MS = 250;
+const MIN_VOTES = 8;
+/** Stamps are rounded to whole milliseconds, and so are the votes for C. */
+const TOLERANCE_MS = 1.5;
+/**
+ * Pairing every frame with its neighbour instead gives a C that fits nearly as well when frames come evenly. Of all that
+ * fit about as well as the best, the least delay is the likeliest: phones encode a frame well before the next.
+ */
+const AS_GOOD = 0.92;
 
 export interface CaptureFix {
   /** RTP timestamp of the newest encoded frame. */
@@ -43,29 +48,32 @@ export class CaptureClock {
   fix(): CaptureFix | null {
     const newest = this.encoded.at(-1);
     if (newest === undefined) return null;
-    let best: { offset: number; spread: number } | null = null;
-    for (let behind = 0; behind <= MAX_FRAMES_BEHIND; behind++) {
-      const offsets = this.offsetsIf(behind, newest.rtp);
-      if (offsets.length < MIN_PAIRS) continue;
-      const offset = median(offsets);
-      const spread = median(offsets.map((value) => Math.abs(value - offset)));
-      if (best === null || spread < CLEARLY_BETTER * best.spread - 0.05) best = { offset, spread };
-    }
-    return best && { rtp: newest.rtp, captureMs: newest.rtp / TICKS_PER_MS - best.offset };
+    const clusters = clustersOf(this.votes(newest.rtp), 2 * TOLERANCE_MS);
+    const best = Math.max(0, ...clusters.map(({ length }) => length));
+    const chosen = clusters.find(({ length }) => length >= AS_GOOD * best);
+    if (best < MIN_VOTES || chosen === undefined) return null;
+    return { rtp: newest.rtp, captureMs: newest.rtp / TICKS_PER_MS - median(chosen) };
   }
 
-  /** `rtp / 90 - capture_ms` for every encoded frame, were each the `behind`-th newest capture before it was seen. */
-  private offsetsIf(behind: number, newestRtp: number): number[] {
-    const offsets: number[] = [];
-    const captures = this.captured.toSorted((a, b) => a - b);
-    for (const { rtp, seenMs } of this.encoded) {
-      const later = captures.findLastIndex((captureMs) => captureMs <= seenMs);
-      const captureMs = captures[later - behind];
-      if (captureMs === undefined || later === captures.length - 1) continue; // the newer ones may not be in yet
-      offsets.push((newestRtp - ticksBetween(rtp, newestRtp)) / TICKS_PER_MS - captureMs);
-    }
-    return offsets;
+  /** `rtp / 90 - capture_ms` of every pair that could belong together, least delay first. */
+  private votes(newestRtp: number): number[] {
+    return this.encoded
+      .flatMap(({ rtp, seenMs }) => {
+        const rtpMs = (newestRtp - ticksBetween(rtp, newestRtp)) / TICKS_PER_MS;
+        const possible = this.captured.filter((ms) => ms <= seenMs && ms >= seenMs - MAX_ENCODE_MS);
+        return possible.map((captureMs) => rtpMs - captureMs);
+      })
+      .toSorted((a, b) => a - b);
   }
+}
+
+/** For every value of a rising list, those from it on that lie within `width`. */
+function clustersOf(rising: readonly number[], width: number): number[][] {
+  let end = 0;
+  return rising.map((value, start) => {
+    while ((rising[end] ?? Infinity) - value <= width) end++;
+    return rising.slice(start, end);
+  });
 }
 
 /** Ticks from one 32-bit stamp to a later one, across the wrap. */

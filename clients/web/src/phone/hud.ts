@@ -2,6 +2,7 @@
 
 import { byId } from "../page/dom.js";
 import { rotate } from "../sdk/transform.js";
+import { headingDeg } from "./heading.js";
 import type { PoseMessage } from "./messages.js";
 import type { SessionState } from "./session.js";
 import { Trace } from "./trace.js";
@@ -11,7 +12,7 @@ const NOTICE_MS = 6000;
 
 /** The tracker's states in plain words: a label, its tone, and what the person should do. */
 const TRACKING: Readonly<Record<string, readonly [label: string, tone: "good" | "warn", coach: string]>> = {
-  tracking: ["Tracking", "good", ""],
+  tracked: ["Tracking", "good", ""],
   starting: ["Starting", "warn", "Move slowly sideways, as if around a table, so that depth can be measured."],
   lost: ["Lost", "warn", "Point at something you filmed before, and hold still for a moment."],
   relocalising: ["Searching", "warn", "Point at something you filmed before, and hold still for a moment."],
@@ -70,11 +71,6 @@ export class Hud {
     const sorted = this.latencies.toSorted((a, b) => a - b);
     byId("latency").textContent = `${Math.round(sorted[sorted.length >> 1] ?? 0)} ms`;
   }
-}
-
-/** Degrees clockwise from the map's -z axis, seen from above. */
-export function headingDeg([x, , z]: readonly [number, number, number]): number {
-  return Math.round((Math.atan2(x, -z) * 180) / Math.PI + 360) % 360;
 }
 
 function capitalised(word: string): string {

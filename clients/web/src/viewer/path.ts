@@ -107,7 +107,7 @@ export function requestPath(api: Api, scene: string): (a: THREE.Vector3, b: THRE
 }
 
 function readPath(answer: unknown): FoundPath {
-  const { points, partial, length_m: lengthM } = answer as Readonly<Record<string, unknown>>;
+  const { points_m: points, is_partial: partial, length_m: lengthM } = answer as Readonly<Record<string, unknown>>;
   if (!Array.isArray(points)) throw new ApiError(502, "the server's answer holds no points");
   return { points, partial: partial === true, lengthM: typeof lengthM === "number" ? lengthM : 0 };
 }

@@ -1,0 +1,54 @@
+import { describe, expect, it } from "vitest";
+import { readNav, readPoints, readPose, readSurface } from "../src/sdk/layers.js";
+import { ProtocolError } from "../src/sdk/protocol.js";
+import { delta, message } from "./fixtures.js";
+
+describe("layers", () => {
+  it("gives nav tiles in metres, polygons without padding, edges by what lies there", () => {
+    const nav = readNav(message("nav", "delta"));
+    expect(nav.agent).toBe("walker");
+    expect([...nav.vertices.subarray(3, 6)].map((n) => Math.round(n * 1000))).toEqual([4200, -480, -6400]);
+    expect(nav.polygons).toEqual([
+      [0, 3, 2, 1],
+      [1, 2, 4],
+    ]);
+    expect(nav.edges).toEqual([
+      ["wall", "portal", 1, "wall"],
+      [0, "wall", "portal"],
+    ]);
+    expect(nav.detour).toHaveLength(7);
+  });
+
+  it("gives surfaces in metres", () => {
+    const { vertices, indices, rgb } = readSurface(message("mesh", "delta"));
+    expect(vertices).toHaveLength(900);
+    expect(vertices[0]).toBeCloseTo(1 - 0.45, 6);
+    expect(vertices[899]).toBeCloseTo(3 + 0.449, 6);
+    expect(indices).toHaveLength(300);
+    expect(rgb?.[1]).toBe(100);
+  });
+
+  it("gives poses, also of cameras that are not placed", () => {
+    const pose = message("pose", "delta");
+    expect(readPose(pose).worldFromCamera).toEqual({ t: [1, 1.5, -2], qWxyz: [0.5, 0.5, 0.5, 0.5] });
+    const lost = readPose({ ...pose, body: { ...pose.body, t: null, q_wxyz: null, K: null } });
+    expect(lost.worldFromCamera).toBeNull();
+    expect(lost.intrinsics).toBeNull();
+  });
+
+  it("gives points in camera metres", () => {
+    const body = { stream: "s", step_m: 0.002, world_from_camera: { t: [0, 0, 0], q_wxyz: [1, 0, 0, 0] } };
+    const arrays = { xyz: Int16Array.of(1, -2, 500), rgb: Uint8Array.of(1, 2, 3) };
+    const { xyz } = readPoints(delta({ layer: "points", body, arrays }));
+    expect([...xyz].map((n) => Math.round(n * 1e4) / 1e4)).toEqual([0.002, -0.004, 1]);
+  });
+
+  it("refuses indices beyond the vertices and arrays that do not fit", () => {
+    const mesh = message("mesh", "delta");
+    const broken = { ...mesh, arrays: { ...mesh.arrays, indices: Uint16Array.of(0, 1, 300) } };
+    expect(() => readSurface(broken)).toThrow(ProtocolError);
+    const nav = message("nav", "delta");
+    expect(() => readNav({ ...nav, arrays: { ...nav.arrays, neighbours: new Uint16Array(3) } })).toThrow(ProtocolError);
+    expect(() => readNav({ ...nav, arrays: {} })).toThrow(/verts/);
+  });
+});

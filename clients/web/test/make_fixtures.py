@@ -1,0 +1,97 @@
+"""Write the golden frames that the TypeScript SDK's tests decode, with the server's own encoder.
+
+Run from the repository's root after a change of the wire: `python -m clients.web.test.make_fixtures`, or as a script.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[3]))
+
+from server import protocol as p  # noqa: E402
+
+FIXTURES = Path(__file__).parent / "fixtures"
+CAPTURE_NS = 1_760_000_000_123_456_789  # beyond 2**53: must not pass through a float
+
+
+def frames() -> dict[str, bytes]:
+    """Every server message once, and deltas with plain and with compressed buffers."""
+    scene = p.SceneInfo("main", 3, "lineage-a", "camera_height", "motion")
+    limits = p.Limits(p.MAX_INBOUND_BYTES, 1 << 20)
+    nav_arrays = {
+        "verts": np.array([[0, 0, 0], [20, 1, 0], [20, 1, 30], [0, 0, 30], [40, 2, 0]], np.uint16),
+        "polys": np.array([[0, 3, 2, 1, 0xFFFF, 0xFFFF], [1, 2, 4, 0xFFFF, 0xFFFF, 0xFFFF]], np.uint16),
+        "neighbours": np.array([[0xFFFF, 0x8001, 1, 0xFFFF, 0, 0], [0, 0xFFFF, 0x8002, 0, 0, 0]], np.uint16),
+        "areas": np.array([63, 63], np.uint8),
+        "blob": np.arange(7, dtype=np.uint8),
+    }
+    nav_body = {"agent": "walker", "origin_m": [3.2, -0.5, -6.4], "cell_size_m": 0.05, "cell_height_m": 0.02}
+    mesh_arrays = {
+        "vertices": np.arange(900, dtype=np.int16).reshape(300, 3) - 450,
+        "indices": np.arange(300, dtype=np.uint16).reshape(100, 3),
+        "rgb": np.tile(np.array([200, 100, 50], np.uint8), (300, 1)),
+    }
+    mesh_body = {"origin_m": [1.0, 2.0, 3.0], "step_m": 0.001}
+    pose_body = {
+        "stream": "s1",
+        "frame": 17,
+        "state": "tracked",
+        "t": [1.0, 1.5, -2.0],
+        "q_wxyz": [0.5, 0.5, 0.5, 0.5],
+        "K": [985.0, 986.0, 640.0, 360.0, 1280, 720],
+        "scale_source": "none",
+    }
+    resume = p.Resume("lineage-a", 41, p.Roi(4.0, (1.0, 0.0, 2.0)))
+    nav = _delta("nav", [-1, 2, "walker"], nav_body, nav_arrays)
+    return {
+        "welcome": p.pack(p.Welcome(session="s", server="0.1.0", clock_ns=CAPTURE_NS, limits=limits, scenes=[scene])),
+        "snapshot_begin": p.pack(p.SnapshotBegin(scene=scene, seq=42, entries=2, resumed=False)),
+        "snapshot_end": p.pack(p.SnapshotEnd(scene="main", seq=42)),
+        "nav": nav,
+        "mesh": _delta("mesh", [0, 0], mesh_body, mesh_arrays),
+        "pose": _delta("pose", ["s1"], pose_body, {}),
+        "remove": p.pack(p.Remove(scene="main", seq=44, layer="nav", key=[-1, 2, "walker"], ver=8)),
+        "xform": p.pack(
+            p.Xform(
+                scene="main",
+                seq=45,
+                epoch=4,
+                scale=2.0,
+                quat_wxyz=(0.5**0.5, 0.0, 0.5**0.5, 0.0),
+                translation_m=(1.0, 0.0, 0.0),
+                reason="scale",
+            )
+        ),
+        "synced": p.pack(p.Synced(scene="main", resume=resume)),
+        "event": p.pack(p.Event(scene="main", seq=46, name="stream_joined", data={"stream": "s1"})),
+        "pong": p.pack(p.Pong(t0_ns=CAPTURE_NS, t1_ns=CAPTURE_NS + 5, t2_ns=CAPTURE_NS + 7)),
+        "error": p.pack(p.Error(code="unknown_scene", detail="no scene of that name")),
+    }
+
+
+def _delta(layer: p.Layer, key: list[int | str], body: dict[str, object], arrays: dict[str, np.ndarray]) -> bytes:
+    buffers, payload = p.pack_buffers(arrays)
+    stamps = {"capture_ns": CAPTURE_NS, "infer_ns": CAPTURE_NS + 80_000_000, "publish_ns": CAPTURE_NS + 95_000_000}
+    delta = p.Delta(scene="main", seq=43, epoch=3, layer=layer, key=key, ver=7, body=body, buffers=buffers, **stamps)
+    return p.pack(delta, payload)
+
+
+def constants() -> dict[str, object]:
+    """Constants that both sides must agree on."""
+    return {"subprotocol": p.SUBPROTOCOL, "layers": list(p.LAYERS), "max_buffer_bytes": p.MAX_BUFFER_BYTES}
+
+
+def main() -> None:
+    FIXTURES.mkdir(exist_ok=True)
+    for name, frame in frames().items():
+        (FIXTURES / f"{name}.bin").write_bytes(frame)
+    (FIXTURES / "constants.json").write_text(json.dumps(constants(), indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+import { describe, expect, it } from "vitest";
+import { CaptureClock } from "../src/phone/capture.js";
+import { headingDeg } from "../src/phone/heading.js";
+import { readAnswer } from "../src/phone/messages.js";
+import { cameraFromDevice, type Triple, upInDevice } from "../src/phone/motion.js";
+
+function rounded(vector: Triple): number[] {
+  return vector.map((n) => Math.round(n * 1e6) / 1e6 + 0);
+}
+
+describe("up in the transmitted image", () => {
+  it("points to the image's top when the phone is upright", () => {
+    expect(rounded(cameraFromDevice(upInDevice(90, 0), 0, "environment"))).toEqual([0, -1, 0]);
+  });
+
+  it("points to the image's top when the phone lies on its side and the screen has followed", () => {
+    // Turned counter-clockwise: the right edge is up, the screen turned by 90.
+    expect(rounded(cameraFromDevice(upInDevice(0, -90), 90, "environment"))).toEqual([0, -1, 0]);
+    // Turned clockwise: the left edge is up, the screen turned by 270.
+    expect(rounded(cameraFromDevice(upInDevice(0, 90), 270, "environment"))).toEqual([0, -1, 0]);
+  });
+
+  it("points to the image's side when the screen is locked upright", () => {
+    expect(rounded(cameraFromDevice(upInDevice(0, -90), 0, "environment"))).toEqual([1, 0, 0]);
+  });
+
+  it("points against the view when the phone lies on a table, camera down", () => {
+    expect(rounded(cameraFromDevice(upInDevice(0, 0), 0, "environment"))).toEqual([0, 0, -1]);
+    expect(rounded(cameraFromDevice(upInDevice(0, 0), 0, "user"))).toEqual([0, 0, 1]);
+  });
+
+  it("is a proper rotation of axes for both cameras and every screen angle", () => {
+    for (const facing of ["environment", "user"] as const) {
+      for (const angle of [0, 90, 180, 270]) {
+        const [a, b, c] = ([[1, 0, 0], [0, 1, 0], [0, 0, 1]] as const).map((v) => cameraFromDevice(v, angle, facing)) as [
+          Triple,
+          Triple,
+          Triple,
+        ];
+        const determinant =
+          a[0] * (b[1] * c[2] - b[2] * c[1]) - b[0] * (a[1] * c[2] - a[2] * c[1]) + c[0] * (a[1] * b[2] - a[2] * b[1]);
+        expect(determinant).toBeCloseTo(1, 9);
+      }
+    }
+  });
+});
+
+describe("CaptureClock", () => {
+  /** Frames at about 30 Hz with a phone's jitter, stamped as browsers do: whole milliseconds times 90. */
+  function film(frames: number, encodeMs: number, rtpOrigin: number): { clock: CaptureClock; at: (rtp: number) => number } {
+    const clock = new CaptureClock();
+    const captureByRtp = new Map<number, number>();
+    let capture = 1_760_000_000_000;
+    const late: { rtp: number; seen: number }[] = [];
+    for (let i = 0; i < frames; i++) {
+      capture += i % 7 === 3 ? 66.7 : 33.3 + ((i * 37) % 11) / 10; // dropped frames, uneven exposure
+      const rtp = (Math.round(capture) * 90 + rtpOrigin) % 2 ** 32;
+      captureByRtp.set(rtp, capture);
+      clock.addCaptured(capture);
+      late.push({ rtp, seen: capture + encodeMs });
+    }
+    for (const { rtp, seen } of late) clock.addEncoded(rtp, seen);
+    return { clock, at: (rtp) => captureByRtp.get(rtp) ?? NaN };
+  }
+
+  it.each([8, 25, 48, 90])("finds the capture time of frames that took %i ms to encode", (encodeMs) => {
+    const { clock, at } = film(60, encodeMs, 12345);
+    const fix = clock.fix();
+    expect(fix).not.toBeNull();
+    expect(Math.abs((fix?.captureMs ?? 0) - at(fix?.rtp ?? 0))).toBeLessThan(2);
+  });
+
+  it("passes the wrap of the 32-bit stamp", () => {
+    const untilWrap = 2 ** 32 - ((1_760_000_000_000 * 90) % 2 ** 32) - 90_000;
+    const { clock, at } = film(60, 20, untilWrap);
+    const fix = clock.fix();
+    expect(Math.abs((fix?.captureMs ?? 0) - at(fix?.rtp ?? 0))).toBeLessThan(2);
+  });
+
+  it("says nothing before it knows enough", () => {
+    const clock = new CaptureClock();
+    expect(clock.fix()).toBeNull();
+    clock.addEncoded(1, 1);
+    clock.addCaptured(0);
+    expect(clock.fix()).toBeNull();
+  });
+});
+
+describe("answers on the DataChannel", () => {
+  it("keeps nanoseconds exact", () => {
+    const text = '{"t":"pose","capture_ns":"1760000000123456789","state":"tracked","world_from_camera":{"t":[1,2,3],"q_wxyz":[1,0,0,0]},"seen_share":0.4,"scale_source":"none","points":120}';
+    expect(readAnswer(text)).toEqual({
+      t: "pose",
+      captureNs: 1_760_000_000_123_456_789n,
+      state: "tracked",
+      worldFromCamera: { t: [1, 2, 3], qWxyz: [1, 0, 0, 0] },
+      seenShare: 0.4,
+      scaleSource: "none",
+      points: 120,
+    });
+  });
+
+  it.each(["", "null", "[]", "{}", '{"t":"new"}', '{"t":"pose","capture_ns":"-1x"}', '{"t":"pong","t0":"a"}', "{"])(
+    "ignores %j",
+    (text) => expect(readAnswer(text)).toBeNull(),
+  );
+
+  it("clamps shares and drops placements that are none", () => {
+    const answer = readAnswer('{"t":"pose","capture_ns":"5","state":"lost","world_from_camera":{"t":[1],"q_wxyz":[]},"seen_share":7}');
+    expect(answer).toMatchObject({ worldFromCamera: null, seenShare: 1 });
+  });
+});
+
+it("counts headings clockwise from -z, seen from above", () => {
+  expect([headingDeg([0, 0, -1]), headingDeg([1, 0, 0]), headingDeg([0, 0, 1]), headingDeg([-1, 0, 0])]).toEqual([
+    0, 90, 180, 270,
+  ]);
+});
