@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import time
 from collections.abc import AsyncIterator
 from fractions import Fraction
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import av
 import numpy as np
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription, VideoStreamTrack
+from aiortc.rtcdtlstransport import RTCCertificate
 from aiortc.rtcrtpsender import RTCRtpSender
 
 from streams.frame import StreamId
@@ -41,8 +41,18 @@ class Pattern(VideoStreamTrack):
 class Phone:
     """Publishes to a `WhipPeer` in this process."""
 
-    def __init__(self, codec: str = "VP8", *, channel: bool = True, audio: bool = False) -> None:
-        self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    def __init__(
+        self,
+        codec: str = "VP8",
+        *,
+        channel: bool = True,
+        audio: bool = False,
+        connection: RTCPeerConnection | None = None,
+        certificate: RTCCertificate | None = None,
+    ) -> None:
+        self.connection = connection or RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        if certificate is not None:
+            self.connection._RTCPeerConnection__certificates = [certificate]
         self.video = Pattern()
         self.heard: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.opened = asyncio.Event()
@@ -71,10 +81,6 @@ class Phone:
 
     async def close(self) -> None:
         await self.connection.close()
-
-
-def now_ms() -> float:
-    return time.time() * 1000
 
 
 @contextlib.asynccontextmanager
