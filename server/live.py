@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
@@ -37,6 +38,7 @@ class Due:
 class Counters:
     frames: int = 0
     dropped: int = 0
+    tracked: int = 0
     keyframes: int = 0
     mapped: int = 0
     width: int = 0
@@ -80,6 +82,8 @@ class LiveStream:
         self.due: Mailbox[Due] = Mailbox()
         self.counters = Counters()
         self.world_from_camera: F64 | None = None
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when the last frame is posed and the last keyframe mapped."""
         self._mind = Mind(Tracker(stream, tracker), KeyframeSelector(keyframes))
 
     def follow(self, frame: Frame) -> tuple[Tracked, Keyframe | None]:

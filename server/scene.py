@@ -146,6 +146,7 @@ class Scene:
             mapper.cancel()
             del self.streams[stream.id], self._tasks[stream.id]
             self._remove_camera(stream.id)
+            stream.ended.set_result(None)
 
     # -- first loop: every frame gets a pose ---------------------------------------------------------------------------
 
@@ -171,6 +172,7 @@ class Scene:
         counters = stream.counters
         counters.frames += 1
         counters.dropped = max(0, frame.seq + 1 - counters.frames)
+        counters.tracked += tracked.state == "tracked"
         counters.width, counters.height = frame.image.width, frame.image.height
         world_from_component = self.writer.map.world_from_component(stream.id, tracked.component)
         own = tracked.component_from_camera
