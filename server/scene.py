@@ -2,7 +2,7 @@
 
 Each camera has two loops: one poses every frame and answers the phone, the other brings keyframes into the map. They
 meet at a mailbox where the newest keyframe wins, so no pose ever waits for the map. The map itself belongs to one
-writer thread; what it gives is published here, on the event loop. Two more loops build tiles that had to wait, and save.
+writer thread; what it gives is published here, on the event loop. Two more loops build tiles that wait, and save.
 """
 
 from __future__ import annotations

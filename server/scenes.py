@@ -229,10 +229,16 @@ class Scenes:
         options: StreamOptions,
         *,
         is_patient: bool,
-    ) -> asyncio.Task[None]:
-        """Let a recording play as if it were a phone; the task ends with it."""
+    ) -> LiveStream:
+        """Let a recording play as if it were a phone; `is_patient`: it waits for the map, and no keyframe is skipped."""
         found = self._admit(scene)
-        return await self._join(found, self._make(found, stream, "replay", frames, is_patient=is_patient), options)
+        live = self._make(found, stream, "replay", frames, is_patient=is_patient)
+        await self._join(found, live, options)
+        return live
+
+    async def settle(self, scene: SceneId) -> None:
+        """Wait until everything that was mapped is built and published."""
+        await self._find(scene).settle()
 
     def _make(self, scene: Scene, stream: StreamId, kind: Kind, frames: AsyncIterator[Frame], **how: Any) -> LiveStream:
         config = scene.config
