@@ -42,9 +42,6 @@ class LimitsConfig(BaseModel):
     max_body_bytes: int = Field(default=64 << 10, gt=0)
     max_frame_bytes: int = Field(default=24 << 20, gt=0)
     """One posed frame: picture, depth and meta together."""
-    max_frame_side_px: int = Field(default=4096, gt=0)
-    max_frame_pixels: int = Field(default=3840 * 2160, gt=0)
-    max_scenes: int = Field(default=64, gt=0)
     max_connections: int = Field(default=1024, gt=0)
     """WebSockets, all clients together; more get 503."""
     max_connections_per_host: int = Field(default=256, gt=0)

@@ -1,7 +1,7 @@
 """WHIP: a browser, OBS or GStreamer publishes its camera with one POST (RFC 9725).
 
-Session URLs are unguessable, which is what entitles to end them (`capability.py`). The server restarts no ICE, so it sends no ETag and
-answers restarts with 422; candidates that trickle in are taken.
+Session URLs are unguessable, which is what entitles to end them (`capability.py`). The server restarts no ICE, so it
+sends no ETag and answers restarts with 422; candidates that trickle in are taken.
 """
 
 from __future__ import annotations

@@ -17,11 +17,13 @@ from tests.server.map_client import MapClient
 
 LAYERS: tuple[Layer, ...] = ("nav", "mesh", "pose")
 WANTED = frozenset(LAYERS)
-keys = st.tuples(st.sampled_from(LAYERS), st.integers(0, 5))
+keys = st.tuples(st.sampled_from(LAYERS), st.integers(0, 3))
 rois = st.one_of(
     st.none(),
     st.builds(
-        lambda x, r: Roi(radius_m=r, center_m=(x, 0.0, 0.0)), st.integers(0, 20).map(float), st.sampled_from([2.0, 6.0])
+        lambda x, r: Roi(radius_m=r, center_m=(x, 0.0, 0.0)),
+        st.sampled_from([0.0, 5.0, 12.0]),
+        st.sampled_from([2.0, 6.0]),
     ),
     st.builds(lambda s, r: Roi(radius_m=r, follow=s), st.sampled_from(["0", "1"]), st.sampled_from([2.0, 6.0])),
 )
@@ -124,6 +126,19 @@ class ClientMachine(RuleBasedStateMachine):
         else:
             raise AssertionError("it never ends")
         self.compare()
+
+    @precondition(lambda self: self.outbox is not None)
+    @rule(lost=st.integers(0, 3), roi=rois, is_same=st.booleans())
+    def blink(self, lost: int, roi: Roi | None, is_same: bool) -> None:
+        """Off and on again."""
+        self.break_off(lost)
+        self.connect(self.roi if is_same else roi)
+        self.catch_up()
+
+    def teardown(self) -> None:
+        if self.outbox is None:
+            self.connect(self.roi)
+        self.catch_up()
 
     def compare(self) -> None:
         region = next(iter(self.outbox._subscriptions.values()))._region  # type: ignore[union-attr]
