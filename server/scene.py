@@ -112,7 +112,7 @@ class Scene:
 
     async def settle(self) -> None:
         """Build whatever is still waiting: for those who want the map as it is, not as it was a moment ago."""
-        while await self._build():  # a surface is built at most once in its period
+        while await self._build():  # noqa: ASYNC110 - a surface has a least period between two builds
             await asyncio.sleep(self.config.map.tiles.surface_period_s)
 
     async def close(self) -> None:
