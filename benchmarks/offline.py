@@ -1,0 +1,100 @@
+"""The story of a scene without its processes, sockets and disk: frames in, tiles out, as fast as they compute.
+
+The same machines in the same order as `server/scene.py`, so that what is measured here is what the server builds, minus
+what it drops when it is late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping.engines import GeometryEngine
+from mapping.scene_map import Config as MapConfig
+from mapping.scene_map import SceneMap, StreamOptions
+from mapping.tracker import Tracked
+from navmesh.incremental import Config as TilesConfig
+from navmesh.incremental import Incremental
+from navmesh.query import Query
+from navmesh.recast import Agent
+from navmesh.tiles import NavTile, TileChange, TileKey
+from server.live import LiveStream
+from streams.cache import KeyframeCache
+from streams.frame import Frame, StreamId
+
+WINDOW = 8
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """What one camera did."""
+
+    live: LiveStream
+    frames: int = 0
+    posed: int = 0
+    keyframes: int = 0
+    trace: list[tuple[int, int, NDArray[np.float64]]] = field(default_factory=list)
+    """(capture_ns, component, component_from_camera) of every posed frame."""
+
+
+class Offline:
+    """One scene in this process and thread."""
+
+    def __init__(self, engine: GeometryEngine | None, agent: Agent, map_config: MapConfig | None = None) -> None:
+        """Without an engine only frames with their own depth are mapped."""
+        self._engine = engine
+        self.map = SceneMap(map_config or MapConfig())
+        self.agent = agent
+        self._tiles = Incremental(self.map.voxels, (agent,), TilesConfig())
+        self._cache = KeyframeCache()
+        self.runs: dict[StreamId, Run] = {}
+        self.nav: dict[TileKey, NavTile] = {}
+        self.query = Query((agent,), self.map.voxels.voxel_size_m)
+
+    def join(self, stream: StreamId, options: StreamOptions | None = None) -> None:
+        """Let a camera in. Call it inside a running event loop, which the live stream's mailbox wants."""
+        self.runs[stream] = Run(LiveStream(stream, "replay", _nothing()))
+        self.map.join(stream, options or StreamOptions())
+
+    def see(self, frame: Frame) -> Tracked:
+        """Frame -> pose -> keyframe -> window -> engine -> map -> tiles."""
+        run = self.runs[frame.stream]
+        tracked, keyframe = run.live.follow(frame)
+        run.frames += 1
+        if tracked.component_from_camera is not None:
+            run.posed += 1
+            run.trace.append((frame.capture_ns, tracked.component, tracked.component_from_camera))
+        if keyframe is None:
+            return tracked
+        run.keyframes += 1
+        prediction = None
+        if keyframe.frame.depth is None and self._engine is not None:
+            self._cache.add(keyframe)
+            prediction = self._engine.predict(run.live.window(self._cache, keyframe, WINDOW))
+        if tracked.corrected:
+            self._tiles.mark(self.map.correct(tracked))
+        self.map.observe(tracked, keyframe.frame)
+        if prediction is not None or keyframe.frame.depth is not None:
+            self._tiles.mark(self.map.place(tracked, keyframe.frame, prediction))
+            self._tiles.mark(self.map.fuse())
+        return tracked
+
+    def finish(self) -> None:
+        """Fuse what waits and build every tile."""
+        while self.map.status.num_pending:
+            self._tiles.mark(self.map.fuse())
+        while self._tiles.pending:
+            self._take(self._tiles.step())
+
+    def _take(self, change: TileChange) -> None:
+        self.query.apply(change)
+        for tile in change.nav:
+            self.nav[tile.key] = tile
+
+
+async def _nothing() -> AsyncIterator[Frame]:
+    return
+    yield
