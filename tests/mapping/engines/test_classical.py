@@ -1,0 +1,182 @@
+"""The classical engine: depth where two views can know it, unknown everywhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mapping import engines
+from mapping.changes import KeyframeId
+from mapping.engines import GeometryEngine, View, ViewPrediction, Window
+from mapping.engines.classical.config import Config
+from mapping.engines.classical.views import choose_sources, depth_range, prepare
+from mapping.transforms import F64, exp_so3, look_at, rigid
+from streams.frame import Intrinsics
+from tests.mapping.room import render
+
+K = Intrinsics.from_fov(320, 240)
+
+
+@pytest.fixture(scope="module")
+def engine() -> GeometryEngine:
+    made = engines.create("classical")
+    made.warm_up()
+    return made
+
+
+def walk(num: int, step_m: float = 0.08) -> list[F64]:
+    return [look_at([0.3 + step_m * n, 1.4, 1.5], [-0.1 + 0.5 * step_m * n, 0.7, -1.5]) for n in range(num)]
+
+
+def views(poses: Sequence[F64], *, contrast: float = 1.0, name: str = "s", unit: float = 1.0) -> tuple[View, ...]:
+    """Views of the room, the tracker's unit being `unit` metres."""
+    made = []
+    for n, pose in enumerate(poses):
+        rgb, depth = render(pose, K, contrast=contrast)
+        scaled = rigid(pose[:3, :3], pose[:3, 3] / unit)
+        rays = np.random.default_rng(n).integers(0, [K.width, K.height], (80, 2))
+        z = depth[rays[:, 1], rays[:, 0], None]
+        points = np.column_stack([(rays + 0.5 - [K.cx, K.cy]) / [K.fx, K.fy], np.ones(80)]) * z
+        landmarks = (points @ pose[:3, :3].T + pose[:3, 3]) / unit
+        made.append(View(KeyframeId(f"{name}/{n}"), rgb, K, scaled, landmarks.astype(np.float32)))
+    return tuple(made)
+
+
+def truth(prediction: ViewPrediction, pose: F64) -> NDArray[np.float32]:
+    return render(pose, prediction.intrinsics)[1]
+
+
+@pytest.mark.parametrize("unit", [1.0, 4.2])
+def test_depth_of_a_textured_room(engine: GeometryEngine, unit: float) -> None:
+    poses = walk(6)
+    answer = engine.predict(Window(views(poses, name=f"room{unit}", unit=unit)))
+    assert [view.keyframe for view in answer.views] == [f"room{unit}/{n}" for n in range(6)]
+    last = answer.views[-1]
+    assert last.depth is not None
+    assert last.confidence is not None
+    assert last.depth.shape == last.confidence.shape == (last.intrinsics.height, last.intrinsics.width)
+    error = np.abs(last.depth * unit / truth(last, poses[-1]) - 1)
+    known = last.depth > 0
+    assert known.mean() > 0.7
+    assert np.median(error[known]) < 0.012
+    sure = last.confidence > 0.5
+    assert sure.mean() > 0.4
+    assert (error[sure] < 0.08).mean() > 0.97
+    np.testing.assert_array_equal(last.confidence > 0, known)
+
+
+def test_a_bare_wall_stays_unknown(engine: GeometryEngine) -> None:
+    last = engine.predict(Window(views(walk(5), contrast=0.0, name="bare"))).views[-1]
+    assert last.depth is not None
+    assert (last.depth > 0).mean() < 0.01
+
+
+def test_wrong_poses_give_little_rather_than_nonsense(engine: GeometryEngine) -> None:
+    given = views(walk(5), name="wrong")
+    rng = np.random.default_rng(0)
+    shaken = [
+        replace(
+            view,
+            prior_window_from_camera=view.prior_window_from_camera @ rigid(exp_so3(rng.normal(0, 0.08, 3)), [0] * 3),
+        )
+        for view in given
+        if view.prior_window_from_camera is not None
+    ]
+    good = engine.predict(Window(given)).views[-1].confidence
+    bad = (
+        engine.predict(Window(tuple(replace(v, keyframe=KeyframeId(f"x{v.keyframe}")) for v in shaken)))
+        .views[-1]
+        .confidence
+    )
+    assert good is not None
+    assert bad is not None
+    assert bad.sum() < 0.3 * good.sum()
+
+
+@pytest.mark.parametrize(
+    "poses", [walk(1), walk(1) * 3, [look_at([0, 1, 0], [0, 1, -1]), look_at([0, 1, 0], [0, 1, 1])]]
+)
+def test_without_a_baseline_nothing_is_known(engine: GeometryEngine, poses: list[F64]) -> None:
+    last = engine.predict(Window(views(poses, name=f"still{len(poses)}"))).views[-1]
+    assert last.depth is not None
+    assert not last.depth.any()
+
+
+def test_the_same_window_gives_the_same_answer_on_any_number_of_threads() -> None:
+    window = Window(views(walk(4)))
+    answers = []
+    for threads in (1, 2, 3):
+        made = engines.create("classical", {"threads": threads})
+        answers += [made.predict(window).views[-1].depth for _ in range(2)]
+    for answer in answers[1:]:
+        np.testing.assert_array_equal(answer, answers[0])
+
+
+def test_lens_distortion_is_taken_out(engine: GeometryEngine) -> None:
+    view = views(walk(1))[0]
+    bent = replace(K, k1=-0.2)
+    straight = prepare(replace(view, intrinsics=bent), bent, walk(1)[0], 160)
+    assert straight.intrinsics.k1 == 0
+    assert straight.gray.shape == (120, 160)
+    plain = prepare(view, K, walk(1)[0], 160)
+    assert np.abs(straight.gray[60, 80] - plain.gray[60, 80]) < 6
+    assert np.abs(straight.gray - plain.gray).mean() > 2
+
+
+def test_a_phone_that_is_turned_uses_the_views_it_can(engine: GeometryEngine) -> None:
+    given = views(walk(4), name="turn")
+    upright = Intrinsics.from_fov(240, 320)
+    rgb, _ = render(walk(5)[4], upright)
+    last = View(KeyframeId("turn/9"), rgb, upright, walk(5)[4], None)
+    answer = engine.predict(Window((*given, last))).views[-1]
+    assert answer.depth is not None
+    assert answer.depth.shape == (160, 120)
+    assert not answer.depth.any()
+
+
+def test_sources_are_chosen_by_angle_and_overlap() -> None:
+    poses = [
+        *walk(1),
+        *(look_at([0.3 + b, 1.4, 1.5], [-0.1, 0.7, -1.5]) for b in (0.002, 0.35, 2.8)),
+        look_at([0.5, 1.4, 1.5], [0, 1, 9]),
+    ]
+    prepared = [prepare(view, K, pose, 160) for view, pose in zip(views(poses), poses, strict=True)]
+    chosen = choose_sources(prepared[0], prepared[1:], depth=2.5, max_sources=4)
+    assert [view.keyframe for view in chosen] == ["s/2"]
+
+
+def test_depth_range_follows_the_landmarks() -> None:
+    view, pose = views(walk(1), unit=10.0)[0], walk(1)[0]
+    scaled = rigid(pose[:3, :3], pose[:3, 3] / 10)
+    near, far = depth_range(prepare(view, K, scaled, 160), (0.4, 8.0))
+    depth = render(pose, K)[1] / 10
+    assert near < depth.min() * 1.2
+    assert far > depth.max()
+    assert depth_range(prepare(replace(view, landmarks_window=None), K, scaled, 160), (0.4, 8.0)) == (0.4, 8.0)
+
+
+def test_hostile_windows_are_refused_with_a_reason(engine: GeometryEngine) -> None:
+    view = views(walk(1))[0]
+    with pytest.raises(ValueError, match="at least one"):
+        engine.predict(Window(()))
+    for broken, reason in (
+        (replace(view, prior_window_from_camera=None), "pose"),
+        (replace(view, prior_window_from_camera=np.full((4, 4), np.nan)), "finite"),
+        (replace(view, rgb=view.rgb[..., 0]), "rgb"),
+        (replace(view, rgb=np.zeros((0, 0, 3), np.uint8)), "rgb"),
+        (replace(view, intrinsics=K.scaled(100, 100)), "intrinsics"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            engine.predict(Window((broken,)))
+
+
+def test_config_is_strict() -> None:
+    with pytest.raises(ValueError, match="extra"):
+        engines.create("classical", {"hypothesis": 3})
+    with pytest.raises(ValueError, match="no geometry engine"):
+        engines.create("clasical")
+    assert Config().threads == 2
