@@ -98,6 +98,13 @@ describe("MapClient", () => {
     });
   });
 
+  it("asks once for a scene that the welcome made it choose", () => {
+    const client = open();
+    client.on("welcome", ({ scenes }) => client.subscribe(scenes[0]?.scene ?? ""));
+    newest().accept();
+    expect(newest().kinds().filter((t) => t === "subscribe")).toHaveLength(1);
+  });
+
   it("acknowledges what it applied, every 250 ms and only news", () => {
     const client = open();
     client.subscribe("main");

@@ -93,6 +93,7 @@ describe("answers on the DataChannel", () => {
       t: "pose",
       captureNs: 1_760_000_000_123_456_789n,
       state: "tracked",
+      isAligned: true,
       worldFromCamera: { t: [1, 2, 3], qWxyz: [1, 0, 0, 0] },
       seenShare: 0.4,
       scaleSource: "none",

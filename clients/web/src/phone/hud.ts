@@ -10,23 +10,29 @@ import { Trace } from "./trace.js";
 const LATENCY_WINDOW = 30;
 const NOTICE_MS = 6000;
 
+type Advice = readonly [label: string, tone: "good" | "warn", coach: string];
+
+const SEARCH = "Point at something you filmed before, and hold still for a moment.";
+
 /** The tracker's states in plain words: a label, its tone, and what the person should do. */
-const TRACKING: Readonly<Record<string, readonly [label: string, tone: "good" | "warn", coach: string]>> = {
+const ADVICE: Readonly<Record<string, Advice>> = {
   tracked: ["Tracking", "good", ""],
   starting: ["Starting", "warn", "Move slowly sideways, as if around a table, so that depth can be measured."],
-  lost: ["Lost", "warn", "Point at something you filmed before, and hold still for a moment."],
-  relocalising: ["Searching", "warn", "Point at something you filmed before, and hold still for a moment."],
+  lost: ["Lost", "warn", SEARCH],
 };
+const UNALIGNED: Advice = ["On its own", "warn", "Film something that others have filmed, to join the shared map."];
 
 export class Hud {
   private readonly trace = new Trace(byId<HTMLCanvasElement>("trace"));
   private readonly latencies: number[] = [];
+  private wasAligned = true;
   private noticeTimer: ReturnType<typeof setTimeout> | null = null;
 
   reset(): void {
     this.trace.clear();
     this.latencies.length = 0;
     for (const id of ["position", "heading"]) byId(id).textContent = "–";
+    byId("unit").textContent = "";
     byId("latency").textContent = "– ms";
   }
 
@@ -38,9 +44,11 @@ export class Hud {
   }
 
   showPose(pose: PoseMessage, latencyMs: number | null): void {
-    const [label, tone, coach] = TRACKING[pose.state] ?? [capitalised(pose.state), "warn", ""];
-    this.showTracking(label, tone, coach);
-    byId<HTMLMeterElement>("seen").value = pose.seenShare;
+    if (pose.isAligned !== this.wasAligned) this.trace.clear(); // from here on in other coordinates
+    this.wasAligned = pose.isAligned;
+    const advice = ADVICE[pose.state] ?? [capitalised(pose.state), "warn", ""];
+    this.showTracking(...(pose.state === "tracked" && !pose.isAligned ? UNALIGNED : advice));
+    byId<HTMLProgressElement>("seen").value = pose.seenShare;
     byId("seenText").textContent = `${Math.round(100 * pose.seenShare)} %`;
     if (latencyMs !== null) this.showLatency(latencyMs);
     if (pose.worldFromCamera === null) return;
@@ -48,8 +56,8 @@ export class Hud {
     const forward = rotate(qWxyz, [0, 0, 1]);
     this.trace.add(t);
     this.trace.draw(t, forward);
-    const unit = pose.scaleSource === "none" ? " (no scale yet)" : " m";
-    byId("position").textContent = t.map((n) => n.toFixed(2).replace("-", "−")).join("  ") + unit;
+    byId("position").textContent = t.map((n) => n.toFixed(2).replace("-", "−")).join("  ");
+    byId("unit").textContent = pose.scaleSource === "none" ? "not metric yet" : "m";
     byId("heading").textContent = `${headingDeg(forward)}°`;
   }
 

@@ -51,6 +51,7 @@ class PhonePage {
     const missing = missingSupport();
     if (missing !== null) return this.showTrouble(missing);
     this.showTrouble(null);
+    this.session?.stop();
     const motionAllowed = requestMotionPermission(); // first: iOS asks only in the tap's own turn
     const track = await this.openCamera();
     if (track === null) return;
@@ -121,7 +122,7 @@ class PhonePage {
     result.textContent = "Deleting …";
     try {
       const streams = await eraseAll(this.api);
-      result.textContent = streams > 0 ? "Deleted. Nothing of your camera is left." : "There is nothing of yours here.";
+      result.textContent = streams > 0 ? "Erased: pictures, previews and path of your camera." : "There is nothing of yours here.";
     } catch (error) {
       const { title, advice } = serverTrouble(error);
       result.textContent = `Not deleted: ${title.toLowerCase()}. ${advice} Then press the button again.`;

@@ -12,8 +12,10 @@ export type PhoneMessage =
 export interface PoseMessage {
   readonly t: "pose";
   readonly captureNs: bigint;
-  /** The tracker's word: `tracking`, `lost`, `starting`, ... */
+  /** The tracker's word: `starting`, `tracked` or `lost`. */
   readonly state: string;
+  /** False while this phone has not met the shared map: the pose then is in coordinates of its own. */
+  readonly isAligned: boolean;
   readonly worldFromCamera: { readonly t: Triple; readonly qWxyz: readonly [number, number, number, number] } | null;
   readonly seenShare: number;
   readonly scaleSource: string;
@@ -57,6 +59,7 @@ function readPose(fields: Readonly<Record<string, unknown>>): PoseMessage | null
     t: "pose",
     captureNs: BigInt(captureNs),
     state: String(fields.state ?? ""),
+    isAligned: fields.is_aligned !== false,
     worldFromCamera: readPlacement(fields.world_from_camera),
     seenShare: typeof fields.seen_share === "number" ? Math.min(Math.max(fields.seen_share, 0), 1) : 0,
     scaleSource: String(fields.scale_source ?? "none"),

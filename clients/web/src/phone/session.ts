@@ -4,7 +4,7 @@
  */
 
 import { type Api } from "../page/api.js";
-import { ClockEstimate, QUICK_INTERVAL_MS, QUICK_SAMPLES, STEADY_INTERVAL_MS } from "../sdk/clock.js";
+import { ClockEstimate, type ClockSample, QUICK_INTERVAL_MS, QUICK_SAMPLES, STEADY_INTERVAL_MS } from "../sdk/clock.js";
 import { type PhoneMessage, type PoseMessage, readAnswer } from "./messages.js";
 import { type MotionSample, screenAngleDeg } from "./motion.js";
 import { type FrameStamps } from "./stamps.js";
@@ -129,8 +129,7 @@ export class PhoneSession {
     const answer = readAnswer(text);
     switch (answer?.t) {
       case "pong":
-        this.clock.add(toNs(answer.t0), toNs(answer.t1), toNs(answer.t2), toNs(nowMs()));
-        this.reportOffset();
+        this.reportOffset(this.clock.add(toNs(answer.t0), toNs(answer.t1), toNs(answer.t2), toNs(nowMs())));
         break;
       case "pose":
         if (answer.captureNs < this.newestPoseNs) return; // overtaken on the unordered channel
@@ -153,10 +152,10 @@ export class PhoneSession {
     this.after(count < QUICK_SAMPLES ? QUICK_INTERVAL_MS : STEADY_INTERVAL_MS, () => this.ping(count + 1));
   }
 
-  private reportOffset(): void {
-    const best = this.clock.best;
-    if (best === null) return;
-    this.send({ t: "offset", offset_ms: Number(best.offsetNs) / 1e6, rtt_ms: Number(best.rttNs) / 1e6 });
+  /** Every exchange as it was: the server weighs them by itself. */
+  private reportOffset(sample: ClockSample | null): void {
+    if (sample === null) return;
+    this.send({ t: "offset", offset_ms: Number(sample.offsetNs) / 1e6, rtt_ms: Number(sample.rttNs) / 1e6 });
   }
 
   private reportCapture(): void {

@@ -211,9 +211,9 @@ export class MapClient {
     this.welcomed = true;
     this.retryMs = FIRST_RETRY_MS;
     this.ackedSeq = 0;
-    this.setState("open");
-    this.listeners.emit("welcome", welcome);
     for (const subscription of this.subscriptions.values()) this.send(subscription.request());
+    this.setState("open");
+    this.listeners.emit("welcome", welcome); // after the requests: a listener may subscribe, which sends its own
     this.ping(1);
     this.acknowledge();
   }

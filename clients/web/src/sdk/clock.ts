@@ -16,12 +16,17 @@ export class ClockEstimate {
   /** @param windowSize pings kept; an old lucky ping must not outlive the drift of a crystal (24 x 5 s = 2 min) */
   constructor(private readonly windowSize = 24) {}
 
-  /** Take a ping sent at t0 (local), received at t1 and answered at t2 (server), heard at t3 (local); Unix ns. */
-  add(t0: bigint, t1: bigint, t2: bigint, t3: bigint): void {
+  /**
+   * Take a ping sent at t0 (local), received at t1 and answered at t2 (server), heard at t3 (local); Unix ns. Returns what
+   * it says; null when one of the clocks was set between two readings.
+   */
+  add(t0: bigint, t1: bigint, t2: bigint, t3: bigint): ClockSample | null {
     const rttNs = t3 - t0 - (t2 - t1);
-    if (rttNs < 0n) return; // one of the clocks was set between the two readings
-    this.window.push({ offsetNs: (t1 - t0 + (t2 - t3)) / 2n, rttNs });
+    if (rttNs < 0n) return null;
+    const sample = { offsetNs: (t1 - t0 + (t2 - t3)) / 2n, rttNs };
+    this.window.push(sample);
     if (this.window.length > this.windowSize) this.window.shift();
+    return sample;
   }
 
   get samples(): number {

@@ -6,7 +6,7 @@ import type { World } from "./world.js";
 
 const CHECK_INTERVAL_MS = 700;
 /** The map has to outgrow the framed part by this much before the view moves: it should glide, not fidget. */
-const GROWTH = 1.12;
+const GROWTH = 1.06;
 
 export class Framing {
   private framed = new THREE.Box3();

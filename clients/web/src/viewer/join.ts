@@ -42,7 +42,7 @@ export class JoinCard {
       host.hidden = invitation === null;
       if (invitation === null) continue;
       const [image, link] = [host.querySelector("img"), host.querySelector("a")];
-      if (image !== null) image.src = `data:image/svg+xml,${encodeURIComponent(invitation.svg)}`;
+      if (image !== null) image.src = `data:image/svg+xml,${encodeURIComponent(standalone(invitation.svg))}`;
       if (link !== null) {
         link.href = invitation.url;
         link.textContent = withoutToken(invitation.url);
@@ -56,6 +56,11 @@ export class JoinCard {
 function withoutToken(url: string): string {
   const { host, pathname } = new URL(url, location.href);
   return host + pathname;
+}
+
+/** An SVG made to stand inside a page lacks the namespace that an image of its own needs. */
+function standalone(svg: string): string {
+  return svg.includes("xmlns=") ? svg : svg.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"');
 }
 
 function readInvitation(answer: unknown): Invitation {

@@ -55,7 +55,7 @@ class ViewerPage {
     this.stage.onDrawn = () => this.meter.drawn(this.client.serverNowNs());
     this.stage.onTakenOver = () => {
       this.framing.stop();
-      this.followed = null;
+      this.setFollowed(null);
     };
     for (const layer of SHOWN) this.wireToggle(layer);
     byId("frame").onclick = () => this.showAll();
@@ -82,8 +82,7 @@ class ViewerPage {
     this.world.clear();
     this.meter.clear();
     this.framing.restart();
-    this.followed = null;
-    this.stage.setFollow(null);
+    this.setFollowed(null);
     this.isLive = false;
     this.scene = scene;
     this.address.searchParams.set("scene", scene);
@@ -109,15 +108,19 @@ class ViewerPage {
   }
 
   private follow(stream: string): void {
-    this.followed = this.followed === stream ? null : stream;
-    const { followed } = this;
     this.framing.stop();
-    this.stage.setFollow(followed === null ? null : () => this.world.cameras.eye(followed));
+    this.setFollowed(this.followed === stream ? null : stream);
+  }
+
+  private setFollowed(stream: string | null): void {
+    if (stream === this.followed) return;
+    this.followed = stream;
+    this.world.cameras.lookThrough(stream);
+    this.stage.setFollow(stream === null ? null : () => this.world.cameras.eye(stream));
   }
 
   private showAll(): void {
-    this.followed = null;
-    this.stage.setFollow(null);
+    this.setFollowed(null);
     this.framing.restart();
     this.framing.contentChanged();
   }

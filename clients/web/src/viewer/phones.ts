@@ -8,7 +8,7 @@ const STALE_S = 3;
 
 interface Card {
   readonly root: HTMLButtonElement;
-  readonly picture: HTMLCanvasElement;
+  picture: HTMLCanvasElement;
   readonly state: HTMLElement;
   readonly age: HTMLElement;
 }
@@ -30,6 +30,7 @@ export class PhoneList {
     }
     views.forEach((view, i) => {
       const card = this.cards.get(view.stream) ?? this.add(view, i + 1);
+      if (card.picture !== view.picture) this.show(card, view); // the phone went and came back
       const age = view.captureNs === 0n ? null : Math.max(0, Number(nowNs - view.captureNs) / 1e9);
       card.age.textContent = age === null ? "" : formatAge(age);
       card.state.textContent = view.pose === null ? "no pose yet" : view.pose.state;
@@ -42,18 +43,25 @@ export class PhoneList {
     const root = make("button", "phone");
     root.type = "button";
     root.title = `Look through this camera (${view.stream})`;
-    root.style.setProperty("--camera", view.color);
     const words = make("span", "words");
     const [state, age] = [make("span", "state"), make("span", "muted numbers")];
     const line = make("span", "line");
     line.append(state, age);
     words.append(make("b", "", `Camera ${number}`), line);
-    view.picture.className = "picture";
-    root.append(view.picture, words);
+    const picture = make("canvas");
+    root.append(picture, words);
     root.onclick = () => this.onChosen(view.stream);
     this.host.append(root);
-    const card = { root, picture: view.picture, state, age };
+    const card = { root, picture, state, age };
+    this.show(card, view);
     this.cards.set(view.stream, card);
     return card;
+  }
+
+  private show(card: Card, view: CameraView): void {
+    view.picture.className = "picture";
+    card.picture.replaceWith(view.picture);
+    card.picture = view.picture;
+    card.root.style.setProperty("--camera", view.color);
   }
 }

@@ -6,12 +6,18 @@
 import * as THREE from "three";
 import { OrbitControls } from "three/examples/jsm/controls/OrbitControls.js";
 
+THREE.ColorManagement.enabled = false; // before any colour is made: they are shown as the cameras delivered them
+
 const BACKGROUND = 0x0b0f14;
 const FIRST_VIEW = new THREE.Vector3(0.62, 0.85, 0.75).normalize();
 const WALK_SPEED_M_S = 2.5;
 const GLIDE_S = 0.7;
 const FOLLOW_PULL = 10;
 const MIN_RADIUS_M = 1.2;
+/** A sphere around a flat map is mostly air, but the panels need room too. */
+const FRAME_MARGIN = 1.04;
+/** Half the height of the tool bar, by which the middle of the free area lies above the middle of the canvas. */
+const RAISED_PX = 32;
 
 /** A view to hold: the eye of a camera in three's axes (looking along -Z). */
 export interface Eye {
@@ -46,7 +52,6 @@ export class Stage {
   private lastMs = performance.now();
 
   constructor(private readonly canvas: HTMLCanvasElement) {
-    THREE.ColorManagement.enabled = false; // colours are shown as the cameras delivered them
     this.renderer = new THREE.WebGLRenderer({ canvas, antialias: true });
     this.renderer.outputColorSpace = THREE.LinearSRGBColorSpace;
     this.renderer.setPixelRatio(Math.min(devicePixelRatio, 2));
@@ -83,7 +88,7 @@ export class Stage {
     this.glide = {
       fromPosition: this.camera.position.clone(),
       fromTarget: this.controls.target.clone(),
-      toPosition: sphere.center.clone().addScaledVector(direction.normalize(), distance * 0.92),
+      toPosition: sphere.center.clone().addScaledVector(direction.normalize(), distance * FRAME_MARGIN),
       toTarget: sphere.center.clone(),
       elapsedS: 0,
     };
@@ -98,8 +103,7 @@ export class Stage {
     }
     this.follow = eye;
     this.glide = null;
-    this.controls.enabled = true;
-    this.invalidate();
+    this.centre();
   }
 
   setFloor(y: number): void {
@@ -118,7 +122,6 @@ export class Stage {
 
   private takeOver(): void {
     this.glide = null;
-    if (this.follow !== null) this.setFollow(null);
     this.onTakenOver();
   }
 
@@ -199,6 +202,14 @@ export class Stage {
     if (clientWidth === 0 || clientHeight === 0) return;
     this.renderer.setSize(clientWidth, clientHeight, false);
     this.camera.aspect = clientWidth / clientHeight;
+    this.centre();
+  }
+
+  /** A map is centred in the area that the panels leave free; a view through a lens fills the canvas. */
+  private centre(): void {
+    const { clientWidth: w, clientHeight: h } = this.canvas;
+    if (this.follow === null) this.camera.setViewOffset(w, h, 0, RAISED_PX, w, h);
+    else this.camera.clearViewOffset();
     this.camera.updateProjectionMatrix();
     this.invalidate();
   }
@@ -211,7 +222,7 @@ function sun(): THREE.DirectionalLight {
 }
 
 function makeGrid(): THREE.GridHelper {
-  const grid = new THREE.GridHelper(60, 60, 0x3a4858, 0x1d2733);
+  const grid = new THREE.GridHelper(60, 60, 0x3d4d5f, 0x1f2a36);
   const material = grid.material;
   material.transparent = true;
   material.opacity = 0.75;

@@ -12,16 +12,16 @@ const CONNECTION: Readonly<Record<ConnectionState, string>> = {
   closed: "Disconnected",
 };
 const SCALE: Readonly<Record<string, string>> = {
-  posed: "metres from a posed camera",
-  marker: "metres from a marker",
-  camera_height: "metres from the camera height",
-  distance: "metres from a known distance",
+  posed: "metric (posed camera)",
+  marker: "metric (marker)",
+  camera_height: "metric (camera height)",
+  distance: "metric (distance)",
 };
 const GRAVITY: Readonly<Record<string, string>> = {
   none: "unknown",
-  posed: "from a posed camera",
-  motion: "from motion sensors",
-  planes: "from floors and walls",
+  posed: "posed camera",
+  motion: "motion sensors",
+  planes: "floors and walls",
 };
 
 export function showConnection(state: ConnectionState, detail = ""): void {
@@ -50,8 +50,8 @@ export function showScene(info: SceneInfo | null, views: readonly CameraView[], 
   const scaleSource = newestScale(views) ?? info?.scale_source ?? "none";
   const isMetric = scaleSource !== "none";
   const waiting = info === null || views.length === 0;
-  byId("scale").textContent = isMetric ? (SCALE[scaleSource] ?? `metres from ${scaleSource}`) : "not known yet";
-  byId("gravity").textContent = GRAVITY[info?.gravity_source ?? "none"] ?? `from ${info?.gravity_source}`;
+  byId("scale").textContent = isMetric ? (SCALE[scaleSource] ?? `metric (${scaleSource})`) : "not known yet";
+  byId("gravity").textContent = GRAVITY[info?.gravity_source ?? "none"] ?? String(info?.gravity_source);
   byId("epoch").textContent = info === null ? "–" : String(info.epoch);
   byId("area").textContent = areaM2 === 0 ? "–" : `${areaM2.toFixed(1)} ${isMetric ? "m²" : "units²"}`;
   byId("notMetric").hidden = isMetric || waiting;

@@ -30,6 +30,7 @@ interface Held extends CameraView {
   readonly outline: THREE.LineSegments;
   readonly screen: THREE.Mesh<THREE.PlaneGeometry, THREE.MeshBasicMaterial>;
   readonly trail: THREE.Line;
+  isPlaced: boolean;
   trailLength: number;
   pictureVersion: number;
 }
@@ -38,7 +39,10 @@ export class CameraLayer {
   readonly group = new THREE.Group();
   readonly trails = new THREE.Group();
   private readonly byStream = new Map<string, Held>();
-  private colorsGiven = 0;
+  /** Outlives the phones, so that one that comes back is recognised. */
+  private readonly colorByStream = new Map<string, number>();
+
+  private lookedThrough: string | null = null;
 
   constructor(private readonly redraw: () => void) {}
 
@@ -53,8 +57,9 @@ export class CameraLayer {
     const previous = held.pose;
     held.pose = pose;
     if (pose.worldFromCamera === null) return; // it stays where it was last seen
-    if (!held.group.visible || previous?.intrinsics?.join() !== pose.intrinsics?.join()) shape(held, pose.intrinsics);
-    held.group.visible = true;
+    if (!held.isPlaced || previous?.intrinsics?.join() !== pose.intrinsics?.join()) shape(held, pose.intrinsics);
+    held.isPlaced = true;
+    held.group.visible = pose.stream !== this.lookedThrough;
     held.group.matrix.copy(matrixOf(entry.worldFromEntry)).multiply(placementMatrix(pose.worldFromCamera));
     held.group.matrixWorldNeedsUpdate = true;
     extendTrail(held);
@@ -94,10 +99,20 @@ export class CameraLayer {
     for (const { trail } of this.byStream.values()) trail.geometry.applyMatrix4(matrix);
   }
 
+  /** Whoever looks through a camera must not have its own frustum before the eyes. */
+  lookThrough(stream: string | null): void {
+    this.lookedThrough = stream;
+    for (const held of this.byStream.values()) {
+      held.group.visible = held.isPlaced && held.stream !== stream;
+      held.trail.visible = held.stream !== stream;
+    }
+    this.redraw();
+  }
+
   /** Where this phone looks from, for a view through its lens. */
   eye(stream: string): Eye | null {
     const held = this.byStream.get(stream);
-    if (!held?.pose || !held.group.visible) return null;
+    if (!held?.pose || !held.isPlaced) return null;
     const position = new THREE.Vector3();
     const quaternion = new THREE.Quaternion();
     held.group.matrix.decompose(position, quaternion, new THREE.Vector3());
@@ -108,8 +123,8 @@ export class CameraLayer {
 
   bounds(): THREE.Box3 {
     const box = new THREE.Box3();
-    for (const { group } of this.byStream.values()) {
-      if (group.visible) box.expandByPoint(new THREE.Vector3().setFromMatrixPosition(group.matrix));
+    for (const { group, isPlaced } of this.byStream.values()) {
+      if (isPlaced) box.expandByPoint(new THREE.Vector3().setFromMatrixPosition(group.matrix));
     }
     return box;
   }
@@ -117,7 +132,8 @@ export class CameraLayer {
   private hold(stream: string): Held {
     const known = this.byStream.get(stream);
     if (known !== undefined) return known;
-    const color = COLORS[this.colorsGiven++ % COLORS.length] ?? 0xffffff;
+    const color = this.colorByStream.get(stream) ?? COLORS[this.colorByStream.size % COLORS.length] ?? 0xffffff;
+    this.colorByStream.set(stream, color);
     const held = makeHeld(stream, color);
     this.byStream.set(stream, held);
     this.group.add(held.group);
@@ -149,6 +165,7 @@ function makeHeld(stream: string, color: number): Held {
     outline,
     screen,
     trail,
+    isPlaced: false,
     trailLength: 0,
     pictureVersion: -1,
   };

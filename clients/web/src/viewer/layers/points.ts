@@ -5,7 +5,7 @@ import { type Placement, readPoints } from "../../sdk/layers.js";
 import { KeyedGroup, matrixOf } from "./keyed.js";
 
 export function pointLayer(): KeyedGroup {
-  const material = new THREE.PointsMaterial({ size: 0.018, vertexColors: true });
+  const material = new THREE.PointsMaterial({ size: 0.013, vertexColors: true });
   return new KeyedGroup(({ delta }) => {
     const { xyz, rgb, worldFromCamera } = readPoints(delta);
     if (xyz.length === 0) return null;

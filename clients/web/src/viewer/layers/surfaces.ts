@@ -20,13 +20,13 @@ export function occluderLayer(): KeyedGroup {
   const tint = new THREE.MeshBasicMaterial({
     color: 0xa78bfa,
     transparent: true,
-    opacity: 0.2,
+    opacity: 0.14,
     depthWrite: false,
     polygonOffset: true,
     polygonOffsetFactor: -1,
     polygonOffsetUnits: -2,
   });
-  const edge = new THREE.LineBasicMaterial({ color: 0xc4b5fd, transparent: true, opacity: 0.28, depthWrite: false });
+  const edge = new THREE.LineBasicMaterial({ color: 0xc4b5fd, transparent: true, opacity: 0.2, depthWrite: false });
   const build: Build = ({ delta }) => {
     const geometry = geometryOf(readSurface(delta));
     if (geometry === null) return null;
