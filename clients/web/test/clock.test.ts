@@ -7,8 +7,9 @@ describe("ClockEstimate", () => {
   it("believes the fastest round trip", () => {
     const clock = new ClockEstimate();
     const offset = 5000n * MS;
-    const ping = (sent: bigint, up: bigint, down: bigint): void =>
+    const ping = (sent: bigint, up: bigint, down: bigint): void => {
       clock.add(sent, sent + up + offset, sent + up + offset + 1n, sent + up + down + 1n);
+    };
     ping(0n, 80n * MS, 10n * MS); // 35 ms off
     ping(1000n * MS, 1n * MS, 1n * MS);
     ping(2000n * MS, 10n * MS, 60n * MS);
@@ -33,6 +34,15 @@ describe("ClockEstimate", () => {
     expect(clock.best?.rttNs).toBe(80n);
     clock.add(100n, 0n, 500n, 110n);
     expect(clock.samples).toBe(2);
+  });
+
+  it("asks quickly at first, and goes on asking while every answer was slow", () => {
+    const clock = new ClockEstimate();
+    expect(clock.nextPingMs(1)).toBe(100);
+    clock.add(0n, 1n, 1n, 600n * MS);
+    expect(clock.nextPingMs(8)).toBe(500);
+    clock.add(0n, 1n, 1n, 2n * MS);
+    expect(clock.nextPingMs(9)).toBe(5000);
   });
 
   it("knows nothing before the first answer", () => {

@@ -57,7 +57,7 @@ export class Hud {
     this.trace.add(t);
     this.trace.draw(t, forward);
     byId("position").textContent = t.map((n) => n.toFixed(2).replace("-", "−")).join("  ");
-    byId("unit").textContent = pose.scaleSource === "none" ? "not metric yet" : "m";
+    byId("unit").textContent = pose.scaleSource === "none" ? "· not metric yet" : "· metres";
     byId("heading").textContent = `${headingDeg(forward)}°`;
   }
 

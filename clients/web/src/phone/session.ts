@@ -4,7 +4,7 @@
  */
 
 import { type Api } from "../page/api.js";
-import { ClockEstimate, type ClockSample, QUICK_INTERVAL_MS, QUICK_SAMPLES, STEADY_INTERVAL_MS } from "../sdk/clock.js";
+import { ClockEstimate, type ClockSample } from "../sdk/clock.js";
 import { type PhoneMessage, type PoseMessage, readAnswer } from "./messages.js";
 import { type MotionSample, screenAngleDeg } from "./motion.js";
 import { type FrameStamps } from "./stamps.js";
@@ -149,7 +149,7 @@ export class PhoneSession {
 
   private ping(count: number): void {
     this.send({ t: "ping", t0: nowMs() });
-    this.after(count < QUICK_SAMPLES ? QUICK_INTERVAL_MS : STEADY_INTERVAL_MS, () => this.ping(count + 1));
+    this.after(this.clock.nextPingMs(count), () => this.ping(count + 1));
   }
 
   /** Every exchange as it was: the server weighs them by itself. */

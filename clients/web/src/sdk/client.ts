@@ -3,7 +3,7 @@
  * resume that receives only what changed meanwhile.
  */
 
-import { ClockEstimate, localNowNs, QUICK_INTERVAL_MS, QUICK_SAMPLES, STEADY_INTERVAL_MS } from "./clock.js";
+import { ClockEstimate, localNowNs } from "./clock.js";
 import { Listeners } from "./events.js";
 import { type Change, SceneMap } from "./map.js";
 import {
@@ -220,7 +220,7 @@ export class MapClient {
 
   private ping(count: number): void {
     this.send({ t: "ping", t0_ns: localNowNs() });
-    this.after(count < QUICK_SAMPLES ? QUICK_INTERVAL_MS : STEADY_INTERVAL_MS, () => this.ping(count + 1));
+    this.after(this.clock.nextPingMs(count), () => this.ping(count + 1));
   }
 
   private acknowledge(): void {

@@ -5,10 +5,11 @@ export interface ClockSample {
   rttNs: bigint;
 }
 
-/** Quick samples at the start, then one every five seconds. */
-export const QUICK_SAMPLES = 8;
-export const QUICK_INTERVAL_MS = 100;
-export const STEADY_INTERVAL_MS = 5000;
+const QUICK_SAMPLES = 8;
+const QUICK_INTERVAL_MS = 100;
+const UNSURE_INTERVAL_MS = 500;
+const STEADY_INTERVAL_MS = 5000;
+const UNSURE_RTT_NS = 40_000_000n;
 
 export class ClockEstimate {
   private readonly window: ClockSample[] = [];
@@ -36,6 +37,15 @@ export class ClockEstimate {
   /** Server minus local; zero error is bounded by half the round trip. `null` before the first answer. */
   get best(): ClockSample | null {
     return this.window.reduce<ClockSample | null>((a, b) => (a !== null && a.rttNs <= b.rttNs ? a : b), null);
+  }
+
+  /**
+   * When to ping again after the `sent`-th ping: quickly at the start, every five seconds later, and more often while
+   * every answer so far had to wait (a page that compiles or draws hears pongs late).
+   */
+  nextPingMs(sent: number): number {
+    if (sent < QUICK_SAMPLES) return QUICK_INTERVAL_MS;
+    return (this.best?.rttNs ?? 0n) > UNSURE_RTT_NS ? UNSURE_INTERVAL_MS : STEADY_INTERVAL_MS;
   }
 
   toServer(localNs: bigint): bigint {
