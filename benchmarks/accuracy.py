@@ -1,14 +1,15 @@
 """How good the poses are, on recorded clips with truth: `python -m benchmarks.accuracy CLIP... [--json] [--out DIR]`.
 
-Each clip is played at its own frame rate through one tracker, as a live phone would be: frames that come while the tracker
-is busy are dropped and count against coverage. `--fast` hands over every frame instead (no latency is reported then).
+Each clip is played at its own frame rate through one tracker, as a live phone would be: frames that come while the
+tracker is busy are dropped and count against coverage. `--fast` hands over every frame (no latency is reported then).
 
-What the keys mean. A tracker may lose its map and start another, unconnected: each component is aligned on its own, errors
-are taken over all of them, and `components` says how many there were and how large (`ate_largest_m` is the largest one's
-own error). `coverage` counts frames posed when they came, of ALL frames of the clip. `wrong_pose_rate` is the share of the
-posed frames that are more than 0.3 m or 10 degrees off after alignment. `ate_se3_m` leaves the component's scale as it is:
-for a camera without a metric cue that says nothing. `rpe_m` is over one second. `cpu_ms_per_frame` is the whole process,
-decoding included. Depth and surface are null where no map was built.
+What the keys mean. A tracker may lose its map and start another, unconnected: each component is aligned on its own,
+errors are taken over all of them, and `components` says how many there were and `component_frames` how large
+(`ate_largest_m` is the largest one's own error). `coverage` counts frames posed when they came, of ALL frames of the
+clip. `wrong_pose_rate` is the share of the posed frames that are more than 0.3 m or 10 degrees off after alignment.
+`ate_se3_m` leaves the component's scale as it is: for a camera without a metric cue that says nothing. `rpe_m` is over
+one second. `cpu_ms_per_frame` is the whole process, decoding included; `rss_mb` is its peak. Depth and surface are null
+where no map was built.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from streams.frame import Frame, StreamId
 
 @dataclass(slots=True, eq=False)
 class Playback:
-    """Iterate to get frames. Live: a thread decodes ahead and hands over the newest frame at its instant; fast: all of them.
+    """Iterate to get frames. Live: a thread decodes ahead and hands over the newest at its instant; fast: all of them.
 
     The clock is the machine's monotonic one; frames carry Unix nanoseconds counted from `start_ns`.
     """

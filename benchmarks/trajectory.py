@@ -33,7 +33,7 @@ class Scored:
 
 
 def score(poses: dict[int, F64], truth: dict[int, F64], frames_per_second: float) -> Scored | None:
-    """Align component_from_camera poses (4, 4) by frame number to world_from_camera truth; None with under 3 in common."""
+    """Align component_from_camera poses (4, 4) by frame number to world_from_camera truth; None under 3 in common."""
     frames = tuple(sorted(set(poses) & set(truth)))
     if len(frames) < 3:
         return None
@@ -52,8 +52,8 @@ def score(poses: dict[int, F64], truth: dict[int, F64], frames_per_second: float
 def align(mine: F64, true: F64, *, with_scale: bool) -> Sim3:
     """The similarity (or rigid motion) that brings poses (n, 4, 4) onto true ones.
 
-    By positions (Umeyama), as the field does it; a nearly straight path leaves the turn about itself open, and there the
-    cameras' own orientations fix it.
+    By positions (Umeyama), as the field does it; a nearly straight path leaves the turn about itself open, and there
+    the cameras' own orientations fix it.
     """
     a, b = mine[:, :3, 3], true[:, :3, 3]
     extent = np.linalg.svd(b - b.mean(0), compute_uv=False)

@@ -1,7 +1,7 @@
 """How well two views fix the direction of travel: the epipolar cost of every direction on a hemisphere.
 
-A short baseline leaves a long valley in which turning and travelling trade places; a solver lands somewhere in it and cannot
-tell. Here each direction gets its own best rotation (three unknowns, no points), so the whole valley is seen at once.
+A short baseline leaves a long valley in which turning and travelling trade places; a solver lands somewhere in it and
+cannot tell. Here each direction gets its own best rotation (three unknowns, no points), so the valley is seen at once.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
-from numpy.typing import NDArray
 
-from mapping.bundle import cholesky_solve, move_pose
+from mapping.bundle_kernels import cholesky_solve, move_pose
+from mapping.kernels import kernel
 from mapping.transforms import F64
 
 _DIRECTIONS = 96
@@ -60,7 +59,7 @@ def _hemisphere(count: int) -> F64:
     return np.column_stack([radius * np.cos(angle), radius * np.sin(angle), z])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _scan(a: F64, b: F64, focal: float, directions: F64, rotations: F64, costs: F64, robust: float) -> None:
     h, g, step = np.empty((3, 3)), np.empty(3), np.zeros(6)
     pose, jac = np.zeros((3, 4)), np.empty(3)

@@ -1,8 +1,9 @@
 """The first metric-less geometry from tracks alone: two views make the hypotheses, the views between them decide.
 
-Two views of a plane, or of a far scene, fit several motions; a camera that only turned fits every depth. So hypotheses come
-from both the essential matrix (Nister 2004, by poselib) and the homography (Malis & Vargas 2007), each is bundle-adjusted
-over ALL views, and the start is refused unless one motion explains the tracks clearly better than the others and than none.
+Two views of a plane, or of a far scene, fit several motions; a camera that only turned fits every depth. So hypotheses
+come from the essential matrix (Nister 2004, by poselib), the homography (Malis & Vargas 2007) and a scan of every
+direction; each is bundle-adjusted over ALL views, and the start is refused unless one motion explains the tracks clearly
+better than the others and than none.
 """
 
 from __future__ import annotations

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from mapping.kernels import kernel
 
 F32 = NDArray[np.float32]
 
@@ -64,18 +65,18 @@ def fresh_corners(
 ) -> F32:
     """Up to `wanted` corners (n, 2) at least `spacing_px` from each other and from the taken pixels (m, 2).
 
-    FAST proposes, the smaller eigenvalue of the structure tensor ranks (Shi & Tomasi 1994), and no cell of a 4 x 3 grid may
-    take more than its share, so that one busy poster does not starve the rest of the room.
+    FAST proposes, the smaller eigenvalue of the structure tensor ranks (Shi & Tomasi 1994), and no cell of a 4 x 3 grid
+    may take more than its share, so that one busy poster does not starve the rest of the room.
     """
     height, width = gray.shape
     proposals: list[cv2.KeyPoint] = []
     for threshold in (12, 5):
-        proposals = list(cv2.FastFeatureDetector_create(threshold).detect(gray))
+        proposals = list(cv2.FastFeatureDetector.create(threshold).detect(gray))
         if len(proposals) > 3 * wanted:
             break
     if wanted <= 0 or not proposals:
         return np.empty((0, 2), np.float32)
-    pixels = cv2.KeyPoint_convert(proposals).astype(np.int64)
+    pixels = cv2.KeyPoint.convert(proposals).astype(np.int64)
     inside = (
         (pixels >= border_px).all(axis=1) & (pixels[:, 0] < width - border_px) & (pixels[:, 1] < height - border_px)
     )
@@ -91,7 +92,7 @@ def fresh_corners(
     return np.asarray(cv2.cornerSubPix(gray, corners, (3, 3), (-1, -1), criteria), np.float32).reshape(-1, 2)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _smaller_eigenvalues(gray: NDArray[np.uint8], pixels: NDArray[np.int64]) -> NDArray[np.float64]:
     out = np.empty(len(pixels))
     for i in range(len(pixels)):
@@ -108,7 +109,7 @@ def _smaller_eigenvalues(gray: NDArray[np.uint8], pixels: NDArray[np.int64]) -> 
     return out
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _spread(
     pixels: NDArray[np.int64], taken: NDArray[np.float64], height: int, width: int, wanted: int, spacing: int
 ) -> NDArray[np.int64]:
@@ -135,7 +136,7 @@ def _spread(
     return out[:n]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _block(free: NDArray[np.bool_], u: int, v: int, spacing: int) -> None:
     for y in range(max(v - spacing, 0), min(v + spacing + 1, free.shape[0])):
         for x in range(max(u - spacing, 0), min(u + spacing + 1, free.shape[1])):

@@ -1,15 +1,15 @@
 """A landmark's looks: small patches kept from where it was first seen, laid over later images with an affine warp.
 
-Unlike frame-to-frame flow this does not drift, survives a change of brightness (gain and offset are removed), and finds a
-landmark again long after it was out of sight. Inverse-compositional alignment: Baker & Matthews 2004.
+Unlike frame-to-frame flow this does not drift, survives a change of brightness (gain and offset are removed), and
+finds a landmark again long after it was out of sight. Inverse-compositional alignment: Baker & Matthews 2004.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from mapping.kernels import kernel
 from mapping.transforms import F64
 
 SIZE = 24  # stored patch, pixels a side, at full and at half size
@@ -27,7 +27,7 @@ def cut(gray: NDArray[np.uint8], half: NDArray[np.uint8], pixels: NDArray[np.flo
     return out
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _cut(gray: NDArray[np.uint8], half: NDArray[np.uint8], pixels: F64, out: NDArray[np.uint8]) -> None:
     for i in range(len(pixels)):
         for level in range(2):
@@ -41,16 +41,16 @@ def _cut(gray: NDArray[np.uint8], half: NDArray[np.uint8], pixels: F64, out: NDA
                     out[i, level, r, c] = image[v, min(max(u0 + c, 0), width - 1)]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _sample(image: NDArray[np.uint8], u: float, v: float) -> float:
     iu, iv = int(u), int(v)
     fu, fv = u - iu, v - iv
-    top = image[iv, iu] * (1 - fu) + image[iv, iu + 1] * fu
-    bottom = image[iv + 1, iu] * (1 - fu) + image[iv + 1, iu + 1] * fu
+    top: float = image[iv, iu] * (1 - fu) + image[iv, iu + 1] * fu
+    bottom: float = image[iv + 1, iu] * (1 - fu) + image[iv + 1, iu + 1] * fu
     return top * (1 - fv) + bottom * fv
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def align(
     patches: NDArray[np.uint8],
     origins: F64,
@@ -100,7 +100,7 @@ def align(
     return scores
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _template(patch: NDArray[np.uint8], a: F64, ou: float, ov: float, template: F64) -> bool:
     k = 0
     for dv in range(-_HALF, _HALF + 1):
@@ -114,7 +114,7 @@ def _template(patch: NDArray[np.uint8], a: F64, ou: float, ov: float, template: 
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _normalise(values: F64) -> float:
     """Remove the mean and divide by the standard deviation, in place; returns that deviation."""
     mean = values.mean()
@@ -122,14 +122,14 @@ def _normalise(values: F64) -> float:
     for k in range(len(values)):
         values[k] -= mean
         total += values[k] * values[k]
-    deviation = np.sqrt(total / len(values))
+    deviation: float = np.sqrt(total / len(values))
     if deviation > 1e-9:
         for k in range(len(values)):
             values[k] /= deviation
     return deviation
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _align_one(
     template: F64, gu: F64, gv: F64, image: NDArray[np.uint8], u: float, v: float
 ) -> tuple[float, float, float]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import poselib
-from numba import njit
 from numpy.typing import NDArray
 
+from mapping.kernels import kernel
 from mapping.tracking.flow import F32
 from mapping.tracking.lens import Lens
 from mapping.tracking.local_map import LocalMap
@@ -41,13 +41,13 @@ def describe(gray: NDArray[np.uint8], corners: F32) -> Described:
         for octave in _OCTAVES
         for i, (u, v) in enumerate(corners.tolist())
     ]
-    kept, descriptors = cv2.ORB_create(nlevels=4, scaleFactor=_SCALE).compute(gray, keypoints)
+    kept, descriptors = cv2.ORB.create(nlevels=4, scaleFactor=_SCALE).compute(gray, keypoints)
     if descriptors is None:
         return Described(np.empty((0, 32), np.uint8), np.empty(0, np.int64))
     return Described(np.asarray(descriptors, np.uint8), np.array([k.class_id for k in kept], np.int64))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _orientations(gray: NDArray[np.uint8], corners: F64) -> F64:
     """Degrees (n,) of the intensity centroid around each corner."""
     height, width = gray.shape
@@ -66,9 +66,10 @@ def _orientations(gray: NDArray[np.uint8], corners: F64) -> F64:
 
 
 def rank(local_map: LocalMap, thumbnail: Thumbnail) -> list[int]:
-    """Nodes by how much their miniature looks like this one, best first."""
-    unlike = [difference(node.thumbnail, thumbnail) for node in local_map.nodes]
-    return [int(k) for k in np.argsort(unlike, kind="stable")]
+    """Nodes that are still remembered, by how much their miniature looks like this one, best first."""
+    alive = [(k, node.thumbnail) for k, node in enumerate(local_map.nodes) if node.thumbnail is not None]
+    unlike = [difference(seen, thumbnail) for _, seen in alive]
+    return [alive[i][0] for i in np.argsort(unlike, kind="stable").tolist()]
 
 
 def recognise(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from mapping.bundle import cholesky_solve, move_pose
+from mapping.bundle_kernels import cholesky_solve, move_pose
+from mapping.kernels import kernel
 from mapping.transforms import F64
 
 
@@ -35,13 +35,13 @@ def fit_pose(guess: F64, points: F64, pixels: F64, focal_px: float, *, inlier_px
     inlier = np.zeros(len(points), np.bool_)
     _gauss_newton(pose, points, pixels, focal_px, inlier_px, information, inlier)
     try:
-        covariance = np.linalg.inv(information)
+        covariance = np.asarray(np.linalg.inv(information), np.float64)
     except np.linalg.LinAlgError:
         covariance = np.full((6, 6), np.inf)
     return PoseFit(pose, inlier, covariance)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _gauss_newton(
     pose: F64, points: F64, pixels: F64, focal: float, inlier_px: float, information: F64, inlier: NDArray[np.bool_]
 ) -> None:
@@ -83,7 +83,7 @@ def _gauss_newton(
             break
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def project(pose: F64, points: F64, focal: float) -> F64:
     """Ideal pixels and depth (n, 3) = u, v, z of points (n, 3); z <= 0 where the point is not in front."""
     out = np.empty((len(points), 3))

@@ -1,4 +1,4 @@
-"""A camera that brings its own poses: they are used as given; what is added is which frames are nodes and what they see."""
+"""A camera that brings its own poses: they are used as given; added is which frames are nodes and what they see."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class PosedFollower:
     """Nodes and landmarks of one posed component."""
 
     def __init__(self, *, num_features: int, baseline: float, angle_rad: float, overlap: float) -> None:
-        """A frame becomes a node `baseline` median depths or `angle_rad` from the last, or below that overlap with it."""
+        """A frame becomes a node `baseline` median depths or `angle_rad` from the last, or below `overlap` with it."""
         self._num_features = num_features
         self._baseline, self._angle_rad, self._overlap = baseline, float(angle_rad), overlap
         self._reference: _Reference | None = None

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from mapping.bundle import cholesky_solve
+from mapping.bundle_kernels import cholesky_solve
+from mapping.kernels import kernel
 from mapping.transforms import F64, exp_so3
 
 F32 = NDArray[np.float32]
@@ -40,7 +40,7 @@ class Thumbnail:
 
 
 def turn_between(before: Thumbnail, after: Thumbnail, guesses: list[F64]) -> tuple[F64, float]:
-    """The best `after_from_before` rotation (3, 3) and its residual relative to the image's contrast (about 1 = no match).
+    """The best `after_from_before` rotation (3, 3) and its residual relative to the contrast (about 1 = no match).
 
     Args:
         guesses: rotations (3, 3) to start from; each is refined and the best fit wins.
@@ -65,7 +65,7 @@ def difference(a: Thumbnail, b: Thumbnail) -> float:
     return 1.0 - float(np.sum(a.coarse * b.coarse)) / max(norm, 1e-9)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _align(before: F32, after: F32, focal_before: float, focal_after: float, rotation: F64, iterations: int) -> float:
     height, width = before.shape
     cu, cv = 0.5 * (width - 1), 0.5 * (height - 1)
