@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import signal
@@ -20,10 +21,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import synthetic
-from benchmarks.synthetic import Walk
+from benchmarks.synthetic import Walk, layout
 from clients.camera import Camera, MotionSample
+from clients.http import Http, HttpError
 from clients.video import load
-from clients.whip import WhipError
 from mapping.transforms import log_so3
 
 logger = logging.getLogger("commonground.demo")
@@ -86,6 +87,17 @@ async def run(
     await asyncio.gather(*phones, return_exceptions=True)
 
 
+async def declare_marker(url: str, scene: str, token: str | None, ca: str | bool) -> None:
+    """Tell the server of the marker on the living room's wall: it gives the map its scale and its phones one world.
+
+    Raises:
+        HttpError: the server cannot be reached, or there is no such scene.
+    """
+    marker = layout.plan().marker
+    cue = {"kind": "marker", "dictionary": marker.dictionary, "size_m": marker.size_m}
+    await Http(url, token=token, ca=ca).request("POST", f"v1/scenes/{scene}/cues", json.dumps(cue).encode())
+
+
 async def _phone(
     url: str, scene: str, index: int, walk: Walk, path: Path, token: str | None, ca: str | bool, motion: bool
 ) -> None:
@@ -93,11 +105,12 @@ async def _phone(
     sensors = _sensors(walk) if motion else None
     while True:
         try:
+            await declare_marker(url, scene, token, ca)
             label = f"simulated phone {index + 1}"
             async with Camera(url, scene, clip, token=token, ca=ca, label=label, motion=sensors) as phone:
-                logger.info("phone %d walks (%s, stream %s)", index + 1, walk.name, phone.stream)
+                logger.info("phone %d walks (%s)", index + 1, walk.name)
                 await _report(index, phone)
-        except (WhipError, ConnectionError, TimeoutError) as error:
+        except (HttpError, ConnectionError, TimeoutError) as error:
             logger.info("phone %d: %s; trying again", index + 1, error or "no connection")
             await asyncio.sleep(RETRY_S)
 

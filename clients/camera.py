@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from clients import whip
 from clients.clock import ServerClock
+from clients.http import Http
 from clients.mirror import rotation_from_quat
 from clients.video import EncodedClip
 
@@ -99,7 +100,7 @@ class Camera:
 
         Answers nobody reads wait, at most `max_answers`; the oldest go first.
         """
-        self._session = whip.Session(url, scene, token=token, ca=ca, query=query or {})
+        self._session = whip.Session(Http(url, token=token, ca=ca), scene, query or {})
         self._clip, self._label, self._motion = clip, label, motion
         self._clock_ahead_ns = clock_ahead_ns
         self._track = _ClipTrack(clip, self._now_ns, self._rtp_of_last_packet, loop=loop)
@@ -115,18 +116,13 @@ class Camera:
         self.num_answers = 0
 
     @property
-    def stream(self) -> str:
-        """The server's name for this camera."""
-        return self._session.stream
-
-    @property
     def num_sent(self) -> int:
         return self._track.num_sent
 
     async def __aenter__(self) -> Camera:
         """
         Raises:
-            whip.WhipError: the server refused, or cannot be reached.
+            HttpError: the server refused, or cannot be reached.
             TimeoutError: the media path did not come up (UDP blocked?).
         """
         try:
@@ -202,7 +198,7 @@ class Camera:
         if state == "connected":
             connected.set()
         elif state in ("failed", "closed") and self._is_open:
-            self._ended = ConnectionError(f"the connection to {self._session.url} {state}")
+            self._ended = ConnectionError(f"the media connection {state}")
             self._news.set()
 
     def _now_ns(self) -> int:

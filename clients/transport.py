@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import websockets
@@ -102,9 +103,17 @@ def socket_url(url: str) -> str:
 
 
 def tls_context(url: str, ca: str | os.PathLike[str] | bool) -> ssl.SSLContext | None:
+    """Trust for a URL; None when it needs no TLS. `ca` is a file (PEM, or DER as `/ca` serves it), or False for none.
+
+    Raises:
+        OSError: the file cannot be read, or holds no certificate.
+    """
     if urlsplit(url).scheme not in ("https", "wss"):
         return None
-    context = ssl.create_default_context(cafile=None if isinstance(ca, bool) else os.fspath(ca))
+    context = ssl.create_default_context()
+    if not isinstance(ca, bool):
+        certificate = Path(ca).read_bytes()
+        context.load_verify_locations(cadata=certificate.decode() if certificate.startswith(b"-----") else certificate)
     if ca is False:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
