@@ -26,7 +26,7 @@ from mapping.depth import working_size
 from mapping.engines import ViewPrediction, WindowPrediction
 from mapping.kept import ComponentKey, Kept, KeptKeyframes
 from mapping.tracker import Tracked
-from mapping.transforms import F64, Sim3, invert
+from mapping.transforms import F64, Sim3, angle_between, invert
 from mapping.world import WorldState
 from streams.frame import DepthMap, Frame, Intrinsics, StreamId
 
@@ -97,6 +97,10 @@ class Points:
 _SURE = 0.5
 _MOVED_VOXELS = 1.0
 _MOVED_DEG = 0.5
+_SAME_FRAME_RAD = float(np.radians(3.0))
+_SAME_FRAME_SHARE = 0.2
+"""Local bundle adjustment turns a window's poses by less than this, and moves them by less than this share of its
+extent; another engine's frame would be the same only by chance."""
 _MIN_FOUNDING = 4
 """A component with fewer keyframes than this may lose the world to its phone's next one."""
 
@@ -435,17 +439,18 @@ class SceneMap:
         return DepthMap(last.depth * np.float32(size), last.intrinsics, last.confidence)
 
     def _component_units_per_window_unit(self, component: Component, views: Iterable[ViewPrediction]) -> float:
+        """1 where the engine kept the tracker's frame; otherwise by the baseline that both know."""
         pairs = [
             (view.window_from_camera, pose)
             for view in views
             if (pose := component.pose(int(view.keyframe.rpartition("/")[2]))) is not None
         ]
-        if any(np.array_equal(a, b) for a, b in pairs):
-            return 1.0  # the engine kept the tracker's poses, so it kept its unit
-        fit = fit_cameras(np.array([a for a, _ in pairs]), np.array([b for _, b in pairs]))
-        if fit is None:
+        own, theirs = np.array([a for a, _ in pairs]), np.array([b for _, b in pairs])
+        fit = fit_cameras(own, theirs)
+        kept_frame = len(pairs) > 0 and _is_same_frame(own, theirs)  # but for corrections made in the meantime
+        if not kept_frame and fit is None:
             raise ValueError("the engine's window shares no baseline with the tracker: its depth has no known unit")
-        return fit.b_from_a.scale
+        return 1.0 if kept_frame or fit is None else fit.b_from_a.scale
 
     def _of(self, component: Component) -> list[Kept]:
         return self._kept.of(component.key)
@@ -488,6 +493,14 @@ class SceneMap:
 def keyframe_id(stream: StreamId, seq: int) -> KeyframeId:
     """`<stream>/<seq>`."""
     return KeyframeId(f"{stream}/{seq}")
+
+
+def _is_same_frame(own: F64, theirs: F64) -> bool:
+    """Whether two sets of poses (n, 4, 4) are the same but for small corrections."""
+    turned = max(angle_between(a[:3, :3], b[:3, :3]) for a, b in zip(own, theirs, strict=True))
+    moved = float(np.linalg.norm(own[:, :3, 3] - theirs[:, :3, 3], axis=1).max())
+    reach = float(np.linalg.norm(theirs[:, :3, 3] - theirs[-1, :3, 3], axis=1).max())
+    return turned < _SAME_FRAME_RAD and moved <= _SAME_FRAME_SHARE * reach
 
 
 def _keep(key: ComponentKey, pose: F64, camera: Intrinsics, frame: Frame, depth: DepthMap) -> Kept:
