@@ -15,7 +15,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from server.auth import Config as AuthConfig
 from server.bus.bus import Config as BusConfig
 from server.ratelimit import Config as RateConfig
+from server.scenes import Config as ScenesConfig
 from server.tls import Config as TlsConfig
+from server.workers.pool import Config as WorkersConfig
 
 
 class HttpConfig(BaseModel):
@@ -73,8 +75,6 @@ class Settings(BaseSettings):
     """Keys, certificates and the stored scenes."""
     scene: str = Field(default="main", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
     """The scene that is open from the start."""
-    devices: tuple[str, ...] = ("auto",)
-    """Of inference: `auto`, or `cpu`, `cuda:0`, ..."""
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     http: HttpConfig = HttpConfig()
     tls: TlsConfig = TlsConfig()
@@ -83,6 +83,9 @@ class Settings(BaseSettings):
     rate: RateConfig = RateConfig()
     limits: LimitsConfig = LimitsConfig()
     engine: EngineConfig = EngineConfig()
+    workers: WorkersConfig = WorkersConfig(devices=("auto",))
+    """`devices` is `auto`, or `cpu`, `cuda:0`, ..."""
+    scenes: ScenesConfig = ScenesConfig()
 
     @classmethod
     def settings_customise_sources(
@@ -138,8 +141,16 @@ def _table(path: tuple[str, ...], values: dict[str, Any]) -> list[str]:
         if value is None:
             lines.append(f"# {name} is not set")
         elif not isinstance(value, dict):
-            lines.append(f"{name} = {json.dumps(value, ensure_ascii=False)}")
+            lines.append(f"{name} = {_inline(value)}")
     for name, value in values.items():
         if isinstance(value, dict):
             lines += _table((*path, name), value)
     return lines
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{name} = {_inline(item)}" for name, item in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_inline, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)

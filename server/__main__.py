@@ -1,0 +1,200 @@
+"""The command `commonground`: serve, replay, export, token, doctor, config."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+app = typer.Typer(
+    help="One live, metric, walkable map from the cameras of a crowd.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+console = Console(highlight=False)
+problems = Console(stderr=True, highlight=False)
+T = TypeVar("T")
+
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", "-c", help="TOML file; else ./commonground.toml, if there is one.")
+]
+DataDir = Annotated[Path | None, typer.Option(help="Where keys, certificates and scenes are kept.")]
+SceneOption = Annotated[str | None, typer.Option(help="Name of the scene.")]
+
+
+@app.command()
+def serve(
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    scene: SceneOption = None,
+    anonymous: Annotated[
+        bool, typer.Option("--anonymous", help="Let anybody on the network in without a token.")
+    ] = False,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Let two simulated phones walk through a synthetic flat.")
+    ] = False,
+    phones: Annotated[int, typer.Option(help="With --demo: how many phones.", min=1, max=8)] = 2,
+) -> None:
+    """Run the server: open the page it prints, scan the code with phones."""
+    from server import run
+
+    settings = _settings(config, data_dir=data_dir, scene=scene, http=_set(host=host, port=port))
+    if anonymous:
+        settings = settings.model_copy(update={"auth": settings.auth.model_copy(update={"anonymous": True})})
+    _go(run.serve(settings, console, num_demo_phones=phones if demo else 0))
+
+
+@app.command()
+def replay(
+    sources: Annotated[list[str], typer.Argument(metavar="VIDEO_OR_FOLDER...", help="Each one plays as a phone.")],
+    realtime: Annotated[
+        bool, typer.Option("--realtime/--fast", help="At its own speed, or as fast as every frame can be used.")
+    ] = False,
+    k: Annotated[
+        str | None, typer.Option("--k", metavar="fx,fy,cx,cy", help="Intrinsics in pixels of the recorded size.")
+    ] = None,
+    posed: Annotated[bool, typer.Option("--posed", help="Use poses and depth that the folder brings.")] = False,
+    scene: SceneOption = None,
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+    show: Annotated[bool, typer.Option("--serve", help="Serve the growing map while it plays.")] = False,
+) -> None:
+    """Play recordings into a map as if they were phones, and say what came of it."""
+    from server import run
+
+    settings = _settings(config, data_dir=data_dir, scene=scene)
+    _go(run.replay(settings, console, sources, is_realtime=realtime, k=_numbers(k), is_posed=posed, is_served=show))
+
+
+@app.command()
+def export(
+    scene: Annotated[str, typer.Argument(help="Name of the scene.")],
+    out: Annotated[Path, typer.Argument(help="File to write; .ply, .glb or .obj says how.")],
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Write a stored scene to a file."""
+    from server import run
+
+    run.export(_settings(config, data_dir=data_dir), scene, out)
+    console.print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+
+
+@app.command()
+def token(
+    role: Annotated[Literal["subscribe", "publish", "admin"], typer.Option(help="What it allows.")] = "publish",
+    scene: Annotated[str, typer.Option(help="Scene it is for; * is all.")] = "*",
+    hours: Annotated[float, typer.Option(help="How long it holds.", min=0.01)] = 24.0,
+    layers: Annotated[
+        list[str] | None, typer.Option("--layer", help="Only these layers; give it once for each.")
+    ] = None,
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Print a token for clients that are not on this machine."""
+    from server.auth import Grant, Role, Tokens, load_secret
+    from server.protocol import LAYERS
+
+    settings = _settings(config, data_dir=data_dir)
+    wanted = frozenset(layer for layer in LAYERS if not layers or layer in layers)
+    if unknown := set(layers or ()) - set(LAYERS):
+        raise typer.BadParameter(f"no layer {', '.join(sorted(unknown))}; there are {', '.join(LAYERS)}")
+    tokens = Tokens(load_secret(settings.auth, settings.data_dir / "secret"))
+    typer.echo(tokens.issue(Grant(scene, Role[role.upper()], wanted), round(hours * 3600), int(time.time())))
+
+
+@app.command()
+def doctor(config: ConfigFile = None, data_dir: DataDir = None) -> None:
+    """Check TLS, ports, UDP, GPU, weights, Recast and pages; each line is OK or says what to do."""
+    from server import doctor as checks
+
+    settings = _settings(config, data_dir=data_dir)
+    is_well = True
+    for finding in checks.examine(settings):
+        is_well &= finding.is_ok
+        mark = "[green]OK  [/]" if finding.is_ok else "[red]FAIL[/]"
+        console.print(f"{mark} [bold]{finding.subject:<9}[/] {finding.detail}", soft_wrap=True)
+    raise typer.Exit(0 if is_well else 1)
+
+
+@app.command("config")
+def show_config(config: ConfigFile = None) -> None:
+    """Print the effective configuration as TOML; secrets are not shown."""
+    from server.config import to_toml
+
+    typer.echo(to_toml(_settings(config)), nl=False)
+
+
+def main() -> None:
+    """Entry point; errors that a user can mend are one line, not a traceback."""
+    app()
+
+
+def _settings(path: Path | None, **overrides: Any) -> Any:
+    from server.config import load
+
+    try:
+        return load(path, **_set(**overrides))
+    except (FileNotFoundError, ValueError) as error:
+        _fail(_plain(error))
+
+
+def _set(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None and value != {}}
+
+
+def _plain(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+    return str(error)
+
+
+def _go(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end on uvloop where there is one; what a user can mend becomes one line."""
+    from server.workers.pool import EngineFailed, WorkerDied
+
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(work)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (OSError, ValueError, EngineFailed, WorkerDied) as error:
+        _fail(_plain(error))
+
+
+def _loop_factory() -> Any:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _numbers(k: str | None) -> tuple[float, float, float, float] | None:
+    if k is None:
+        return None
+    try:
+        fx, fy, cx, cy = (float(part) for part in k.split(","))
+    except ValueError:
+        raise typer.BadParameter("--k is four numbers: fx,fy,cx,cy") from None
+    return fx, fy, cx, cy
+
+
+def _fail(message: str) -> NoReturn:
+    problems.print(f"[red]commonground:[/] {message}", soft_wrap=True)
+    raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

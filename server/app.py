@@ -1,0 +1,72 @@
+"""The composition root: builds every part from the settings, owns their lifetimes, closes them in reverse."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from server.bus.bus import Bus
+from server.config import Settings
+from server.devices import choose_devices, choose_engine
+from server.metrics import Metrics
+from server.scenes import Scenes
+from server.web import Identity, serving
+from server.workers.pool import Pool
+from streams.frame import SceneId
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Running:
+    """A server that serves."""
+
+    scenes: Scenes
+    identity: Identity
+    metrics: Metrics
+    port: int
+
+    @property
+    def url(self) -> str:
+        """As this machine itself reaches it."""
+        return f"{self.identity.scheme}://localhost:{self.port}"
+
+
+@contextlib.asynccontextmanager
+async def mapping_only(settings: Settings, metrics: Metrics, first: SceneId) -> AsyncIterator[Scenes]:
+    """Workers and scenes without a port, as replays need them.
+
+    Raises:
+        EngineFailed, WorkerDied: the geometry engine does not start; the message says why.
+        StoreError: a stored scene cannot be read.
+    """
+    engine = choose_engine(settings.engine.name)
+    devices = choose_devices(settings.workers.devices, engine)
+    workers = settings.workers.model_copy(update={"devices": devices})
+    async with contextlib.AsyncExitStack() as stack:
+        pool = Pool(workers, engine, dict(settings.engine.options))
+        await pool.start()
+        stack.push_async_callback(pool.close)
+        scenes = Scenes(settings.scenes, settings.data_dir / "scenes", pool, Bus(settings.bus), metrics.hop)
+        stack.push_async_callback(scenes.close)
+        await scenes.start(first)
+        log.info("mapping", extra={"engine": engine, "devices": devices, "scenes": len(scenes.scenes())})
+        yield scenes
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings, identity: Identity) -> AsyncIterator[Running]:
+    """The whole server, until the context ends.
+
+    Raises:
+        OSError: the port cannot be listened on; besides, what `mapping_only` raises.
+    """
+    metrics = Metrics()
+    async with (
+        mapping_only(settings, metrics, SceneId(settings.scene)) as scenes,
+        serving(settings, scenes, identity, metrics) as port,
+    ):
+        log.info("serving", extra={"port": port, "scheme": identity.scheme})
+        yield Running(scenes, identity, metrics, port)

@@ -1,0 +1,227 @@
+"""What the commands do: run a server, play recordings into one, write a scene to a file; told to a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import os
+import shutil
+import signal
+import ssl
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import quote
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from mapping import exporters
+from mapping.store import Store
+from server import logs
+from server.app import Running, mapping_only, running
+from server.auth import Grant, Role
+from server.config import Settings
+from server.datadir import DataDirBusy, locked
+from server.join import Invitations, terminal
+from server.metrics import Metrics
+from server.replay import Summary
+from server.replay import replay as play
+from server.web import Identity, identify, serving
+from server.writer import Writer
+from streams.frame import Intrinsics, SceneId, StreamId
+from streams.sources import SourceError, open_source
+
+DEMO = "benchmarks.demo"
+DEMO_TOKEN = "COMMONGROUND_TOKEN"
+
+
+async def serve(settings: Settings, console: Console, num_demo_phones: int = 0) -> None:
+    """Run a server until the process is told to stop.
+
+    Raises:
+        OSError: the port or the data folder cannot be had.
+    """
+    logs.configure(settings.log_level)
+    identity = identify(settings)
+    with locked(settings.data_dir) as lock, console.status("starting the geometry engine ..."):
+        async with contextlib.AsyncExitStack() as stack:
+            server = await stack.enter_async_context(running(settings, identity))
+            lock.announce(server.url)
+            console.print(_greeting(settings, server), soft_wrap=True)
+            if num_demo_phones:
+                await stack.enter_async_context(_demo(settings, server, console, num_demo_phones))
+            await _told_to_stop()
+            console.print("stopping ...")
+
+
+async def replay(
+    settings: Settings,
+    console: Console,
+    sources: list[str],
+    *,
+    is_realtime: bool,
+    k: tuple[float, float, float, float] | None,
+    is_posed: bool,
+    is_served: bool,
+) -> Summary:
+    """Play recordings into the configured scene.
+
+    Raises:
+        SourceError: a source cannot be opened or read.
+        OSError: the data folder or the port cannot be had.
+    """
+    logs.configure("warning")
+    metrics, scene = Metrics(), SceneId(settings.scene)
+    camera = _camera(sources[0], k) if k is not None else None
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with locked(settings.data_dir) as lock:
+        async with contextlib.AsyncExitStack() as stack:
+            scenes = await stack.enter_async_context(mapping_only(settings, metrics, scene))
+            if is_served:
+                identity = identify(settings)
+                port = await stack.enter_async_context(serving(settings, scenes, identity, metrics))
+                lock.announce(f"{identity.scheme}://localhost:{port}")
+                console.print(f"watch it at {identity.scheme}://localhost:{port}/#scene={scene}")
+            with Progress(*columns, console=console) as progress:
+                tasks = {source: progress.add_task(Path(source).name, total=None) for source in sources}
+
+                def tell(source: str, done: int, total: int | None) -> None:
+                    progress.update(tasks[source], completed=done, total=total)
+
+                summary = await play(
+                    scenes, scene, sources, realtime=is_realtime, intrinsics=camera, posed=is_posed, progress=tell
+                )
+            _tell(console, summary)
+            if is_served:
+                console.print("serving on; Ctrl-C ends it")
+                await _told_to_stop()
+    return summary
+
+
+def export(settings: Settings, scene: str, path: Path) -> None:
+    """Write a scene to a file: from the running server if there is one, else from its store.
+
+    Raises:
+        ExportError: the scene is empty, or there is no exporter for this suffix.
+        OSError: there is no such scene, or the file cannot be written.
+    """
+    exporter = exporters.create(path.suffix.removeprefix("."))
+    try:
+        with locked(settings.data_dir):
+            folder = settings.data_dir / "scenes" / scene
+            if not folder.is_dir():
+                known = ", ".join(sorted(p.name for p in folder.parent.glob("*") if p.is_dir())) or "none"
+                raise FileNotFoundError(f"no scene {scene!r} in {settings.data_dir}; there are: {known}")
+            config = settings.scenes.each.map
+            with contextlib.closing(Store.open(folder, config.store)) as store:
+                writer = Writer(scene, config, store)
+                writer.restore(store.load())
+                exporter.export(writer.export_scene(), path)
+    except DataDirBusy as busy:
+        if busy.url is None:
+            raise
+        _download(settings, f"{busy.url}/v1/scenes/{quote(scene)}/export{path.suffix}", path)
+
+
+def _download(settings: Settings, url: str, path: Path) -> None:
+    identity = identify(settings)
+    token = identity.tokens.issue(Grant("*", Role.SUBSCRIBE), 300, int(time.time()))
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
+    context = None
+    if identity.cert is not None:
+        authority = identity.authority
+        context = ssl.create_default_context(cafile=authority.ca_path if authority is not None else None)
+    try:
+        with urllib.request.urlopen(request, context=context) as answer, path.open("wb") as file:
+            shutil.copyfileobj(answer, file)
+    except urllib.error.HTTPError as error:
+        raise OSError(f"the running server refused: {error.read(2000).decode(errors='replace')}") from error
+
+
+def _greeting(settings: Settings, server: Running) -> str:
+    addresses = list(server.identity.addresses)
+    ttl_s = settings.auth.join_ttl_s
+    link = Invitations(server.identity.tokens, ttl_s, server.identity.scheme, server.port, addresses).link(
+        settings.scene
+    )
+    lines = [
+        "",
+        f"  [bold]Commonground[/] serves scene [bold]{settings.scene}[/]",
+        f"  map on this machine   [link]{server.url}/[/link]",
+        f"  phones scan this      {link.partition('#')[0]} (with a token for {ttl_s // 3600} h)",
+        "",
+        terminal(link),
+    ]
+    if server.identity.authority is not None:
+        lines += [
+            "  Browsers warn about the certificate until they trust this server's own authority:",
+            f"  {link.partition('/phone')[0]}/ca  (file: {server.identity.authority.ca_path})",
+            "",
+        ]
+    return "\n".join(lines)
+
+
+@contextlib.asynccontextmanager
+async def _demo(settings: Settings, server: Running, console: Console, num_phones: int) -> AsyncIterator[None]:
+    """Simulated phones, in a process of their own: the server must not import its clients."""
+    if importlib.util.find_spec("benchmarks") is None or importlib.util.find_spec(DEMO) is None:
+        raise OSError(f"the simulated phones ({DEMO}) are not installed")
+    token = server.identity.tokens.issue(Grant(settings.scene, Role.PUBLISH), 7 * 86400, int(time.time()))
+    command = [sys.executable, "-m", DEMO, "--url", server.url, "--scene", settings.scene, "--phones", str(num_phones)]
+    command += _trust(server.identity)
+    process = await asyncio.create_subprocess_exec(*command, env={**os.environ, DEMO_TOKEN: token})
+    console.print(f"  {num_phones} simulated phones are on their way", soft_wrap=True)
+    try:
+        yield
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), 5)
+            except TimeoutError:
+                process.kill()
+
+
+def _trust(identity: Identity) -> list[str]:
+    return [] if identity.authority is None else ["--ca", str(identity.authority.ca_path)]
+
+
+async def _told_to_stop() -> None:
+    """Wait for Ctrl-C or SIGTERM; a second Ctrl-C is not waited with."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    await stopping.wait()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.remove_signal_handler(number)
+
+
+def _camera(location: str, k: tuple[float, float, float, float]) -> Intrinsics:
+    """Intrinsics of the size in which a source delivers its first frame."""
+    source = open_source(location, StreamId("probe"))
+    try:
+        first = next(iter(source.frames()), None)
+    finally:
+        source.close()
+    if first is None:
+        raise SourceError(f"{location} holds no frame")
+    return Intrinsics(*k, first.image.width, first.image.height)
+
+
+def _tell(console: Console, summary: Summary) -> None:
+    scene = summary.scene
+    scale = "no scale: lengths are not metres" if scene.scale_source == "none" else f"scale by {scene.scale_source}"
+    console.print(f"[bold]{scene.scene}[/]: {scene.num_keyframes} keyframes, {scene.num_tiles} NavMesh tiles, {scale}")
+    for source in summary.sources:
+        console.print(
+            f"  {source.stream}: {source.frames} frames, {source.tracked} tracked, {source.keyframes} keyframes,"
+            f" {source.dropped} dropped"
+        )
+    frames = sum(source.frames for source in summary.sources)
+    console.print(f"  {summary.seconds:.1f} s, {frames / max(summary.seconds, 1e-9):.1f} frames/s")
