@@ -67,11 +67,11 @@ class Image:
 
     @property
     def height(self) -> int:
-        return self._rgb.shape[0] if self._rgb is not None else self._planes().shape[0] * 2 // 3
+        return int(self._rgb.shape[0] if self._rgb is not None else self._planes().shape[0] * 2 // 3)
 
     @property
     def width(self) -> int:
-        return self._rgb.shape[1] if self._rgb is not None else self._planes().shape[1]
+        return int(self._rgb.shape[1] if self._rgb is not None else self._planes().shape[1])
 
     @property
     def nbytes(self) -> int:

@@ -248,7 +248,7 @@ async def test_malformed_rtp_and_rtcp_of_the_phone_itself_are_dropped() -> None:
         frame = await asyncio.wait_for(session.frames.get(), SOON_S)
         send = phone.connection.getSenders()[-1].transport._send_rtp
         codec = 97
-        bad_extension = bytes([0x90, codec]) + b"\0\1" + bytes(8) + b"\xbe\xde\0\1" + b"\x32\1\2\3" + b"\x31\1\0\0"
+        bad_extension = bytes([0x90, codec]) + b"\0\1" + bytes(8) + b"\xbe\xde\0\1" + b"\x31\1\2\0"
         for rubbish in (
             bytes([0x80, codec]) + bytes(10),
             bad_extension + b"payload",
@@ -257,6 +257,7 @@ async def test_malformed_rtp_and_rtcp_of_the_phone_itself_are_dropped() -> None:
             bytes([0x81, 206, 0, 3]) + bytes(12),
             bytes([0x8F, 205, 0, 2]) + bytes(8),
             bytes([0x82, 203, 0, 1]) + bytes(4),
+            bytes([0x8F, 206, 0, 4]) + bytes(8) + b"REMB" + bytes([200, 0, 0, 0]),
         ):
             await send(rubbish)
         newer = await asyncio.wait_for(session.frames.get(), SOON_S)
