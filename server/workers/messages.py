@@ -90,7 +90,6 @@ class Beat(msgspec.Struct, frozen=True, tag="beat"):
 class Predicted(msgspec.Struct, frozen=True, tag="predicted"):
     job: int
     views: list[PredictionRef]
-    infer_s: float
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):

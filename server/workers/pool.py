@@ -88,7 +88,9 @@ class Pool:
             for name in self._config.devices
         }
         try:
-            await asyncio.gather(*(device.start() for device in self._devices.values()))
+            starts = await asyncio.gather(*(d.start() for d in self._devices.values()), return_exceptions=True)
+            for failure in filter(None, starts):
+                raise failure
         except BaseException:
             await self.close()
             raise

@@ -76,15 +76,17 @@ class Worker:
             self._send(self._answer(engine, request))
 
     def _answer(self, engine: GeometryEngine, request: Predict) -> Predicted | Failed:
-        began = time.monotonic()
         try:
             prediction = engine.predict(Window(tuple(map(self._view, request.views))))
             writer = ResultWriter(self._memory, self._result_bytes)
             views = [_written(view, writer) for view in prediction.views]
         except Exception as error:
-            _log.warning("job %d failed", request.job, exc_info=True)
+            is_refusal = isinstance(
+                error, ValueError
+            )  # by the engines' contract; anything else is a fault of the engine
+            _log.log(logging.DEBUG if is_refusal else logging.WARNING, "job %d failed", request.job, exc_info=True)
             return Failed(request.job, type(error).__name__, str(error)[:MAX_ERROR_CHARS])
-        return Predicted(request.job, views, time.monotonic() - began)
+        return Predicted(request.job, views)
 
     def _view(self, ref: ViewRef) -> View:
         prior, landmarks = ref.prior_window_from_camera, ref.landmarks_window

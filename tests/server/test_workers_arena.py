@@ -33,6 +33,12 @@ def test_another_mapping_of_the_descriptor_sees_the_arrays(arena: Arena) -> None
     assert other.view(ref).dtype == np.float32
 
 
+def test_empty_arrays_are_arrays(arena: Arena) -> None:
+    refs = arena.place([np.empty((0, 3), np.float32), array(10 * 1024 - 64, 1)])
+    assert arena.memory.view(refs[0]).shape == (0, 3)
+    assert ResultWriter(arena.memory, arena.result_bytes).put(np.empty((4, 0))).shape == (4, 0)
+
+
 def test_nothing_is_copied_twice_while_it_stays(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
     window = [array(2000, i) for i in range(4)]
     first = arena.place(window)

@@ -43,7 +43,7 @@ FROM_WORKER: list[FromWorker] = [
     Ready(1.5),
     StartFailed("ValueError", "no"),
     Beat(1000),
-    Predicted(7, [PredictionRef(KeyframeId("a/1"), REF, LENS, REF, None)], 0.1),
+    Predicted(7, [PredictionRef(KeyframeId("a/1"), REF, LENS, REF, None)]),
     Failed(7, "ValueError", "empty"),
 ]
 
