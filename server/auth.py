@@ -83,15 +83,16 @@ class Tokens:
         self._secret = secret
 
     def issue(self, grant: Grant, ttl_s: int, now_s: int) -> str:
-        claims = {
+        """A signed token; kept short, since it goes into QR codes."""
+        claims: dict[str, object] = {
             "aud": AUDIENCE,
-            "iat": now_s,
             "exp": now_s + ttl_s,
-            "jti": grant.token_id or secrets.token_urlsafe(9),
+            "jti": grant.token_id or secrets.token_urlsafe(6),
             "scene": grant.scene,
             "role": grant.role.name.lower(),
-            "layers": sorted(grant.layers),
         }
+        if grant.layers != frozenset(LAYERS):
+            claims["layers"] = sorted(grant.layers)
         return jwt.encode(claims, self._secret, ALGORITHM)
 
     def read(self, token: str) -> Grant:

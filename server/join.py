@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import time
-from urllib.parse import urlencode
 
 import segno
 
@@ -25,8 +24,7 @@ class Invitations:
     def link(self, scene: str, host: str = "") -> str:
         """A link with a token to publish in a scene; `host` is how the asker addressed us, if that works for others."""
         token = self._tokens.issue(Grant(scene, Role.PUBLISH), self._ttl_s, int(time.time()))
-        fragment = urlencode({"token": token, "scene": scene})
-        return f"{self._scheme}://{self._reachable(host)}/phone#{fragment}"
+        return f"{self._scheme}://{self._reachable(host)}/phone#token={token}"
 
     def _reachable(self, host: str) -> str:
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host

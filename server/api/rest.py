@@ -91,8 +91,10 @@ def router(scenes: Scenes, guard: Guard) -> APIRouter:
     def anybody(request: Request) -> Grant:
         return guard.require_somewhere(request, Role.SUBSCRIBE)
 
+    caller = Depends(anybody)
+
     @api.get("/scenes", tags=["scenes"])
-    async def list_scenes(grant: Annotated[Grant, Depends(anybody)]) -> list[SceneSummary]:
+    async def list_scenes(grant: Grant = caller) -> list[SceneSummary]:
         """The scenes the caller may see."""
         return [summary for summary in scenes.scenes() if grant.allows(Role.SUBSCRIBE, summary.scene)]
 
@@ -155,12 +157,12 @@ def router(scenes: Scenes, guard: Guard) -> APIRouter:
         return FileResponse(path, media_type=EXPORTS[suffix], filename=path.name, background=clean_up)
 
     @api.get("/streams", tags=["streams"])
-    async def list_streams(grant: Annotated[Grant, Depends(anybody)]) -> list[StreamSummary]:
+    async def list_streams(grant: Grant = caller) -> list[StreamSummary]:
         """The cameras of the scenes the caller may see."""
         return [stream for stream in scenes.streams() if grant.allows(Role.SUBSCRIBE, stream.scene)]
 
     @api.get("/streams/{stream}", tags=["streams"])
-    async def get_stream(stream: ShortName, grant: Annotated[Grant, Depends(anybody)]) -> StreamSummary:
+    async def get_stream(stream: ShortName, grant: Grant = caller) -> StreamSummary:
         for summary in scenes.streams():
             if summary.stream == stream and grant.allows(Role.SUBSCRIBE, summary.scene):
                 return summary

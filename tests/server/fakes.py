@@ -1,0 +1,206 @@
+"""Scenes that only remember what was asked of them, and a real server around them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import websockets
+from websockets.asyncio.client import ClientConnection
+
+from server import protocol as p
+from server.api.contract import (
+    Conflict,
+    Cue,
+    DeviceSummary,
+    NotFound,
+    PathAnswer,
+    Point,
+    Readiness,
+    SceneSummary,
+    StreamOptions,
+    StreamSummary,
+)
+from server.bus.bus import Bus
+from server.bus.bus import Config as BusConfig
+from server.config import Settings
+from server.metrics import Metrics
+from server.web import Identity, identify, serving
+from streams.frame import Frame, SceneId, StreamId
+from streams.problem import RequestRefused
+
+ANSWER = "v=0\r\n"
+
+
+class FakeSession:
+    """A WHIP session that takes any candidates but `bad`."""
+
+    answer_sdp = ANSWER
+
+    def __init__(self) -> None:
+        self.fragments: list[bytes] = []
+
+    def trickle(self, body: bytes) -> None:
+        if body == b"bad":
+            raise RequestRefused(400, "Malformed ICE fragment", "it is bad")
+        self.fragments.append(body)
+
+
+@dataclass
+class FakeScenes:
+    """One scene, `main`, to begin with."""
+
+    bus: Bus
+    names: list[str] = field(default_factory=lambda: ["main"])
+    sessions: dict[StreamId, FakeSession] = field(default_factory=dict)
+    posed: dict[StreamId, list[Frame]] = field(default_factory=dict)
+    deleted: list[str] = field(default_factory=list)
+    cues: list[Cue] = field(default_factory=list)
+    options: list[StreamOptions] = field(default_factory=list)
+    is_ready: bool = True
+
+    def scenes(self) -> list[SceneSummary]:
+        return [self.scene(SceneId(name)) for name in self.names]
+
+    def scene(self, scene: SceneId) -> SceneSummary:
+        if scene not in self.names:
+            raise NotFound(f"there is no scene {scene!r}")
+        return SceneSummary(
+            scene=scene,
+            epoch=0,
+            scale_source="none",
+            gravity_source="none",
+            num_streams=0,
+            num_keyframes=0,
+            num_tiles=0,
+        )
+
+    async def create(self, scene: SceneId) -> SceneSummary:
+        if scene in self.names:
+            raise Conflict("it exists")
+        self.names.append(scene)
+        return self.scene(scene)
+
+    async def delete(self, scene: SceneId) -> None:
+        self.scene(scene)
+        self.names.remove(scene)
+
+    def streams(self) -> list[StreamSummary]:
+        kinds = {**dict.fromkeys(self.sessions, "whip"), **dict.fromkeys(self.posed, "posed")}
+        return [
+            StreamSummary(
+                stream=stream,
+                scene="main",
+                kind=kind,  # type: ignore[arg-type]
+                state="tracked",
+                num_frames=0,
+                num_dropped=0,
+                num_keyframes=0,
+                width=0,
+                height=0,
+            )
+            for stream, kind in kinds.items()
+        ]
+
+    async def delete_stream(self, stream: StreamId) -> None:
+        if self.sessions.pop(stream, None) is None and self.posed.pop(stream, None) is None:
+            raise NotFound("there is no such stream")
+        self.deleted.append(stream)
+
+    async def accept_whip(
+        self, scene: SceneId, stream: StreamId, offer_sdp: bytes, options: StreamOptions
+    ) -> FakeSession:
+        self.scene(scene)
+        if not offer_sdp.startswith(b"v=0"):
+            raise RequestRefused(400, "Malformed SDP offer", "its first line is not v=0")
+        self.options.append(options)
+        self.sessions[stream] = FakeSession()
+        return self.sessions[stream]
+
+    def whip(self, stream: StreamId) -> FakeSession:
+        if stream not in self.sessions:
+            raise NotFound("there is no such session")
+        return self.sessions[stream]
+
+    async def end_whip(self, stream: StreamId) -> None:
+        self.whip(stream)
+        del self.sessions[stream]
+
+    async def open_posed(self, scene: SceneId, stream: StreamId, options: StreamOptions) -> None:
+        self.scene(scene)
+        self.options.append(options)
+        self.posed[stream] = []
+
+    async def offer_posed(self, stream: StreamId, frame: Frame) -> None:
+        self.posed[stream].append(frame)
+
+    async def path(self, scene: SceneId, start: Point, goal: Point, agent: str | None) -> PathAnswer:
+        return PathAnswer(agent=agent or "human", points_m=[start, goal], length_m=1.0, is_partial=False)
+
+    async def nearest(self, scene: SceneId, point: Point, agent: str | None) -> Point | None:
+        return point if point[1] < 10 else None
+
+    async def export(self, scene: SceneId, path: Path) -> None:
+        if scene == "empty":
+            raise NotFound("the map is empty")
+        path.write_bytes(b"solid " + path.suffix.encode())
+
+    async def add_cue(self, scene: SceneId, cue: Cue) -> None:
+        self.cues.append(cue)
+
+    def devices(self) -> list[DeviceSummary]:
+        return [DeviceSummary(device="cpu", state="ready", engine="toy", num_waiting=0)]
+
+    def readiness(self) -> Readiness:
+        return Readiness(is_ready=self.is_ready)
+
+
+@dataclass
+class Served:
+    """A server on a real port, and ways to talk to it."""
+
+    scenes: FakeScenes
+    identity: Identity
+    metrics: Metrics
+    port: int
+    http: httpx.AsyncClient
+
+    @contextlib.asynccontextmanager
+    async def socket(self, **how: object) -> AsyncIterator[ClientConnection]:
+        """An opened map socket, before hello."""
+        options: dict[str, object] = {"subprotocols": [p.SUBPROTOCOL], "compression": None, "max_size": None} | how
+        async with websockets.connect(f"ws://127.0.0.1:{self.port}/v1/map", **options) as socket:  # type: ignore[arg-type]
+            yield socket
+
+    @contextlib.asynccontextmanager
+    async def client(self, token: str | None = None, **how: object) -> AsyncIterator[ClientConnection]:
+        """A map socket that was welcomed."""
+        async with self.socket(**how) as socket:
+            await socket.send(p.pack(p.Hello(client="test", token=token)))
+            message, _ = p.unpack_server(await binary(socket))
+            assert isinstance(message, p.Welcome)
+            yield socket
+
+
+async def binary(socket: ClientConnection) -> bytes:
+    frame = await socket.recv()
+    assert isinstance(frame, bytes)
+    return frame
+
+
+@contextlib.asynccontextmanager
+async def served(folder: Path, bus: BusConfig | None = None, **settings: object) -> AsyncIterator[Served]:
+    """Serve fake scenes on a free port of loopback, by plain HTTP."""
+    given = {"data_dir": folder, "http": {"host": "127.0.0.1", "port": 0}, "tls": {"enabled": False}} | settings
+    made = Settings(**given)  # type: ignore[arg-type]
+    identity, metrics = identify(made), Metrics()
+    scenes = FakeScenes(Bus(bus or BusConfig()))
+    scenes.bus.open("main")
+    async with (
+        serving(made, scenes, identity, metrics) as port,
+        httpx.AsyncClient(base_url=f"http://localhost:{port}") as http,
+    ):
+        yield Served(scenes, identity, metrics, port, http)
