@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
 
 from mapping import gravity, markers, scale
 from mapping.gravity import Gravity
@@ -24,17 +26,28 @@ _SURFEL_CONFIDENCE = 0.5
 _LEVEL_COS = float(np.cos(np.radians(20.0)))
 
 
+class StreamOptions(BaseModel):
+    """What is known about one phone beforehand."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    start: Literal["own", "shared"] = "own"
+    """`shared`: this phone starts at the very pose at which the map's first phone started."""
+    world: str | None = None
+    """Posed streams that name the same world are taken to share their coordinates."""
+    camera_height_m: float | None = Field(default=None, gt=0)
+    """How high above the floor the camera is carried: a scale cue."""
+
+
 class Component:
     """Collects cues; says what follows from them when asked."""
 
-    def __init__(self, key: ComponentKey, *, is_posed: bool, camera_height_m: float | None) -> None:
+    def __init__(self, key: ComponentKey, options: StreamOptions, *, is_posed: bool) -> None:
         self.key = key
+        self.options = options
         self.is_posed = is_posed
-        self.camera_height_m = camera_height_m
         self.world_from_component: Sim3 | None = None
         self.distances: list[Scale] = []
-        self.num_cues = 0
-        """Counts what came in that may change the answer; cheap to compare."""
         self._poses: dict[int, F64] = {}
         self._ups_camera: deque[tuple[int, F64]] = deque(maxlen=_MAX_UPS)
         self._sightings: dict[int, deque[tuple[int, F64]]] = {}
@@ -59,7 +72,6 @@ class Component:
         for sighting in sightings:
             seen = self._sightings.setdefault(sighting.marker, deque(maxlen=_MAX_SIGHTINGS))
             seen.append((frame.seq, sighting.camera_from_marker))
-        self.num_cues += 1
 
     def correct(self, poses: dict[int, F64]) -> None:
         """Take over better poses of keyframes by their frame's seq."""
@@ -68,6 +80,11 @@ class Component:
     def pose(self, seq: int) -> F64 | None:
         """component_from_camera (4, 4) of an observed keyframe, as corrected by now."""
         return self._poses.get(seq)
+
+    @property
+    def world_name(self) -> str:
+        """What the world of a posed source is called; by default after the phone, so that nobody else shares it."""
+        return self.options.world or str(self.key[0])
 
     @property
     def first_pose(self) -> F64:
@@ -103,11 +120,12 @@ class Component:
             placed = self.placed_by(marker)
             if placed is not None:
                 cues.append(Scale(placed.marker_from_component.scale, placed.sigma, "marker"))
-        if self.camera_height_m is not None and kept:
+        height_m = self.options.camera_height_m
+        if height_m is not None and kept:
             points, normals = self._surfels(kept)
             level_heights = points[normals @ up > _LEVEL_COS] @ up
             cameras = np.array([pose[:3, 3] @ up for pose in self._poses.values()])
-            height = scale.from_camera_height(level_heights, cameras, self.camera_height_m)
+            height = scale.from_camera_height(level_heights, cameras, height_m)
             cues += [height] if height is not None else []
         return scale.fuse(cues) or scale.nominal(self._typical_distances(kept))
 

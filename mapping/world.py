@@ -1,10 +1,26 @@
-"""What is agreed about a world, in plain values: enough, with the voxels, to go on after a restart."""
+"""One world and the tracker components in it: who founds it, who joins it how, and when it is moved.
+
+The first component founds the world, upright and scaled as well as is known by then. Another one joins when it shares
+a named world, has seen a marker that hangs in it, or starts where the first one started; place recognition and people
+come in through `World.put`. When the founder learns better where up is or how long a unit is, the world moves, and
+everything in it moves along.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from mapping.transforms import F64, Sim3
+import numpy as np
+
+from mapping import anchor, scale
+from mapping.anchor import Anchor
+from mapping.component import Component, StreamOptions
+from mapping.kept import ComponentKey, Kept, KeptKeyframes
+from mapping.transforms import F64, Sim3, invert
+from streams.frame import StreamId
+
+_MIN_FOUNDING = 4
+"""A component with fewer keyframes than this may lose the world to its phone's next one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,3 +49,180 @@ class WorldState:
             markers={marker: new_from_old @ place for marker, place in self.markers.items()},
             named_worlds={name: new_from_old @ place for name, place in self.named_worlds.items()},
         )
+
+
+class World:
+    """The common frame."""
+
+    def __init__(self, kept: KeptKeyframes) -> None:
+        self.state = WorldState()
+        self.components: dict[ComponentKey, Component] = {}
+        self._kept = kept
+        self._options: dict[StreamId, StreamOptions] = {}
+        self._founder: Component | None = None
+        self._anchor: Anchor | None = None
+        self._is_settled = False
+        self._looked_at_cues = -1
+
+    def join(self, stream: StreamId, options: StreamOptions) -> None:
+        """Take in what is known about a phone beforehand."""
+        self._options[stream] = options
+
+    def enter(self, key: ComponentKey, *, is_posed: bool) -> Component:
+        """The component of that key, made now if it is new."""
+        if key not in self.components:
+            self.components[key] = Component(key, self._options.get(key[0], StreamOptions()), is_posed=is_posed)
+        return self.components[key]
+
+    def world_from(self, key: ComponentKey) -> Sim3 | None:
+        """world_from_component; None while it does not lie in the world."""
+        known = self.components.get(key)
+        return known.world_from_component if known is not None else None
+
+    def settle(self, state: WorldState) -> None:
+        """Take over a stored world: nobody founds another, nothing moves it."""
+        self.state, self._is_settled = state, True
+
+    def forget(self, stream: StreamId) -> None:
+        """Drop all that is known about a phone; if it founded the world, the world stays as it stands."""
+        if self._founder is not None and self._founder.key[0] == stream:
+            self._founder, self._is_settled = None, True
+        self.components = {key: c for key, c in self.components.items() if key[0] != stream}
+        self._options.pop(stream, None)
+
+    def try_to_align(self, component: Component) -> None:
+        """Let a component found the world or join it, if it can by now."""
+        name = component.world_name
+        if self._founder is None and not self._is_settled:
+            self._found(component)
+        elif component.is_posed and name in self.state.named_worlds:
+            component.world_from_component = self.state.named_worlds[name]
+        elif (by_marker := self._by_marker(component)) is not None:
+            component.world_from_component = by_marker
+        elif component.options.start == "shared" and self.state.world_from_start is not None:
+            component.world_from_component = self._by_start(component, self.state.world_from_start)
+        self.learn_from(component)
+
+    def put(self, component: Component, world_from_component: Sim3) -> None:
+        """Let somebody else (place recognition, a person) say where a component lies.
+
+        Raises:
+            ValueError: the world stands on this very component.
+        """
+        if component is self._founder:
+            raise ValueError(f"component {component.key} carries the world itself; align the others to it")
+        component.world_from_component = world_from_component
+        self.learn_from(component)
+
+    def learn_from(self, component: Component) -> None:
+        """Once a component lies in the world, so do its named world and the markers it has seen.
+
+        The first component to place a marker decides where it hangs; the founder may do better later.
+        """
+        place = component.world_from_component
+        if place is None:
+            return
+        if component.is_posed and component.world_name not in self.state.named_worlds:
+            named = {**self.state.named_worlds, component.world_name: place}
+            self.state = replace(self.state, named_worlds=named)
+        for marker in component.marker_ids():
+            if marker in self.state.markers and component is not self._founder:
+                continue
+            placed = component.placed_by(marker)
+            if placed is not None:
+                hung = {**self.state.markers, marker: place @ placed.marker_from_component.inverse()}
+                self.state = replace(self.state, markers=hung)
+
+    def declare_distance(self, a_world: F64, b_world: F64, distance_m: float, point_sigma_m: float) -> None:
+        """Give the founder a measured distance as a scale cue.
+
+        Raises:
+            ValueError: the distance is not positive, the points coincide, or the world brings its own scale.
+        """
+        founder = self._founder
+        if founder is None or founder.world_from_component is None or founder.is_posed:
+            raise ValueError("a distance scales a map made by phones without poses of their own; this map is none")
+        founder_from_world = founder.world_from_component.inverse()
+        a, b = founder_from_world.apply(a_world), founder_from_world.apply(b_world)
+        cue = scale.from_distance(a, b, distance_m, point_sigma_m * founder_from_world.scale)
+        founder.distances.append(cue)
+        self._looked_at_cues = -1
+
+    def reconsider(self) -> tuple[Sim3, str] | None:
+        """Move the world if that is worth it: `new_from_old` and why. The kept keyframes have to be fused anew."""
+        return self._give_up_false_start() or self._move_to_better_anchor()
+
+    def _found(self, founder: Component) -> None:
+        gravity = founder.gravity(self._kept.of(founder.key))
+        size = founder.scale(self._kept.of(founder.key), gravity.up)
+        made = anchor.given(gravity, size) if founder.is_posed else anchor.first(gravity, size, founder.first_pose)
+        self._founder = founder
+        self._stand_on(made)
+        start = made.world_from_component.apply_pose(founder.first_pose)
+        self.state = replace(self.state, world_from_start=start)
+
+    def _stand_on(self, made: Anchor) -> None:
+        assert self._founder is not None
+        self._anchor = made
+        self._founder.world_from_component = made.world_from_component
+        self.state = replace(
+            self.state,
+            scale_source=made.scale.source, scale_sigma=made.scale.sigma,
+            gravity_source=made.gravity.source, gravity_sigma_deg=made.gravity.sigma_deg,
+        )  # fmt: skip
+
+    def _by_marker(self, component: Component) -> Sim3 | None:
+        for marker in component.marker_ids():
+            world_from_marker = self.state.markers.get(marker)
+            placed = component.placed_by(marker) if world_from_marker is not None else None
+            if world_from_marker is not None and placed is not None:
+                return world_from_marker @ placed.marker_from_component
+        return None
+
+    def _by_start(self, component: Component, world_from_start: F64) -> Sim3 | None:
+        """A shared start gives position and direction; the unit must come from a cue, and the world be in metres."""
+        kept = self._kept.of(component.key)
+        size = component.scale(kept, component.gravity(kept).up)
+        if size.source == "none" or self.state.scale_source == "none":
+            return None
+        metric = Sim3(size.metres_per_unit, np.eye(3), np.zeros(3))
+        return Sim3.from_rigid(world_from_start) @ metric @ Sim3.from_rigid(invert(component.first_pose))
+
+    def _give_up_false_start(self) -> tuple[Sim3, str] | None:
+        """Give up a founder whose tracker failed at once: a phone's next component, once longer, carries the world."""
+        old = self._founder
+        if old is None or old.num_observed >= _MIN_FOUNDING:
+            return None
+        heirs = [c for c in self.components.values() if c.key[0] == old.key[0] and c.num_observed >= _MIN_FOUNDING]
+        if not heirs:
+            return None
+        for kept in self._kept.of(old.key):
+            self._kept.drop(kept.id)
+        for component in self.components.values():
+            component.world_from_component = None
+        self.state = WorldState(epoch=self.state.epoch + 1)
+        self._looked_at_cues = -1
+        self._found(heirs[-1])
+        return Sim3.identity(), "restart"
+
+    def _move_to_better_anchor(self) -> tuple[Sim3, str] | None:
+        founder, now = self._founder, self._anchor
+        if founder is None or now is None or founder.is_posed or founder.num_observed == self._looked_at_cues:
+            return None
+        if not anchor.is_time_to_look(founder.num_observed) and self._looked_at_cues >= 0:
+            return None
+        self._looked_at_cues = founder.num_observed
+        kept: list[Kept] = self._kept.of(founder.key)
+        gravity = founder.gravity(kept)
+        size = founder.scale(kept, gravity.up)
+        moved = anchor.better(now, gravity, size)
+        if moved is None:
+            self._stand_on(anchor.sharper(now, gravity, size))
+            return None
+        made, new_from_old, reason = moved
+        for component in self.components.values():
+            if component.world_from_component is not None:
+                component.world_from_component = new_from_old @ component.world_from_component
+        self._stand_on(made)
+        self.state = self.state.moved(new_from_old)
+        return new_from_old, reason
