@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from streams.pictures import MAX_HEIGHT, MAX_WIDTH, too_large
 
 MAX_IMAGE_BYTES = 16 * 1024 * 1024
+MAX_JPEG_SCANS = 64
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG_FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_BARE_MARKERS = frozenset({0x01, *range(0xD0, 0xD8)})
@@ -67,8 +68,7 @@ def _decode(data: bytes, flags: int) -> NDArray[np.uint8]:
     width, height = picture_size(data)
     if not (width and height) or too_large(width, height):
         raise PictureError(f"{width}x{height} pixels; at most {MAX_WIDTH}x{MAX_HEIGHT}")
-    if data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-65536:]:
-        raise PictureError("the JPEG has no end (is it cut off?)")  # a decoder would fill the rest with grey
+    _check_png(data) if data[:8] == _PNG else _check_jpeg(data)
     try:
         image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
     except cv2.error as error:
@@ -76,6 +76,25 @@ def _decode(data: bytes, flags: int) -> NDArray[np.uint8]:
     if image is None or image.shape[:2] != (height, width):
         raise PictureError("it cannot be decoded (is it cut off?)")
     return np.asarray(image)
+
+
+def _check_png(data: bytes) -> None:
+    """Walk the chunks: OpenCV allocates what a chunk's length claims, gigabytes for a PNG of a hundred bytes."""
+    position = len(_PNG)
+    while position + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, position)
+        position += 12 + length
+        if kind == b"IEND" and position <= len(data):
+            return
+    raise PictureError("the PNG has no end (is it cut off?)")
+
+
+def _check_jpeg(data: bytes) -> None:
+    """Look for the end, for a decoder fills what is missing with grey, and count scans, as each costs a full pass."""
+    if b"\xff\xd9" not in data[-65536:]:
+        raise PictureError("the JPEG has no end (is it cut off?)")
+    if data.count(b"\xff\xda") > MAX_JPEG_SCANS:
+        raise PictureError(f"a JPEG of more than {MAX_JPEG_SCANS} scans")
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:

@@ -105,7 +105,7 @@ def read_meta(meta: bytes) -> FrameMeta:
         raise PosedFrameError(f"meta: {len(meta)} bytes; at most {MAX_META_BYTES}")
     try:
         return msgspec.json.decode(meta, type=FrameMeta)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PosedFrameError(f"meta: {error}") from error
 
 

@@ -70,7 +70,7 @@ def read_camera(text: bytes) -> RecordingSpec:
     """
     try:
         return msgspec.json.decode(text, type=RecordingSpec)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SourceError(f"camera.json: {error}") from error
 
 

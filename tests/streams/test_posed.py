@@ -86,6 +86,7 @@ def png_of(width: int, height: int) -> bytes:
     ("meta", "image", "depth", "says"),
     [
         (b"", JPEG, None, "meta"),
+        (b'{"\xb9":1}', JPEG, None, "meta"),
         (b"[" * 9999, JPEG, None, "meta"),
         (b"{" + b" " * 20000, JPEG, None, "at most"),
         ({**META, "typo": 1}, JPEG, None, "typo"),
@@ -105,6 +106,8 @@ def png_of(width: int, height: int) -> bytes:
         (META, JPEG[: len(JPEG) * 9 // 10], None, "cut off"),
         (META, png_of(65000, 65000), None, "at most"),
         (META, png_of(64, 48), None, "cut off"),
+        (META, encoded(RGB, ".png").replace(b"\0\0\0\x0dIHDR", b"\xfd\0\0\x0dIHDR"), None, "cut off"),
+        (META, JPEG[:-2] + b"\xff\xda\0\x08\1\1\0\0\x3f\0" * 100 + JPEG[-2:], None, "scans"),
         (META, b"\xff\xd8" + b"\0" * (17 * 1024 * 1024), None, "bytes"),
         (META, JPEG, JPEG, "PNG"),
         (META, JPEG, encoded(RGB, ".png"), "16 bits"),

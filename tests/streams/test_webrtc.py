@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 import time
+from collections.abc import Callable
 
 import pytest
 from aiortc import RTCSessionDescription
 from aiortc.rtcdtlstransport import RTCCertificate
-from aiortc.rtp import RtpPacket
+from aiortc.rtp import RtpPacket, is_rtcp
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -307,3 +309,44 @@ def test_public_addresses_are_announced_beside_local_ones() -> None:
         "a=candidate:pub0 1 udp 5 203.0.113.5 700 typ host",
         "a=candidate:2 1 udp 5 1.1.1.1 7 typ srflx",
     ]
+
+
+def lose(phone: Phone, lost: Callable[[RtpPacket], bool]) -> None:
+    """Put a link that loses packets between the phone and the server."""
+    transport = phone.connection.getSenders()[-1].transport
+    send = transport._send_rtp
+
+    async def lossy(data: bytes) -> None:
+        if is_rtcp(data) or not lost(RtpPacket.parse(data)):
+            await send(data)
+
+    transport._send_rtp = lossy
+
+
+async def test_on_a_link_that_loses_a_fifth_of_all_packets_frames_keep_coming_whole() -> None:
+    rng = random.Random(1)
+    async with connected() as (phone, session):
+        await asyncio.wait_for(session.frames.get(), SOON_S)
+        lose(phone, lambda packet: rng.random() < 0.2)
+        for _ in range(40):
+            frame = await asyncio.wait_for(session.frames.get(), SOON_S)
+        assert session.stats.undecodable == 0
+        assert frame.seq >= 40
+
+
+async def test_what_is_lost_for_good_is_skipped_to_the_next_key_frame() -> None:
+    async with connected() as (phone, session):
+        await asyncio.wait_for(session.frames.get(), SOON_S)
+        gone: set[int] = set()
+
+        def lost(packet: RtpPacket) -> bool:
+            if not gone:
+                gone.add(packet.sequence_number)
+            return packet.payload_type == 98 or packet.sequence_number in gone  # 98: retransmissions
+
+        lose(phone, lost)
+        seen = (await asyncio.wait_for(session.frames.get(), SOON_S)).seq
+        for _ in range(20):
+            frame = await asyncio.wait_for(session.frames.get(), SOON_S)
+        assert frame.seq >= seen + 20
+        assert session.stats.dropped > 0
