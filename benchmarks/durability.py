@@ -5,7 +5,8 @@
 A child process writes one scene (a tile, some voxels and a keyframe a group), commits, and prints the number of each
 group that is durable; the store rolls its log up beside that. The parent kills it at a random instant, opens the store
 itself and compares it with what the groups up to the newest one must add up to: nothing acknowledged may be missing,
-and nothing may be there by halves. Then the next child goes on in the same folder.
+and nothing may be there by halves. Then the next child goes on in the same folder. Every other child rolls up in a
+process of its own, as the server does; the others in a thread, so that more kills fall into the middle of one.
 """
 
 from __future__ import annotations
@@ -83,9 +84,9 @@ def group(number: int) -> list[Record]:
     ]
 
 
-def write(path: Path) -> None:
+def write(path: Path, roll_up_process: bool) -> None:
     """The child: go on writing for ever, printing `number milliseconds` for each group that is durable."""
-    store = Store.open(path, OFTEN)
+    store = Store.open(path, OFTEN.model_copy(update={"roll_up_process": roll_up_process}))
     number = len(store.load().keyframes)
     if number == 0:
         store.append(SceneMeta(lineage="durability"))
@@ -113,11 +114,12 @@ def live_and_die(path: Path, seed: int) -> Round:
     """Let a writer live for a random while, kill it, and look at what it left."""
     snapshots_before = {p.name for p in path.glob("*.zarr")}
     command = [sys.executable, "-m", "benchmarks.durability", "--write", str(path)]
+    command += ["--roll-up-process"] if seed % 2 else []
     acknowledged, commit_ms = 0, []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         first = child.stdout.readline()
-        killer = threading.Timer(random.Random(seed).uniform(0.0, 1.0), child.kill)
+        killer = threading.Timer(random.Random(seed).uniform(0.0, 1.5), child.kill)
         killer.start()
         for line in (first, *child.stdout):
             if line.endswith("\n"):
@@ -174,9 +176,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--roll-up-process", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.write is not None:
-        write(options.write)
+        write(options.write, options.roll_up_process)
     with tempfile.TemporaryDirectory() as folder:
         lives = run(Path(folder) / "scene", options.rounds, options.seed)
     commit_ms = [ms for life in lives for ms in life.commit_ms]

@@ -51,7 +51,7 @@ def rename(source: Path, target: Path) -> None:
 def remove(path: Path) -> None:
     """Delete a file or a whole directory; nothing happens when it is not there."""
     if path.is_dir():
-        shutil.rmtree(path)
+        shutil.rmtree(path, ignore_errors=True)  # what is left of it will be removed the next time
     else:
         path.unlink(missing_ok=True)
 

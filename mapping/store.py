@@ -10,9 +10,12 @@ A record is acknowledged once a `commit` that follows its `append` has returned:
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
+import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from zarr.codecs import ZstdCodec
 
+import mapping
 from mapping import disk, log
 from mapping.log import LogWriter
 from mapping.records import (
@@ -59,6 +63,8 @@ class Config(BaseModel):
     """Stored keyframes older than this are erased by `expire`; None keeps them."""
     roll_up_above_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
     """A roll-up is due when the log is larger than this and than the snapshot, which bounds what is written twice."""
+    roll_up_process: bool = True
+    """Roll up in a process of its own, so that this one's event loop and memory do not feel it."""
 
 
 class Store:
@@ -76,6 +82,8 @@ class Store:
         """Guards the manifest and what it names: one roll-up or load at a time."""
         self._active, self._writer = directory.recover()
         self._durable_sequence = self._writer.last_sequence
+        self._oldest_capture_ns: int | None = 0 if self._durable_sequence else None
+        """No stored keyframe is older; None = there are none. Guarded by the writer lock."""
         self._sealed_bytes = sum(directory.segment(n).stat().st_size for n in directory.segments()[:-1])
         self._snapshot_bytes = _tree_bytes(directory.snapshot)
 
@@ -115,7 +123,11 @@ class Store:
         with self._files_lock:
             with self._writer_lock:
                 self._writer.flush()
-            return self._read(self._directory.segments())
+                self._oldest_capture_ns = None
+            state = read_state(self._directory.snapshot, map(self._directory.segment, self._directory.segments()))
+            with self._writer_lock:
+                self._note_captures(keyframe.capture_ns for keyframe in state.keyframes.values())
+            return state
 
     # -- writing -------------------------------------------------------------------------------------------------------
 
@@ -127,6 +139,7 @@ class Store:
         """
         payloads = [encode(part) for record in records for part in self._fit(record)]
         with self._writer_lock:
+            self._note_captures(record.capture_ns for record in records if isinstance(record, StoredKeyframe))
             return self._writer.append(payloads)
 
     def commit(self) -> int:
@@ -145,7 +158,9 @@ class Store:
             return sequence
 
     def roll_up(self) -> None:
-        """Fold the log into a new snapshot. Slow (seconds for a large scene): call it from a background thread.
+        """Fold the log into a new snapshot. Slow (seconds for a large scene): call it in a thread of its own.
+
+        Appending and committing go on meanwhile; loading, erasing and closing wait.
 
         Raises:
             StoreError: the snapshot is damaged.
@@ -155,8 +170,8 @@ class Store:
             sealed, sequence = self._seal()
             target = self.path / f"snapshot-{self._active:08d}.zarr"
             unfinished = target.with_name(target.name + ".tmp")
-            write_snapshot(unfinished, self._read(sealed))
-            disk.sync_tree(unfinished)
+            folding = _fold_elsewhere if self.config.roll_up_process else fold
+            folding(unfinished, self._directory.snapshot, [self._directory.segment(number) for number in sealed])
             disk.rename(unfinished, target)
             self._directory.switch(Manifest(FORMAT, target.name, self._active, sequence))
             self._snapshot_bytes, self._sealed_bytes = _tree_bytes(target), 0
@@ -165,24 +180,26 @@ class Store:
         """Forget a stream's keyframes: when this returns, no file of the scene holds them any more."""
         self._erase(EraseKeyframes(stream=stream))
 
-    def expire(self, now_ns: int) -> int:
-        """Erase the keyframes that outlived `keyframe_ttl_s`; how many there were. Reads the scene: call it rarely."""
-        if self.config.keyframe_ttl_s is None:
-            return 0
+    def expire(self, now_ns: int) -> bool:
+        """Erase the keyframes that outlived `keyframe_ttl_s`, if there are any; call it now and then."""
+        if self.config.keyframe_ttl_s is None or self._oldest_capture_ns is None:
+            return False
         before_ns = now_ns - int(self.config.keyframe_ttl_s * 1e9)
-        erase = EraseKeyframes(before_ns=before_ns)
-        num_old = sum(map(erase.matches, self.load().keyframes.values()))
-        if num_old:
-            self._erase(erase)
-        return num_old
+        if self._oldest_capture_ns >= before_ns:
+            return False
+        with self._writer_lock:
+            self._oldest_capture_ns = before_ns
+        self._erase(EraseKeyframes(before_ns=before_ns))
+        return True
 
     def close(self) -> None:
-        """Commit and let go of the directory."""
-        try:
-            self.commit()
-        finally:
-            self._writer.close()
-            self._directory.close()
+        """Commit and let go of the directory, after a roll-up that is under way."""
+        with self._files_lock:
+            try:
+                self.commit()
+            finally:
+                self._writer.close()
+                self._directory.close()
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
@@ -190,6 +207,10 @@ class Store:
         self.append(erase)
         self.commit()
         self.roll_up()
+
+    def _note_captures(self, captures_ns: Iterable[int]) -> None:
+        known = [] if self._oldest_capture_ns is None else [self._oldest_capture_ns]
+        self._oldest_capture_ns = min([*known, *captures_ns], default=None)
 
     def _fit(self, record: Record) -> Iterator[Record]:
         """Drop what must not be kept and cut what is too large for one record."""
@@ -221,20 +242,47 @@ class Store:
             self._writer = writer
             return sealed, sequence
 
-    def _read(self, segments: list[int]) -> SceneState:
-        snapshot = self._directory.snapshot
-        state = SceneState() if snapshot is None else read_snapshot(snapshot)
-        for path in map(self._directory.segment, segments):
-            for _, payloads in log.groups(path):
-                try:
-                    for record in [decode(payload) for payload in payloads]:
-                        state.apply(record)
-                except RecordError as error:
-                    raise StoreError(f"{path} holds a record that cannot be read: {error}") from error
-        return state
+
+# -- the files ---------------------------------------------------------------------------------------------------------
 
 
-# -- the snapshot ------------------------------------------------------------------------------------------------------
+def fold(target: Path, snapshot: Path | None, segments: Sequence[Path]) -> None:
+    """Write what a snapshot and the log segments after it add up to as a new snapshot, durable when this returns.
+
+    Raises:
+        StoreError: something that is read is damaged.
+    """
+    write_snapshot(target, read_state(snapshot, segments))
+    disk.sync_tree(target)
+
+
+def _fold_elsewhere(target: Path, snapshot: Path | None, segments: Sequence[Path]) -> None:
+    """`fold` in another process (`mapping.roll_up`): blocks this thread, but not this interpreter."""
+    paths = [str(Path(mapping.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    command = [sys.executable, "-m", "mapping.roll_up", str(target), str(snapshot or ""), *map(str, segments)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+        assert process.stderr is not None
+        complaint = process.stderr.read().decode(errors="replace").strip() or "it was killed"
+        if process.wait():
+            raise StoreError(f"the roll-up failed: {complaint}")
+
+
+def read_state(snapshot: Path | None, segments: Iterable[Path]) -> SceneState:
+    """What a snapshot (None = nothing) and the log segments after it add up to.
+
+    Raises:
+        StoreError: something of it is damaged.
+    """
+    state = SceneState() if snapshot is None else read_snapshot(snapshot)
+    for path in segments:
+        for _, payloads in log.groups(path):
+            try:
+                for record in [decode(payload) for payload in payloads]:
+                    state.apply(record)
+            except RecordError as error:
+                raise StoreError(f"{path} holds a record that cannot be read: {error}") from error
+    return state
 
 
 def write_snapshot(path: Path, state: SceneState) -> None:

@@ -75,12 +75,23 @@ def plain(state: SceneState) -> dict[str, Any]:
     }
 
 
+def plain_tile(key: int, ver: int) -> dict[Any, Any]:
+    state = SceneState()
+    state.apply(tile(key, ver))
+    return plain(state)["tiles"]
+
+
+def in_process(**config: Any) -> Config:
+    """Rolls up in this process: faster here, and the power cuts can see it."""
+    return Config(roll_up_process=False, **config)
+
+
 def everything(path: Path) -> bytes:
     return b"".join(file.read_bytes() for file in path.rglob("*") if file.is_file())
 
 
 def test_a_new_scene_is_empty(tmp_path: Path) -> None:
-    store = Store.open(tmp_path / "scene")
+    store = Store.open(tmp_path / "scene", in_process())
     state = store.load()
     assert state.meta is None
     assert len(state.blocks) == 0
@@ -88,7 +99,7 @@ def test_a_new_scene_is_empty(tmp_path: Path) -> None:
 
 
 def test_sequences_count_groups_across_reopening_and_roll_up(tmp_path: Path) -> None:
-    store = Store.open(tmp_path)
+    store = Store.open(tmp_path, in_process())
     assert store.append(tile(0, 0), tile(1, 0)) == 1
     assert store.append(tile(0, 1)) == 2
     assert store.durable_sequence == 0
@@ -96,23 +107,23 @@ def test_sequences_count_groups_across_reopening_and_roll_up(tmp_path: Path) -> 
     store.roll_up()
     assert store.append(tile(2, 0)) == 3
     store.close()
-    store = Store.open(tmp_path)
+    store = Store.open(tmp_path, in_process())
     assert store.durable_sequence == 3
     assert store.append(tile(2, 1)) == 4
 
 
 def test_only_one_process_may_open_a_scene(tmp_path: Path) -> None:
-    store = Store.open(tmp_path)
+    store = Store.open(tmp_path, in_process())
     with pytest.raises(StoreError, match="open in another process"):
-        Store.open(tmp_path)
+        Store.open(tmp_path, in_process())
     store.close()
-    Store.open(tmp_path).close()
+    Store.open(tmp_path, in_process()).close()
 
 
 def test_pixels_reach_the_disk_only_when_retained(tmp_path: Path) -> None:
     picture = b"\xff\xd8 somebody's face"
     for retain in (False, True):
-        store = Store.open(tmp_path / str(retain), Config(retain_pixels=retain))
+        store = Store.open(tmp_path / str(retain), in_process(retain_pixels=retain))
         store.append(keyframe("a", 0, jpeg=picture))
         store.commit()
         in_log = picture in everything(store.path)
@@ -122,7 +133,7 @@ def test_pixels_reach_the_disk_only_when_retained(tmp_path: Path) -> None:
 
 
 def test_erased_streams_are_in_no_file_any_more(tmp_path: Path) -> None:
-    store = Store.open(tmp_path, Config(retain_pixels=True))
+    store = Store.open(tmp_path, in_process(retain_pixels=True))
     store.append(keyframe("thief", 0, jpeg=b"in the snapshot"), keyframe("owner", 0, jpeg=b"stays"))
     store.roll_up()
     store.append(keyframe("thief", 1, jpeg=b"in the log"))
@@ -130,33 +141,60 @@ def test_erased_streams_are_in_no_file_any_more(tmp_path: Path) -> None:
     store.erase_stream(StreamId("thief"))
     assert list(store.load().keyframes) == ["owner/0"]
     store.close()
-    Store.open(tmp_path, Config(retain_pixels=True, roll_up_above_bytes=1)).close()
+    Store.open(tmp_path, in_process(retain_pixels=True, roll_up_above_bytes=1)).close()
     left = everything(tmp_path)
     assert b"thief" not in left
-    assert list(Store.open(tmp_path).load().keyframes) == ["owner/0"]
+    assert list(Store.open(tmp_path, in_process()).load().keyframes) == ["owner/0"]
 
 
 def test_keyframes_expire(tmp_path: Path) -> None:
     hour_ns = 3600 * 10**9
-    store = Store.open(tmp_path, Config(keyframe_ttl_s=24 * 3600))
+    store = Store.open(tmp_path, in_process(keyframe_ttl_s=24 * 3600))
+    assert not store.expire(now_ns=99 * hour_ns), "nothing is stored"
     store.append(keyframe("a", 0, capture_ns=1 * hour_ns), keyframe("a", 1, capture_ns=5 * hour_ns))
-    assert store.expire(now_ns=25 * hour_ns) == 0
-    assert store.expire(now_ns=25 * hour_ns + 1) == 1
+    assert not store.expire(now_ns=25 * hour_ns)
+    assert store.expire(now_ns=25 * hour_ns + 1)
     assert list(store.load().keyframes) == ["a/1"]
+    assert not store.expire(now_ns=25 * hour_ns + 1)
     store.close()
-    store = Store.open(tmp_path, Config(keyframe_ttl_s=None))
-    assert store.expire(now_ns=10**6 * hour_ns) == 0
+    store = Store.open(tmp_path, in_process(keyframe_ttl_s=24 * 3600))
+    assert store.expire(now_ns=30 * hour_ns), "a store that was not read yet has to look"
+    assert store.load().keyframes == {}
+    store.close()
+    store = Store.open(tmp_path, in_process(keyframe_ttl_s=None))
+    store.append(keyframe("a", 0, capture_ns=0))
+    assert not store.expire(now_ns=10**6 * hour_ns)
+
+
+def test_a_roll_up_in_its_own_process_gives_the_same(tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    store.append(SceneMeta(lineage="abc"), tile(0, 1), blocks(1, 2, value=3.0), keyframe("a", 0))
+    before = plain(store.load())
+    store.roll_up()
+    assert list(tmp_path.glob("*.zarr"))
+    store.append(tile(1, 0))
+    store.erase_stream(StreamId("a"))
+    store.append(keyframe("a", 0))
+    assert plain(store.load()) == before | {"tiles": before["tiles"] | plain_tile(1, 0)}
+
+
+def test_a_roll_up_that_fails_says_why_and_changes_nothing(rolled_up: Path) -> None:
+    damage_tiles(rolled_up)
+    store = Store.open(rolled_up)
+    with pytest.raises(StoreError, match=r"the roll-up failed.*damaged"):
+        store.roll_up()
+    assert store.append(tile(0, 9)) == store.commit()
 
 
 def test_large_batches_are_cut_but_stay_one_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mapping.store.ROWS_PER_RECORD", 10)
-    store = Store.open(tmp_path)
+    store = Store.open(tmp_path, in_process())
     assert store.append(blocks(*range(35), value=2.0)) == 1
     assert store.load().blocks.all().keys.shape == (35, 3)
 
 
 def test_a_roll_up_is_due_when_the_log_outgrows_bound_and_snapshot(tmp_path: Path) -> None:
-    store = Store.open(tmp_path, Config(roll_up_above_bytes=4096))
+    store = Store.open(tmp_path, in_process(roll_up_above_bytes=4096))
     assert not store.roll_up_due
     noise = np.random.default_rng(0).bytes(8192)
     store.append(msgspec.structs.replace(tile(0, 0), wire=noise))
@@ -171,7 +209,7 @@ def test_a_roll_up_is_due_when_the_log_outgrows_bound_and_snapshot(tmp_path: Pat
 
 
 def test_appending_goes_on_while_rolling_up(tmp_path: Path) -> None:
-    store = Store.open(tmp_path)
+    store = Store.open(tmp_path, in_process())
     stop = threading.Event()
 
     def roll() -> None:
@@ -188,13 +226,13 @@ def test_appending_goes_on_while_rolling_up(tmp_path: Path) -> None:
     expected = {(key, "walker"): max(ver for ver in range(150) if ver % 7 == key) for key in range(7)}
     assert {key: tile.ver for (_, key), tile in store.load().tiles.items()} == expected
     store.close()
-    assert {key: tile.ver for (_, key), tile in Store.open(tmp_path).load().tiles.items()} == expected
+    assert {key: tile.ver for (_, key), tile in Store.open(tmp_path, in_process()).load().tiles.items()} == expected
 
 
 def test_snapshot_is_a_zarr_group_that_others_can_read(tmp_path: Path) -> None:
     import zarr
 
-    store = Store.open(tmp_path)
+    store = Store.open(tmp_path, in_process())
     store.append(SceneMeta(lineage="abc", attributes={"title": "Küche"}), blocks(3, 1, value=0.25))
     store.roll_up()
     group = zarr.open_group(next(tmp_path.glob("*.zarr")), mode="r")
@@ -209,7 +247,7 @@ def test_snapshot_is_a_zarr_group_that_others_can_read(tmp_path: Path) -> None:
 
 @pytest.fixture
 def rolled_up(tmp_path: Path) -> Path:
-    store = Store.open(tmp_path)
+    store = Store.open(tmp_path, in_process())
     store.append(SceneMeta(lineage="abc"), tile(0, 1), blocks(1), keyframe("a", 0))
     store.roll_up()
     store.append(tile(0, 2))
@@ -237,7 +275,7 @@ def damage_tiles(path: Path) -> None:
 def test_damage_is_told_not_crashed_on(rolled_up: Path, hurt: Callable[[Path], Any], says: str) -> None:
     hurt(rolled_up)
     with pytest.raises(StoreError, match=says):
-        Store.open(rolled_up).load()
+        Store.open(rolled_up, in_process()).load()
 
 
 def test_files_that_do_not_count_are_removed(rolled_up: Path) -> None:
@@ -246,13 +284,13 @@ def test_files_that_do_not_count_are_removed(rolled_up: Path) -> None:
     (rolled_up / "00000001.log").write_bytes(b"old")
     (rolled_up / "notes.log").write_bytes(b"a visitor's")
     before = {"lock", "manifest.json", "notes.log", "00000002.log", "snapshot-00000002.zarr"}
-    store = Store.open(rolled_up)
+    store = Store.open(rolled_up, in_process())
     assert {path.name for path in rolled_up.iterdir()} == before
     assert store.load().tiles["nav", (0, "walker")].ver == 2
 
 
 def test_a_failing_disk_is_told_and_the_acknowledged_survives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = Store.open(tmp_path)
+    store = Store.open(tmp_path, in_process())
     store.append(tile(0, 1))
     store.commit()
 
@@ -267,7 +305,7 @@ def test_a_failing_disk_is_told_and_the_acknowledged_survives(tmp_path: Path, mo
     assert store.durable_sequence == 1
     with pytest.raises(LogError):
         store.close()
-    assert Store.open(tmp_path).load().tiles["nav", (0, "walker")].ver >= 1
+    assert Store.open(tmp_path, in_process()).load().tiles["nav", (0, "walker")].ver >= 1
 
 
 # -- the power goes ----------------------------------------------------------------------------------------------------
@@ -371,7 +409,7 @@ def test_power_cut_at_every_step(tmp_path: Path) -> None:
         with pytest.MonkeyPatch.context() as patch:
             fragile = FragileDisk(patch, step)
             try:
-                store = Store.open(live)
+                store = Store.open(live, in_process())
                 fragile.directory_synced(live)
                 possible.append(plain(SceneState()))
                 live_a_little(store, possible, SceneState())
@@ -385,7 +423,7 @@ def test_power_cut_at_every_step(tmp_path: Path) -> None:
         if live.stat().st_ino in fragile._entries:
             survivors.append(fragile.what_reached_it(live, tmp_path / f"{step}-pessimist"))
         for survivor in survivors:
-            store = Store.open(survivor)
+            store = Store.open(survivor, in_process())
             state = plain(store.load())
             assert state in (possible or [plain(SceneState())]), f"after a cut at operation {step}: {survivor.name}"
             store.append(tile(9, 9))
@@ -419,7 +457,7 @@ class AnyHistory(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.copies = itertools.count()
         self.path = Path(self.folder.name) / "scene"
-        self.store = Store.open(self.path)
+        self.store = Store.open(self.path, in_process())
         self.model = SceneState()
 
     @rule(records=st.lists(RECORDS, min_size=1, max_size=4))
@@ -439,14 +477,14 @@ class AnyHistory(RuleBasedStateMachine):
     @rule()
     def reopen(self) -> None:
         self.store.close()
-        self.store = Store.open(self.path)
+        self.store = Store.open(self.path, in_process())
 
     @rule()
     def killed_after_a_commit(self) -> None:
         """What a killed process leaves is the directory as it lies there."""
         self.store.commit()
         self.path = Path(shutil.copytree(self.path, Path(self.folder.name) / f"copy-{next(self.copies)}"))
-        self.store = Store.open(self.path)
+        self.store = Store.open(self.path, in_process())
 
     @invariant()
     def equals_its_model(self) -> None:
