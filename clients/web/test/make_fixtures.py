@@ -13,7 +13,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
-from server import protocol as p  # noqa: E402
+from server import protocol as p
 
 FIXTURES = Path(__file__).parent / "fixtures"
 CAPTURE_NS = 1_760_000_000_123_456_789  # beyond 2**53: must not pass through a float

@@ -1,4 +1,4 @@
-"""A stand-in for the server, to work on the pages without a camera: a synthetic flat that grows, two phones walking in it.
+"""A stand-in for the server, to work on the pages without a camera: a flat that grows, two phones walking in it.
 
 Speaks the real wire (`server/protocol.py`) and answers WHIP offers with poses on the DataChannel, but maps nothing.
 Run from the repository's root: `python clients/web/test/mock_server.py --port 8443`, then open http://127.0.0.1:8443/.
@@ -29,7 +29,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
-from server import protocol as p  # noqa: E402
+from server import protocol as p
 
 DIST = Path(__file__).parents[1] / "dist"
 TILE_M, CELL_M = 3.2, 0.05
@@ -320,7 +320,8 @@ async def join(request: Request) -> Response:
 async def path(request: Request) -> Response:
     a, b = ([float(n) for n in request.query_params[k].split(",")] for k in ("from", "to"))
     middle = [(a[0] + b[0]) / 2 + 0.4, 0.0, (a[2] + b[2]) / 2]
-    return JSONResponse({"agent": "walker", "points_m": [a, middle, b], "length_m": math.dist(a, b), "is_partial": False})
+    answer = {"agent": "walker", "points_m": [a, middle, b], "length_m": math.dist(a, b), "is_partial": False}
+    return JSONResponse(answer)
 
 
 def main() -> None:

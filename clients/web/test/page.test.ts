@@ -9,7 +9,7 @@ function token(payload: object): string {
 
 describe("readLink", () => {
   it("takes the token from the fragment, named or bare", () => {
-    expect(readLink(new URL("https://h/phone#token=a.b.c&scene=hall"))).toEqual({ token: "a.b.c", scene: "hall" });
+    expect(readLink(new URL("https://h/phone#token=a.b.c&scene=hall"))).toMatchObject({ token: "a.b.c", scene: "hall" });
     expect(readLink(new URL("https://h/phone#a.b.c")).token).toBe("a.b.c");
   });
 
@@ -19,9 +19,14 @@ describe("readLink", () => {
     expect(readLink(new URL(`https://h/#token=${token({ scene: "*" })}`)).scene).toBeNull();
   });
 
+  it("asks for invitations only where they may be granted", () => {
+    const link = (role: string): boolean => readLink(new URL(`https://h/#token=${token({ scene: "*", role })}`)).mayInvite;
+    expect([link("admin"), link("publish"), link("subscribe")]).toEqual([true, false, false]);
+  });
+
   it("survives links that are none of ours", () => {
-    expect(readLink(new URL("https://h/"))).toEqual({ token: null, scene: null });
-    expect(readLink(new URL("https://h/#a.!!.c"))).toEqual({ token: "a.!!.c", scene: null });
+    expect(readLink(new URL("https://h/"))).toEqual({ token: null, scene: null, mayInvite: true });
+    expect(readLink(new URL("https://h/#a.!!.c"))).toEqual({ token: "a.!!.c", scene: null, mayInvite: false });
   });
 });
 

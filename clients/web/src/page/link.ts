@@ -6,6 +6,8 @@
 export interface Link {
   readonly token: string | null;
   readonly scene: string | null;
+  /** Whether asking for an invitation makes sense: without a token this machine may be an administrator's own. */
+  readonly mayInvite: boolean;
 }
 
 export const DEFAULT_SCENE = "main";
@@ -14,18 +16,26 @@ export function readLink(address: URL): Link {
   const fragment = address.hash.replace(/^#/, "");
   const fields = new URLSearchParams(fragment.includes("=") ? fragment : `token=${fragment}`);
   const token = fields.get("token") || null;
-  return { token, scene: fields.get("scene") ?? address.searchParams.get("scene") ?? sceneOfToken(token) };
+  const { scene, role } = claimsOf(token);
+  return {
+    token,
+    scene: fields.get("scene") ?? address.searchParams.get("scene") ?? (scene === "*" ? null : scene),
+    mayInvite: token === null || role === "admin",
+  };
 }
 
-/** The scene a token grants, read without verifying it: only to ask for the right one, the server decides. */
-function sceneOfToken(token: string | null): string | null {
+/** What a token grants, read without verifying it: only to ask for the right things, the server decides. */
+function claimsOf(token: string | null): { scene: string | null; role: string | null } {
   const payload = token?.split(".")[1];
-  if (payload === undefined) return null;
+  let claims: unknown = null;
   try {
-    const claims: unknown = JSON.parse(atob(payload.replaceAll("-", "+").replaceAll("_", "/")));
-    const scene = typeof claims === "object" && claims !== null && "scene" in claims ? claims.scene : null;
-    return typeof scene === "string" && scene !== "*" ? scene : null;
+    claims = JSON.parse(atob((payload ?? "").replaceAll("-", "+").replaceAll("_", "/")));
   } catch {
-    return null;
+    // not a JWT: the server will say what it thinks of it
   }
+  const read = (name: string): string | null => {
+    const value = typeof claims === "object" && claims !== null ? (claims as Readonly<Record<string, unknown>>)[name] : null;
+    return typeof value === "string" ? value : null;
+  };
+  return { scene: read("scene"), role: read("role") };
 }

@@ -18,12 +18,14 @@ export class JoinCard {
   constructor(
     private readonly api: Api,
     private readonly scene: () => string,
+    private readonly mayAsk: boolean,
   ) {}
 
   /** Ask for a code now if the shown one is old; safe to call often. */
   async refresh(force = false): Promise<void> {
     if (!force && performance.now() - this.askedMs < RENEW_MS) return;
     this.askedMs = performance.now();
+    if (!this.mayAsk) return this.show(null);
     try {
       this.show(await this.api.json(`v1/join?scene=${encodeURIComponent(this.scene())}`, readInvitation));
     } catch (error) {

@@ -33,7 +33,7 @@ class ViewerPage {
     name: "viewer",
     ...(this.link.token !== null && { token: this.link.token }),
   });
-  private readonly join = new JoinCard(this.api, () => this.scene);
+  private readonly join = new JoinCard(this.api, () => this.scene, this.link.mayInvite);
   private readonly path = new PathTool(
     this.stage,
     this.canvas,

@@ -1,0 +1,206 @@
+"""The two pages in a real Chromium: a phone with a fake camera, and a viewer, against a real server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import cv2
+import numpy as np
+import pytest
+
+sync_api = pytest.importorskip("playwright.sync_api")
+
+CHROMIUM = Path("/usr/bin/chromium")
+PHONE = {"width": 390, "height": 844}
+DESK = {"width": 1280, "height": 800}
+PATIENCE_MS = 30_000
+expect = sync_api.expect
+expect.set_options(timeout=PATIENCE_MS)
+SOFTWARE_GL = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-gpu"]
+FAKE_CAMERA = ["--use-fake-device-for-media-stream"]
+ALLOWED = ["--use-fake-ui-for-media-stream"]
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"needs Chromium at {CHROMIUM}"),
+]
+
+
+@dataclass
+class Witness:
+    """What a page did that it should not have."""
+
+    origin: str
+    errors: list[str] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)
+
+    def watch(self, page: Any) -> None:
+        page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("request", lambda request: self._request(request.url))
+        page.on("websocket", lambda socket: self._request(socket.url))
+
+    def _request(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("data", "blob") and parts.netloc != self.origin:
+            self.outside.append(url)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds of a textured wall passing by, as the motion JPEG that Chromium's fake camera plays in a loop."""
+    rng = np.random.default_rng(7)
+    wall = cv2.resize(rng.integers(0, 255, (60, 120, 3), np.uint8), (1920, 960), interpolation=cv2.INTER_CUBIC)
+    path = tmp_path_factory.mktemp("film") / "wall.mjpeg"
+    with path.open("wb") as out:
+        for i in range(60):
+            x = 8 * min(i, 60 - i)  # there and back: the loop has no jump
+            _, jpeg = cv2.imencode(".jpg", wall[120:840, x : x + 1280])
+            out.write(jpeg.tobytes())
+    return path
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Any]:
+    with sync_api.sync_playwright() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Any, film: Path) -> Iterator[Any]:
+    """Chromium whose camera plays the film and whose person always says yes."""
+    camera = [*FAKE_CAMERA, *ALLOWED, f"--use-file-for-fake-video-capture={film}"]
+    chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", *SOFTWARE_GL, *camera])
+    yield chromium
+    chromium.close()
+
+
+@pytest.fixture
+def witness(live_server: Any) -> Witness:
+    return Witness(urlsplit(live_server.url).netloc)
+
+
+def open_page(browser: Any, witness: Witness, url: str, viewport: dict[str, int]) -> Any:
+    context = browser.new_context(viewport=viewport, ignore_https_errors=True)
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    witness.watch(page)
+    page.goto(url)
+    return page
+
+
+def phone_url(live_server: Any, scene: str = "main", token: str | None = None) -> str:
+    return f"{live_server.url}/phone#token={token or live_server.token}&scene={scene}"
+
+
+def text(page: Any, selector: str) -> str:
+    return str(page.locator(selector).inner_text())
+
+
+def test_a_phone_goes_live_and_hears_its_poses_and_a_viewer_sees_it(
+    live_server: Any, browser: Any, witness: Witness, tmp_path: Path
+) -> None:
+    phone = open_page(browser, witness, phone_url(live_server), PHONE)
+    assert "Before you start" in text(phone, ".notice")
+    phone.click("#go")
+    phone.wait_for_selector("body[data-session=live]")
+    assert text(phone, "#badgeText") == "LIVE"
+    expect(phone.locator("#latency")).to_have_text(re.compile(r"^\d+ ms$"))  # poses arrive
+    phone.screenshot(path=tmp_path / "phone.png")
+
+    viewer = open_page(browser, witness, f"{live_server.url}/#token={live_server.token}&scene=main", DESK)
+    viewer.wait_for_selector("#connection[data-state=open]")
+    viewer.wait_for_selector("#phones .phone .state")
+    assert viewer.locator("#empty").is_hidden()
+    viewer.wait_for_timeout(500)  # let it draw, for the eyes that look at the picture
+    viewer.screenshot(path=tmp_path / "viewer.png")
+
+    phone.click("#stop")
+    phone.wait_for_selector("#ended:visible")
+    assert phone.evaluate("document.querySelector('#preview').srcObject") is None
+    expect(viewer.locator("#phones .phone")).to_have_count(0)
+    assert witness.errors == []
+    assert witness.outside == []
+    phone.context.close()
+    viewer.context.close()
+
+
+def test_a_phone_leaves_in_good_order_and_can_have_its_data_erased(
+    live_server: Any, browser: Any, witness: Witness
+) -> None:
+    phone = open_page(browser, witness, phone_url(live_server), PHONE)
+    deleted: list[str] = []
+    phone.on("request", lambda r: deleted.append(urlsplit(r.url).path) if r.method == "DELETE" else None)
+    phone.click("#go")
+    phone.wait_for_selector("body[data-session=live]")
+    phone.click("#live [data-opens=privacy]")
+    phone.click("#delete")
+    expect(phone.locator("#deleteResult")).to_contain_text("Erased")
+    session = next(path for path in deleted if path.startswith("/v1/whip/"))
+    assert f"/v1/streams/{session.rsplit('/', 1)[1]}" in deleted
+    assert witness.errors == []
+    phone.context.close()
+
+
+def test_the_picture_may_turn_while_live(live_server: Any, browser: Any, witness: Witness) -> None:
+    phone = open_page(browser, witness, phone_url(live_server), PHONE)
+    phone.click("#go")
+    phone.wait_for_selector("body[data-session=live]")
+    phone.set_viewport_size({"width": 844, "height": 390})
+    stop = phone.locator("#stop").bounding_box()
+    assert stop["y"] + stop["height"] <= 390
+    assert phone.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert phone.evaluate("document.body.dataset.session") == "live"
+    assert witness.errors == []
+    phone.context.close()
+
+
+def test_a_bad_token_is_told_apart_from_a_lost_server(live_server: Any, browser: Any, witness: Witness) -> None:
+    phone = open_page(browser, witness, phone_url(live_server, token="not.a.token"), PHONE)
+    phone.click("#go")
+    phone.wait_for_selector("#trouble:visible")
+    assert "expired" in text(phone, "#troubleTitle")
+    assert "Scan the QR code again" in text(phone, "#troubleAdvice")
+    assert phone.locator("#retry").is_visible()
+
+    phone.route(re.compile("/whip$"), lambda route: route.abort())
+    phone.click("#retry")
+    expect(phone.locator("#troubleTitle")).to_contain_text("out of reach")
+    assert phone.locator("#retry").is_hidden()  # it tries again by itself
+    phone.context.close()
+
+
+def test_a_refused_camera_says_how_to_allow_it(live_server: Any, playwright: Any, witness: Witness) -> None:
+    arguments = ["--no-sandbox", "--deny-permission-prompts", *FAKE_CAMERA]
+    chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=arguments)
+    phone = open_page(chromium, witness, phone_url(live_server), PHONE)
+    phone.click("#go")
+    phone.wait_for_selector("#trouble:visible")
+    assert text(phone, "#troubleTitle") == "The camera is blocked"
+    assert "allow the camera" in text(phone, "#troubleAdvice")
+    chromium.close()
+
+
+def test_an_empty_map_says_how_to_begin(live_server: Any, browser: Any, witness: Witness, tmp_path: Path) -> None:
+    viewer = open_page(browser, witness, f"{live_server.url}/?scene=main", DESK)
+    viewer.wait_for_selector("#connection[data-state=open]")
+    viewer.wait_for_selector("#empty:visible")
+    viewer.wait_for_selector("#empty .invitation img:visible")  # this machine itself may invite phones
+    assert viewer.evaluate("document.querySelector('#empty .invitation img').decode().then(() => true)")
+    assert "/phone" in text(viewer, "#empty .invitation a")
+    viewer.screenshot(path=tmp_path / "empty.png")
+    assert witness.errors == []
+    assert witness.outside == []
+    viewer.context.close()
+
+
+def test_a_viewer_with_a_bad_token_says_so_and_stops(live_server: Any, browser: Any, witness: Witness) -> None:
+    viewer = open_page(browser, witness, f"{live_server.url}/#token=not.a.token", DESK)
+    viewer.wait_for_selector("#connection[data-state=closed]")
+    assert "new link" in text(viewer, "#banner")
+    viewer.context.close()
