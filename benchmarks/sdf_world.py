@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from mapping.changes import BLOCK_VOXELS, VoxelWindow
 
 F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
 Point = tuple[float, float, float]
 
 
@@ -26,13 +25,15 @@ class Box:
     low: Point
     high: Point
 
-    def distance(self, points: F64) -> F64:
-        """Signed distance (...) of points (..., 3), negative inside."""
-        centre = (np.array(self.low) + self.high) / 2
-        half = (np.array(self.high) - self.low) / 2
-        beyond = np.abs(points - centre) - half
-        outside = np.linalg.norm(np.maximum(beyond, 0.0), axis=-1)
-        return np.asarray(outside + np.minimum(beyond.max(axis=-1), 0.0))
+    def distance(self, x: F32, y: F32, z: F32) -> F32:
+        """Signed distance at coordinates that broadcast together, negative inside."""
+        beyond = [
+            np.abs(axis - np.float32((a + b) / 2)) - np.float32((b - a) / 2)
+            for axis, a, b in zip((x, y, z), self.low, self.high, strict=True)
+        ]
+        outside = np.sqrt(sum(np.maximum(axis, 0) ** 2 for axis in beyond))
+        inside = np.minimum(np.maximum(np.maximum(beyond[0], beyond[1]), beyond[2]), 0)
+        return np.asarray(outside + inside, dtype=np.float32)
 
     @property
     def bounds(self) -> tuple[Point, Point]:
@@ -47,12 +48,13 @@ class Ramp:
     high: Point
     slope_deg: float
 
-    def distance(self, points: F64) -> F64:
-        """Signed distance (...) of points (..., 3): exact at the slope, a lower bound beyond the wedge's edges."""
+    def distance(self, x: F32, y: F32, z: F32) -> F32:
+        """Signed distance: exact at the slope, a lower bound beyond the wedge's edges."""
         slope = np.radians(self.slope_deg)
-        normal = np.array([-np.sin(slope), np.cos(slope), 0.0])
-        above = (points - np.array(self.low)) @ normal
-        return np.asarray(np.maximum(above, Box(self.low, self.high).distance(points)))
+        above = np.float32(np.cos(slope)) * (y - np.float32(self.low[1])) - np.float32(np.sin(slope)) * (
+            x - np.float32(self.low[0])
+        )
+        return np.maximum(above, Box(self.low, self.high).distance(x, y, z))
 
     @property
     def bounds(self) -> tuple[Point, Point]:
@@ -80,8 +82,8 @@ class SdfWorld:
         self.noise_m = noise_m
         self.observation = seed
         """Noise is a function of this and the place: count it up for a new, independent look at the same scene."""
-        self.hidden: Callable[[F64], NDArray[np.bool_]] | None = None
-        """Points (..., 3) -> which were never seen."""
+        self.hidden: Callable[[F32, F32, F32], NDArray[np.bool_]] | None = None
+        """x, y, z that broadcast together -> which places were never seen."""
         self.spoil: Callable[[F32, F32], None] | None = None
         """May write NaN or anything else into a window's distances and weights."""
 
@@ -111,16 +113,15 @@ class SdfWorld:
 
     def window(self, origin_voxel: tuple[int, int, int], shape: tuple[int, int, int]) -> VoxelWindow:
         """Evaluate a box of voxels: truncated distance, weight 1 down to `-truncation_m`, 0 deeper and where hidden."""
-        axes: list[F64] = [
-            (np.arange(n, dtype=np.float64) + start + 0.5) * self.voxel_size_m
+        axes: list[F32] = [
+            ((np.arange(n) + start + 0.5) * self.voxel_size_m).astype(np.float32)
             for start, n in zip(origin_voxel, shape, strict=True)
         ]
         distance = self._distance(axes, shape)
         weight = (distance > -self.truncation_m).astype(np.float32)
         weight[distance >= 2 * self.truncation_m] = 0.0
         if self.hidden is not None:
-            points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
-            weight[self.hidden(points)] = 0.0
+            weight[np.broadcast_to(self.hidden(*np.ix_(*axes)), shape)] = 0.0
         if self.noise_m:
             distance += self.noise_m * _place_noise(origin_voxel, shape, self.observation)
         tsdf_m = np.clip(distance, -self.truncation_m, self.truncation_m)
@@ -128,21 +129,20 @@ class SdfWorld:
             self.spoil(tsdf_m, weight)
         return VoxelWindow(origin_voxel, tsdf_m, weight, np.full((*shape, 3), 128, np.uint8))
 
-    def _distance(self, axes: list[F64], extent: tuple[int, int, int]) -> F32:
+    def _distance(self, axes: list[F32], extent: tuple[int, int, int]) -> F32:
         """Union of the shapes, each evaluated only where it can matter."""
         far_m = 2 * self.truncation_m
         distance = np.full(extent, far_m, np.float32)
         for shape in self.shapes:
             low, high = shape.bounds
-            near = [
+            box = tuple(
                 slice(*np.searchsorted(axis, [a - far_m, b + far_m]))
                 for axis, a, b in zip(axes, low, high, strict=True)
-            ]
-            box = tuple(near)
+            )
             part = distance[box]
             if part.size:
-                grid = np.stack(np.meshgrid(*[axis[s] for axis, s in zip(axes, near, strict=True)], indexing="ij"), -1)
-                np.minimum(part, shape.distance(grid), out=part, casting="same_kind")
+                near = [axis[one] for axis, one in zip(axes, box, strict=True)]
+                np.minimum(part, shape.distance(*np.ix_(*near)), out=part)
         return distance
 
 

@@ -146,7 +146,7 @@ def _params(frame: TileFrame, agent: Agent, config: Config) -> _recast.TileParam
     params.max_contour_error = config.contour_error_cells
     params.detail = config.detail
     params.detail_sample_m = 6 * frame.cell_size_m
-    params.detail_error_m = frame.cell_height_m
+    params.detail_error_m = 1.5 * frame.cell_height_m  # a single cell that flickers by one does not show
     params.agent_height_m = agent.height_m
     params.agent_radius_m = agent.radius_m
     params.agent_climb_m = agent.max_climb_m

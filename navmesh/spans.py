@@ -53,14 +53,16 @@ def spans_of(window: CellWindow, border_cells: int, slope_limit: int, config: Co
         raise ValueError(f"a window of {window.border_blocks} border blocks is too narrow for {border_cells} cells")
     side = TILE_BLOCKS + 2 * window.border_blocks
     most = max(len(window.cells) * CELLS_SHAPE[0] * CELLS_SHAPE[1] * CELLS_SHAPE[2] // 2, 1)
-    spans = np.empty((most, 5), np.uint16)
+    spans = np.empty((most, 5), np.int32)
     starts = np.empty((side * BLOCK_VOXELS, side * BLOCK_VOXELS), np.int32)
     counts = np.empty_like(starts)
     count = _spans(window.cells, window.column_starts, window.block_y, side, 4 << slope_limit, spans, starts, counts)
+    _level(spans, count, starts, counts)
     total = _bridge_gaps(
         window.cells, window.column_starts, window.block_y, side, spans, count, starts, counts, config.bridge_cells
     )
-    return spans[: _without_specks(spans[:total], count, starts, counts, margin, 2 * config.speck_voxels)]
+    left = _without_specks(spans[:total], count, starts, counts, margin, 2 * config.speck_voxels)
+    return spans[:left].astype(np.uint16)
 
 
 def warm_up() -> None:
@@ -79,7 +81,7 @@ def _spans(
     block_y: NDArray[np.int32],
     side: int,
     steep_bit: int,
-    spans: NDArray[np.uint16],
+    spans: NDArray[np.int32],
     starts: NDArray[np.int32],
     counts: NDArray[np.int32],
 ) -> int:
@@ -116,12 +118,34 @@ def _spans(
 
 
 @kernel
+def _level(spans: NDArray[np.int32], count: int, starts: NDArray[np.int32], counts: NDArray[np.int32]) -> None:
+    """Bring ground that stands out by one cell to the height that most of the eight columns around it share."""
+    measured = spans[:count].copy()
+    for x in range(1, len(starts) - 1):
+        for z in range(1, len(starts) - 1):
+            for s in range(starts[x, z], starts[x, z] + counts[x, z]):
+                if measured[s, 4] == 0:
+                    continue
+                top = measured[s, 3]
+                higher, lower = 0, 0
+                for dx in range(-1, 2):
+                    for dz in range(-1, 2):
+                        there = _ground_at(measured, starts[x + dx, z + dz], counts[x + dx, z + dz], top)
+                        higher += there == top + 1
+                        lower += there == top - 1
+                if higher >= 5:
+                    spans[s, 3] = top + 1
+                elif lower >= 5 and top - 1 > measured[s, 2]:
+                    spans[s, 3] = top - 1
+
+
+@kernel
 def _bridge_gaps(
     cells: Cells,
     column_starts: NDArray[np.int32],
     block_y: NDArray[np.int32],
     side: int,
-    spans: NDArray[np.uint16],
+    spans: NDArray[np.int32],
     count: int,
     starts: NDArray[np.int32],
     counts: NDArray[np.int32],
@@ -136,7 +160,7 @@ def _bridge_gaps(
                 for back in range(1, gap + 1):
                     begin = starts[x - back * dx, z - back * dz]
                     for s in range(begin, begin + counts[x - back * dx, z - back * dz]):
-                        level = int(measured[s, 3])
+                        level = measured[s, 3]
                         if measured[s, 4] == 0 or _ground_at(measured, starts[x, z], counts[x, z], level) >= 0:
                             continue
                         for ahead in range(1, gap + 2 - back):
@@ -146,16 +170,16 @@ def _bridge_gaps(
                                 floor = (level + there) // 2
                                 if _lies_open(cells, column_starts, block_y, side, x, z, floor):
                                     break
-                                count = _lay(spans, count, starts[x, z], counts[x, z], x, z, floor)
+                                count = _lay(spans, count, len(measured), starts[x, z], counts[x, z], x, z, floor)
                                 break
     return count
 
 
 @kernel
-def _ground_at(spans: NDArray[np.uint16], begin: int, count: int, level: int) -> int:
+def _ground_at(spans: NDArray[np.int32], begin: int, count: int, level: int) -> int:
     """Height of a column's ground within two half voxels of a level; -1 = there is none."""
     for s in range(begin, begin + count):
-        if spans[s, 4] != 0 and abs(int(spans[s, 3]) - level) <= 2:
+        if spans[s, 4] != 0 and abs(spans[s, 3] - level) <= 2:
             return int(spans[s, 3])
     return -1
 
@@ -174,10 +198,17 @@ def _lies_open(
 
 
 @kernel
-def _lay(spans: NDArray[np.uint16], count: int, begin: int, num: int, x: int, z: int, level: int) -> int:
+def _lay(
+    spans: NDArray[np.int32], count: int, num_measured: int, begin: int, num: int, x: int, z: int, level: int
+) -> int:
     """Make ground at a level of one column, out of the solid that ends there if some does, unless solid fills it."""
+    laid = count - 1  # this column's bridges are the last ones
+    while laid >= num_measured and spans[laid, 0] == x and spans[laid, 1] == z:
+        if abs(spans[laid, 3] - level) <= 2:
+            return count
+        laid -= 1
     for s in range(begin, begin + num):
-        bottom, top = int(spans[s, 2]), int(spans[s, 3])
+        bottom, top = spans[s, 2], spans[s, 3]
         if abs(top - level) <= 2:
             spans[s, 4] = WALKABLE
             return count
@@ -190,7 +221,7 @@ def _lay(spans: NDArray[np.uint16], count: int, begin: int, num: int, x: int, z:
 
 @kernel
 def _without_specks(
-    spans: NDArray[np.uint16],
+    spans: NDArray[np.int32],
     num_measured: int,
     starts: NDArray[np.int32],
     counts: NDArray[np.int32],
@@ -204,7 +235,7 @@ def _without_specks(
     end = len(starts) - margin
     keep = np.zeros(len(spans), np.bool_)
     for s in range(len(spans)):
-        x, z = int(spans[s, 0]), int(spans[s, 1])
+        x, z = spans[s, 0], spans[s, 1]
         if margin <= x < end and margin <= z < end:
             is_bridge = s >= num_measured
             keep[s] = is_bridge or _volume_around(spans, starts, counts, x, z, s, least_cells) >= least_cells
@@ -220,7 +251,7 @@ def _without_specks(
 
 @kernel
 def _volume_around(
-    spans: NDArray[np.uint16],
+    spans: NDArray[np.int32],
     starts: NDArray[np.int32],
     counts: NDArray[np.int32],
     x: int,
@@ -229,13 +260,13 @@ def _volume_around(
     enough: int,
 ) -> int:
     """Solid cells in the 3 x 3 columns around a span that touch its heights; stops counting at `enough`."""
-    bottom, top = int(spans[s, 2]), int(spans[s, 3])
+    bottom, top = spans[s, 2], spans[s, 3]
     volume = 0
     for dx in range(-1, 2):
         for dz in range(-1, 2):
             begin = starts[x + dx, z + dz]
             for other in range(begin, begin + counts[x + dx, z + dz]):
-                other_bottom, other_top = int(spans[other, 2]), int(spans[other, 3])
+                other_bottom, other_top = spans[other, 2], spans[other, 3]
                 if other_bottom <= top and other_top >= bottom:
                     volume += other_top - other_bottom
             if volume >= enough:
@@ -245,7 +276,7 @@ def _volume_around(
 
 @kernel
 def _emit(
-    spans: NDArray[np.uint16], count: int, column_begin: int, x: int, z: int, bottom: int, top: int, is_ground: bool
+    spans: NDArray[np.int32], count: int, column_begin: int, x: int, z: int, bottom: int, top: int, is_ground: bool
 ) -> int:
     """Write one span, cut to Recast's height range."""
     low, high = max(bottom, 0), min(top, MAX_SPAN_HEIGHT)

@@ -15,6 +15,10 @@ namespace {
 
 constexpr int kMaxCount = 0xffff;  // verts and polys are named by 16 bits
 
+constexpr float kFarthest = 1e6f;  // metres; squared distances between such points stay far from infinity
+
+bool is_place(float value) { return std::fabs(value) <= kFarthest; }
+
 void require(bool holds, const char* what) {
     if (!holds) throw std::invalid_argument(std::string("not a Detour tile: ") + what);
 }
@@ -56,8 +60,8 @@ void check_header(const dtMeshHeader& header) {
     require(header.offMeshConCount == 0 && header.offMeshBase == header.polyCount, "it has off-mesh links");
     require(header.bvNodeCount <= 2 * header.polyCount, "its bounding tree is too large");
     for (int axis = 0; axis < 3; ++axis)
-        require(std::isfinite(header.bmin[axis]) && std::isfinite(header.bmax[axis]), "its bounds are not finite");
-    require(std::isfinite(header.bvQuantFactor) && std::isfinite(header.walkableClimb), "its header is not finite");
+        require(is_place(header.bmin[axis]) && is_place(header.bmax[axis]), "its bounds are nowhere");
+    require(is_place(header.bvQuantFactor) && is_place(header.walkableClimb), "its header makes no sense");
 }
 
 // Returns how many links the tile's own edges need: connecting a tile takes them from a list that must not run dry.
@@ -88,9 +92,14 @@ void check_detail(const std::vector<dtPolyDetail>& details, const std::vector<dt
                     detail.triBase + detail.triCount <= static_cast<unsigned>(header.detailTriCount),
                 "detail triangles out of range");
         const int corners = polys[i].vertCount + detail.vertCount;
+        int rim_edges = 0;
         for (unsigned t = detail.triBase; t < detail.triBase + detail.triCount; ++t)
-            for (int corner = 0; corner < 3; ++corner)
+            for (int corner = 0; corner < 3; ++corner) {
                 require(triangles[4 * t + corner] < corners, "a detail triangle names a vertex that does not exist");
+                rim_edges += (dtGetDetailTriEdgeFlags(triangles[4 * t + 3], corner) & DT_DETAIL_EDGE_BOUNDARY) != 0;
+            }
+        // Detour looks for the rim edge nearest to a point and takes it for granted that there is one.
+        require(rim_edges > 0, "a detail mesh has no rim");
     }
 }
 
@@ -112,14 +121,14 @@ void check_blob(const std::uint8_t* data, std::size_t size) {
     const dtMeshHeader header = reader.section<dtMeshHeader>(1)[0];
     check_header(header);
     const auto verts = reader.section<float>(3 * header.vertCount);
-    for (float value : verts) require(std::isfinite(value), "a vertex is not finite");
+    for (float value : verts) require(is_place(value), "a vertex is nowhere");
     const auto polys = reader.section<dtPoly>(header.polyCount);
     const int links = check_polys(polys, header);
     require(header.maxLinkCount >= links, "it has too few links");
     reader.section<dtLink>(header.maxLinkCount);
     const auto details = reader.section<dtPolyDetail>(header.detailMeshCount);
     const auto detail_verts = reader.section<float>(3 * header.detailVertCount);
-    for (float value : detail_verts) require(std::isfinite(value), "a detail vertex is not finite");
+    for (float value : detail_verts) require(is_place(value), "a detail vertex is nowhere");
     const auto triangles = reader.section<unsigned char>(4 * header.detailTriCount);
     check_detail(details, polys, triangles, header);
     check_bounding_tree(reader.section<dtBVNode>(header.bvNodeCount), header);

@@ -11,7 +11,9 @@ blocks = st.lists(block, max_size=12).map(lambda keys: np.array(keys, np.int32).
 
 @given(blocks)
 def test_dilate_adds_every_neighbour_once(keys: np.ndarray) -> None:
-    around = [(i + a, j + b, k + c) for i, j, k in keys.tolist() for a in (-1, 0, 1) for b in (-1, 0, 1) for c in (-1, 0, 1)]
+    around = [
+        (i + a, j + b, k + c) for i, j, k in keys.tolist() for a in (-1, 0, 1) for b in (-1, 0, 1) for c in (-1, 0, 1)
+    ]
     assert sorted(map(tuple, dilate(keys).tolist())) == sorted(set(around))
 
 

@@ -1,9 +1,11 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from benchmarks.sdf_world import Box, Ramp, SdfWorld
 from navmesh.blocks import columns_of
-from navmesh.latch import FREE, SOLID, STATE_MASK, UNKNOWN, Config, LatchedCells
+from navmesh.latch import FREE, SOLID, STATE_MASK, UNKNOWN, CellWindow, Config, LatchedCells
 from navmesh.tiles import TileKey
 
 TILE = TileKey(0, 0)
@@ -24,9 +26,7 @@ def column(cells: LatchedCells, x: int, z: int) -> dict[int, int]:
     window = cells.window(TILE, 0)
     stack = (x // 8) * 8 + z // 8
     blocks = range(window.column_starts[stack], window.column_starts[stack + 1])
-    return {
-        int(window.block_y[b]) * 16 + h: int(window.cells[b, x % 8, z % 8, h]) for b in blocks for h in range(16)
-    }
+    return {int(window.block_y[b]) * 16 + h: int(window.cells[b, x % 8, z % 8, h]) for b in blocks for h in range(16)}
 
 
 @pytest.mark.parametrize("floor_m", [0.0, 0.012, 0.025, 0.038])
@@ -85,10 +85,10 @@ def test_a_removed_object_leaves_what_would_be_there_without_it() -> None:
     assert column_sums(after) == column_sums(untouched)
 
 
-def column_sums(window: object) -> list[int]:
+def column_sums(window: CellWindow) -> list[int]:
     """How many solid cells each block column holds."""
-    starts, cells = window.column_starts, window.cells  # type: ignore[attr-defined]
-    return [int((cells[a:b] & STATE_MASK == SOLID).sum()) for a, b in zip(starts, starts[1:], strict=False)]
+    starts, cells = window.column_starts, window.cells
+    return [int((cells[a:b] & STATE_MASK == SOLID).sum()) for a, b in pairwise(starts)]
 
 
 @pytest.mark.parametrize(("slope_deg", "is_steep"), [(20.0, False), (35.0, False), (50.0, True), (60.0, True)])
