@@ -1,7 +1,7 @@
 """The CPU engine without weights: plane-sweep stereo between tracked keyframes.
 
-Enters: a window whose views bring poses. Leaves: the last view's depth, with a confidence; what cannot be known (no
-texture, no second view, no agreement) stays unknown.
+Enters: a window whose views bring poses (or, slower, do not: then it poses them itself). Leaves: the last view's depth,
+with a confidence; what cannot be known (no texture, no second view, no agreement) stays unknown.
 """
 
 from __future__ import annotations

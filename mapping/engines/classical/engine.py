@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,21 +13,25 @@ from mapping.changes import KeyframeId
 from mapping.engines import View, ViewPrediction, Window, WindowPrediction
 from mapping.engines.classical.config import Config
 from mapping.engines.classical.consistency import compare
+from mapping.engines.classical.poses import pose_views
 from mapping.engines.classical.stereo import Stereo
 from mapping.engines.classical.views import Prepared, choose_sources, depth_range, prepare
 from mapping.transforms import invert, rigid
 from streams.frame import Intrinsics
 
+DepthByKeyframe = OrderedDict[KeyframeId, NDArray[np.float32]]
+
 _NUM_CHECKS = 3
 
 
 class ClassicalEngine:
-    """Is a `mapping.engines.GeometryEngine`. Trusts given poses."""
+    """Is a `mapping.engines.GeometryEngine`. Trusts poses when every view has one, finds them all itself otherwise."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
         self._stereo = Stereo(config)
-        self._depth_by_keyframe: OrderedDict[KeyframeId, NDArray[np.float32]] = OrderedDict()
+        self._remembered: DepthByKeyframe = OrderedDict()
+        """Depth of earlier keyframes in their tracker's unit, the newest last."""
 
     def warm_up(self) -> None:
         """Compile the kernels on two views of noise."""
@@ -36,42 +41,29 @@ class ClassicalEngine:
             View(KeyframeId(f"warm/{n}"), noise, k, rigid(np.eye(3), [0.1 * n, 0.0, 0.0]), None) for n in range(3)
         )
         self.predict(Window(views))
-        self._depth_by_keyframe.clear()
+        self._remembered.clear()
 
     def predict(self, window: Window) -> WindowPrediction:
-        """Depth for the last view; the others come back with the poses that they brought.
+        """Depth for the last view; the others come back with their poses, if they could be posed.
 
         Raises:
-            ValueError: the window is empty, or a view has no pose or image.
+            ValueError: the window is empty, a view is malformed, or poses are missing and cannot be found.
         """
-        prepared = [self._prepare(view) for view in self._checked(window)]
-        *others, last = prepared
+        is_tracked = all(view.prior_window_from_camera is not None for view in _checked(window))
+        views = window.views if is_tracked else _posed(window.views)
+        *others, last = [self._prepare(view) for view in views]
+        known: DepthByKeyframe = self._remembered if is_tracked else OrderedDict()  # windows posed here share no unit
         depth, confidence = self._depth(last, others)
-        confidence = self._confirm(last, others, depth, confidence)
+        confidence = self._confirm(last, others, depth, confidence, known)
         depth = np.where(confidence > 0, depth, np.float32(0))
-        self._remember(last.keyframe, depth)
+        self._remember(known, last.keyframe, depth)
         answers = [ViewPrediction(p.keyframe, p.window_from_camera, p.intrinsics) for p in others]
         answers.append(ViewPrediction(last.keyframe, last.window_from_camera, last.intrinsics, depth, confidence))
         return WindowPrediction(tuple(answers))
 
-    def _checked(self, window: Window) -> tuple[View, ...]:
-        if not window.views:
-            raise ValueError("a window needs at least one view")
-        for view in window.views:
-            if view.rgb.ndim != 3 or view.rgb.shape[2] != 3 or view.rgb.dtype != np.uint8 or not view.rgb.size:
-                raise ValueError(f"{view.keyframe}: rgb must be (h, w, 3) uint8, got {view.rgb.shape} {view.rgb.dtype}")
-            k = view.intrinsics
-            if k is not None and (k.height, k.width) != view.rgb.shape[:2]:
-                raise ValueError(f"{view.keyframe}: intrinsics of {(k.height, k.width)} for rgb {view.rgb.shape[:2]}")
-            pose = view.prior_window_from_camera
-            if pose is None or pose.shape != (4, 4) or not np.isfinite(pose).all():
-                raise ValueError(f"{view.keyframe}: the classical engine needs a finite (4, 4) pose for every view")
-        return window.views
-
     def _prepare(self, view: View) -> Prepared:
-        intrinsics = view.intrinsics or Intrinsics.from_fov(view.rgb.shape[1], view.rgb.shape[0])
         assert view.prior_window_from_camera is not None
-        return prepare(view, intrinsics, view.prior_window_from_camera, self._config.long_side_px)
+        return prepare(view, _intrinsics(view), view.prior_window_from_camera, self._config.long_side_px)
 
     def _depth(
         self, reference: Prepared, others: Sequence[Prepared]
@@ -88,17 +80,18 @@ class ClassicalEngine:
         others: Sequence[Prepared],
         depth: NDArray[np.float32],
         confidence: NDArray[np.float32],
+        known: DepthByKeyframe,
     ) -> NDArray[np.float32]:
         """Confidence after hearing the neighbours: 0 where more of them look through a surface than see it."""
         agree, contradict = np.zeros(depth.shape, np.int16), np.zeros(depth.shape, np.int16)
-        known = depth[depth > 0]
-        typical = float(np.median(known)) if len(known) else 1.0
+        seen = depth[depth > 0]
+        typical = float(np.median(seen)) if len(seen) else 1.0
         for other in choose_sources(last, others, typical, _NUM_CHECKS):
-            other_depth = self._depth_by_keyframe.get(other.keyframe)
+            other_depth = known.get(other.keyframe)
             if other_depth is None or other_depth.shape != other.gray.shape:
                 rest = [view for view in [*others, last] if view is not other]
                 other_depth, _ = self._depth(other, rest)
-                self._remember(other.keyframe, other_depth)
+                self._remember(known, other.keyframe, other_depth)
             other_from_last = invert(other.window_from_camera) @ last.window_from_camera
             compare(
                 depth, last.pinhole, other_from_last, other_depth, other.pinhole,
@@ -107,8 +100,39 @@ class ClassicalEngine:
         heard = np.where(agree > 0, 1.0, self._config.unconfirmed) * (contradict <= agree)
         return np.asarray(confidence * heard, np.float32)
 
-    def _remember(self, keyframe: KeyframeId, depth: NDArray[np.float32]) -> None:
-        self._depth_by_keyframe[keyframe] = depth
-        self._depth_by_keyframe.move_to_end(keyframe)
-        while len(self._depth_by_keyframe) > max(self._config.remembered, _NUM_CHECKS + 1):
-            self._depth_by_keyframe.popitem(last=False)
+    def _remember(self, known: DepthByKeyframe, keyframe: KeyframeId, depth: NDArray[np.float32]) -> None:
+        known[keyframe] = depth
+        known.move_to_end(keyframe)
+        while len(known) > max(self._config.remembered, _NUM_CHECKS + 1):
+            known.popitem(last=False)
+
+
+def _checked(window: Window) -> tuple[View, ...]:
+    if not window.views:
+        raise ValueError("a window needs at least one view")
+    for view in window.views:
+        if view.rgb.ndim != 3 or view.rgb.shape[2] != 3 or view.rgb.dtype != np.uint8 or not view.rgb.size:
+            raise ValueError(f"{view.keyframe}: rgb must be (h, w, 3) uint8, got {view.rgb.shape} {view.rgb.dtype}")
+        k = view.intrinsics
+        if k is not None and (k.height, k.width) != view.rgb.shape[:2]:
+            raise ValueError(f"{view.keyframe}: intrinsics of {(k.height, k.width)} for rgb {view.rgb.shape[:2]}")
+        pose = view.prior_window_from_camera
+        if pose is not None and (pose.shape != (4, 4) or not np.isfinite(pose).all()):
+            raise ValueError(f"{view.keyframe}: a prior pose must be a finite (4, 4) matrix")
+    return window.views
+
+
+def _posed(views: tuple[View, ...]) -> tuple[View, ...]:
+    """The views with a pose each; those that cannot be tied to the others are left out, but never the last."""
+    found = pose_views(views, [_intrinsics(view) for view in views])
+    if found.window_from_camera[-1] is None:
+        raise ValueError(f"{views[-1].keyframe} cannot be posed against the rest of its window")
+    return tuple(
+        replace(view, prior_window_from_camera=pose, landmarks_window=found.points_window[seen].astype(np.float32))
+        for view, pose, seen in zip(views, found.window_from_camera, found.is_seen, strict=True)
+        if pose is not None
+    )
+
+
+def _intrinsics(view: View) -> Intrinsics:
+    return view.intrinsics or Intrinsics.from_fov(view.rgb.shape[1], view.rgb.shape[0])

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mapping import engines
+from mapping.alignment import fit_cameras
 from mapping.changes import KeyframeId
 from mapping.engines import GeometryEngine, View, ViewPrediction, Window
 from mapping.engines.classical.config import Config
@@ -164,7 +165,7 @@ def test_hostile_windows_are_refused_with_a_reason(engine: GeometryEngine) -> No
     with pytest.raises(ValueError, match="at least one"):
         engine.predict(Window(()))
     for broken, reason in (
-        (replace(view, prior_window_from_camera=None), "pose"),
+        (replace(view, prior_window_from_camera=None), "cannot be posed"),
         (replace(view, prior_window_from_camera=np.full((4, 4), np.nan)), "finite"),
         (replace(view, rgb=view.rgb[..., 0]), "rgb"),
         (replace(view, rgb=np.zeros((0, 0, 3), np.uint8)), "rgb"),
@@ -180,3 +181,36 @@ def test_config_is_strict() -> None:
     with pytest.raises(ValueError, match="no geometry engine"):
         engines.create("clasical")
     assert Config().threads == 2
+
+
+def test_views_without_poses_are_posed_from_their_pixels(engine: GeometryEngine) -> None:
+    poses = walk(6)
+    bare = tuple(replace(v, prior_window_from_camera=None, landmarks_window=None) for v in views(poses, name="unposed"))
+    answer = engine.predict(Window(bare))
+    assert len(answer.views) == 6
+    fit = fit_cameras(np.array([view.window_from_camera for view in answer.views]), np.array(poses))
+    assert fit is not None
+    assert fit.residual < 0.01
+    last = answer.views[-1]
+    assert last.depth is not None
+    error = np.abs(last.depth * fit.b_from_a.scale / truth(last, poses[-1]) - 1)
+    known = last.depth > 0
+    assert known.mean() > 0.6
+    assert np.median(error[known]) < 0.03
+
+
+def test_some_priors_give_the_frame_and_the_unit(engine: GeometryEngine) -> None:
+    poses = walk(6)
+    given = views(poses, name="some")
+    window = Window(tuple(v if n in (0, 3) else replace(v, prior_window_from_camera=None) for n, v in enumerate(given)))
+    answer = engine.predict(window)
+    for view, pose in zip(answer.views, poses, strict=True):
+        assert np.linalg.norm(view.window_from_camera[:3, 3] - pose[:3, 3]) < 0.05
+
+
+def test_a_camera_that_only_turned_is_not_given_a_path(engine: GeometryEngine) -> None:
+    eye = np.array([0.3, 1.4, 1.5])
+    poses = [look_at(eye, eye + np.array([0.1 * n - 0.2, -0.25, -1.0])) for n in range(5)]
+    bare = tuple(replace(v, prior_window_from_camera=None) for v in views(poses, name="turning"))
+    with pytest.raises(ValueError, match="hardly moved"):
+        engine.predict(Window(bare))
