@@ -43,6 +43,10 @@ describe("layers", () => {
     expect([...xyz].map((n) => Math.round(n * 1e4) / 1e4)).toEqual([0.002, -0.004, 1]);
   });
 
+  it("takes keyframes without any points, whose frames end unaligned", () => {
+    expect(readPoints(message("no_points", "delta")).xyz).toHaveLength(0);
+  });
+
   it("refuses indices beyond the vertices and arrays that do not fit", () => {
     const mesh = message("mesh", "delta");
     const broken = { ...mesh, arrays: { ...mesh.arrays, indices: Uint16Array.of(0, 1, 300) } };

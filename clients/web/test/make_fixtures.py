@@ -47,6 +47,8 @@ def frames() -> dict[str, bytes]:
         "scale_source": "none",
     }
     resume = p.Resume("lineage-a", 41, p.Roi(4.0, (1.0, 0.0, 2.0)))
+    points_body = {"stream": "s1", "world_from_camera": {"t": [0.0] * 3, "q_wxyz": [1.0, 0.0, 0.0, 0.0]}, "step_m": 0.001}
+    points_arrays = {"xyz": np.empty((0, 3), np.int16), "rgb": np.empty((0, 3), np.uint8)}
     nav = _delta("nav", [-1, 2, "walker"], nav_body, nav_arrays)
     return {
         "welcome": p.pack(p.Welcome(session="s", server="0.1.0", clock_ns=CAPTURE_NS, limits=limits, scenes=[scene])),
@@ -55,6 +57,7 @@ def frames() -> dict[str, bytes]:
         "nav": nav,
         "mesh": _delta("mesh", [0, 0], mesh_body, mesh_arrays),
         "pose": _delta("pose", ["s1"], pose_body, {}),
+        "no_points": _delta("points", [123], points_body, points_arrays),
         "remove": p.pack(p.Remove(scene="main", seq=44, layer="nav", key=[-1, 2, "walker"], ver=8)),
         "xform": p.pack(
             p.Xform(

@@ -284,7 +284,9 @@ function readArrays(message: Reader, frame: ArrayBuffer, payloadStart: number): 
       throw new ProtocolError(`buffer ${name} lies outside its frame`);
     }
     const codec = r.value("codec") ?? "none";
-    if (codec === "zstd") {
+    if (rawBytes === 0) {
+      arrays[name] = new ArrayType(0); // a frame without payload is not padded: there may be no aligned place in it
+    } else if (codec === "zstd") {
       arrays[name] = new ArrayType(inflate(new Uint8Array(frame, payloadStart + off, len), rawBytes, name));
     } else if (codec === "none" && len === rawBytes) {
       arrays[name] = new ArrayType(frame, payloadStart + off, length);
