@@ -5,7 +5,7 @@
   ClientHello ends a handshake, and an empty datagram the session.
 - The queue of datagrams has a bound; a malformed RTP extension or RTCP packet is dropped, not fatal.
 - A network with nothing but loopback works.
-- Video arrives through `PromptVideoReceiver`.
+- Video arrives through `PromptVideoReceiver`, and transport-wide congestion control is accepted.
 
 aiortc has no seams for these, and replacing its module globals would change every other user in the process; so parts
 of each connection are exchanged as they are made. That leans on private names, hence the exact version.
@@ -20,8 +20,10 @@ import aiortc
 from aioice.ice import CandidatePair, Connection, StunProtocol
 from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection
 from aiortc.rtcdtlstransport import RTCCertificate, RTCDtlsTransport
+from aiortc.rtcrtpparameters import RTCRtcpFeedback
 from aiortc.rtp import HeaderExtensions, HeaderExtensionsMap
 
+from streams import transport_feedback
 from streams.aiortc_receiver import PromptVideoReceiver
 
 AIORTC_VERSION = "1.16.0"
@@ -52,6 +54,24 @@ class MendedPeerConnection(RTCPeerConnection):  # type: ignore[misc]
         self._RTCPeerConnection__certificates = [_AnyPeerCertificate.generateCertificate()]
         self.stray_datagrams = 0
         """Datagrams dropped because of where they came from, over all transports."""
+
+    def agree_on_transport_feedback(self, transceiver: Any) -> bool:
+        """Accept transport-wide congestion control, between offer and answer, if the peer offers it; say whether.
+
+        The absolute send time goes then: from it aiortc makes bandwidth estimates of its own, and lower ones.
+        """
+        offered = self._RTCPeerConnection__remoteDescription().media[transceiver._get_mline_index()].rtp
+        extension = next((e for e in offered.headerExtensions if e.uri == transport_feedback.URI), None)
+        feedback = RTCRtcpFeedback(type="transport-cc")
+        willing = {c.payloadType for c in offered.codecs if feedback in c.rtcpFeedback}
+        codecs = [c for c in transceiver._codecs if c.payloadType in willing]
+        if extension is None or not codecs:
+            return False
+        kept = [e for e in transceiver._headerExtensions if not e.uri.endswith("abs-send-time")]
+        transceiver._headerExtensions = [*kept, extension]
+        for codec in codecs:
+            codec.rtcpFeedback = [f for f in codec.rtcpFeedback if f.type != "goog-remb"] + [feedback]
+        return True
 
     def _RTCPeerConnection__createDtlsTransport(self) -> Any:
         transport = super()._RTCPeerConnection__createDtlsTransport()

@@ -8,6 +8,7 @@ their consumer from the decoder's thread.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -23,6 +24,7 @@ from aiortc.rtp import RtcpByePacket, RtcpSrPacket, RtpPacket
 from aiortc.utils import uint16_add
 
 from streams.pictures import MAX_PIXELS, too_large
+from streams.transport_feedback import TransportFeedback
 
 logger = logging.getLogger(__name__)
 
@@ -187,6 +189,7 @@ class PromptVideoReceiver(RTCRtpReceiver):  # type: ignore[misc]
             self._RTCRtpReceiver__decoder_error.set, lambda picture, rtp, ns: self.on_picture(picture, rtp, ns)
         )
         self._jitter = MarkerJitterBuffer(self.inbox.await_key_frame)
+        self._feedback = TransportFeedback()
         self._gap: tuple[int, float] | None = None  # sequence number awaited, since when
         self._asked_s = 0.0
         self._RTCRtpReceiver__decoder_queue = self.inbox
@@ -195,6 +198,7 @@ class PromptVideoReceiver(RTCRtpReceiver):  # type: ignore[misc]
 
     async def _handle_rtp_packet(self, packet: RtpPacket, arrival_time_ms: int) -> None:
         self.on_packet(packet)
+        await self._report_arrival(packet, time.time_ns())
         await super()._handle_rtp_packet(packet, arrival_time_ms)
         while self.inbox.codec is not None and (frame := self._jitter.pop()) is not None:
             self.inbox.put((self.inbox.codec, frame))
@@ -209,6 +213,16 @@ class PromptVideoReceiver(RTCRtpReceiver):  # type: ignore[misc]
             self.on_bye()
             return
         await super()._handle_rtcp_packet(packet)
+
+    async def _report_arrival(self, packet: RtpPacket, now_ns: int) -> None:
+        number = packet.extensions.transport_sequence_number  # present where negotiated
+        if number is None:
+            return
+        self._feedback.add(number, now_ns)
+        if self._feedback.due(now_ns):
+            for report in self._feedback.report(now_ns, self._RTCRtpReceiver__rtcp_ssrc or 0, packet.ssrc):
+                with contextlib.suppress(ConnectionError):
+                    await self.transport._send_rtp(report)
 
     async def _mind_gap(self, ssrc: int, now_s: float) -> None:
         """Ask again for packets that hold the next frame back, then do without them."""

@@ -41,7 +41,9 @@ class Intrinsics:
     def scaled(self, width: int, height: int) -> Intrinsics:
         """The same camera at another image size (whole image kept, no crop)."""
         su, sv = width / self.width, height / self.height
-        return replace(self, fx=self.fx * su, fy=self.fy * sv, cx=self.cx * su, cy=self.cy * sv, width=width, height=height)
+        return replace(
+            self, fx=self.fx * su, fy=self.fy * sv, cx=self.cx * su, cy=self.cy * sv, width=width, height=height
+        )
 
     def matrix(self) -> NDArray[np.float64]:
         """(3, 3) K for pixel centres at +0.5."""

@@ -61,7 +61,8 @@ class WhipConfig(BaseModel):
     start_kbps: PositiveInt = 2500
     min_kbps: PositiveInt = 600
     max_kbps: PositiveInt = 6000
-    """Bitrates asked of browsers (x-google-*), which otherwise begin at a quarter of the camera's size."""
+    """Bitrates asked of browsers (x-google-*), which otherwise begin at a quarter of the camera's size. The least one
+    only where the browser cannot measure the link (no transport-wide feedback): it would hurt a weak one."""
     max_bad_messages: PositiveInt = 100
     """DataChannel messages that follow no rule, before the session is ended."""
     max_send_buffer_bytes: PositiveInt = 64 * 1024
@@ -117,7 +118,8 @@ class WhipPeer:
             for transceiver in connection.getTransceivers():
                 transceiver.direction = "recvonly" if transceiver.kind == "video" else "inactive"
                 if transceiver.kind == "video":
-                    self._ask_bitrate(transceiver)
+                    measured = connection.agree_on_transport_feedback(transceiver)
+                    self._ask_bitrate(transceiver, with_floor=not measured)
             await connection.setLocalDescription()
         except OperationError as error:
             raise RequestRefused(
@@ -129,8 +131,10 @@ class WhipPeer:
         receiver = next(t.receiver for t in connection.getTransceivers() if t.kind == "video")
         return announce(connection.localDescription.sdp, self._config.public_addresses), receiver
 
-    def _ask_bitrate(self, transceiver: Any) -> None:
-        wanted = {"start": self._config.start_kbps, "min": self._config.min_kbps, "max": self._config.max_kbps}
+    def _ask_bitrate(self, transceiver: Any, *, with_floor: bool) -> None:
+        wanted = {"start": self._config.start_kbps, "max": self._config.max_kbps}
+        if with_floor:
+            wanted["min"] = self._config.min_kbps
         for codec in transceiver._codecs:
             if codec.name.lower() != "rtx":
                 codec.parameters.update({f"x-google-{name}-bitrate": str(kbps) for name, kbps in wanted.items()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import socket
 import time
@@ -11,7 +12,8 @@ from collections.abc import Callable
 import pytest
 from aiortc import RTCSessionDescription
 from aiortc.rtcdtlstransport import RTCCertificate
-from aiortc.rtp import RtpPacket, is_rtcp
+from aiortc.rtcrtpparameters import RTCRtpHeaderExtensionParameters, RTCRtpParameters
+from aiortc.rtp import HeaderExtensions, HeaderExtensionsMap, RtpPacket, is_rtcp
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -20,6 +22,7 @@ from streams.aiortc_mended import CIPHERS, MendedPeerConnection
 from streams.datachannel import Notice
 from streams.frame import Intrinsics, StreamId
 from streams.problem import RequestRefused
+from streams.transport_feedback import URI
 from streams.webrtc import WhipConfig, WhipPeer, announce
 from tests.streams.phones import Phone, connected
 
@@ -53,6 +56,50 @@ async def test_the_answer_follows_whip() -> None:
         assert any(line.startswith("a=group:BUNDLE") for line in lines)
         assert any("x-google-start-bitrate" in line for line in lines)
         assert len(session.id) >= 20
+
+
+def offering_feedback(offer: bytes) -> bytes:
+    """What browsers offer besides: transport-wide congestion control."""
+    text = offer.decode().replace("a=rtcp-fb:97 nack\r\n", "a=rtcp-fb:97 nack\r\na=rtcp-fb:97 transport-cc\r\n")
+    video = text.index("m=video")
+    return (text[:video] + text[video:].replace("a=extmap:3", f"a=extmap:9 {URI}\r\na=extmap:3", 1)).encode()
+
+
+async def test_transport_feedback_is_agreed_on_and_sent() -> None:
+    phone = Phone()
+    offer = offering_feedback(await phone.offer())
+    session = await WhipPeer().accept(offer, StreamId("p"))
+    lines = session.answer_sdp.splitlines()
+    assert f"a=extmap:9 {URI}" in lines
+    assert "a=rtcp-fb:97 transport-cc" in lines
+    assert not any("goog-remb" in line or "abs-send-time" in line or "min-bitrate" in line for line in lines)
+
+    reports: asyncio.Queue[bytes] = asyncio.Queue()
+    transport = phone.connection.getSenders()[-1].transport
+    handle, send = transport._handle_rtcp_data, transport._send_rtp
+    numbers = itertools.count(65530)
+
+    async def stamping(data: bytes) -> None:
+        if not is_rtcp(data):
+            extensions = HeaderExtensionsMap()
+            extensions.configure(RTCRtpParameters(headerExtensions=[RTCRtpHeaderExtensionParameters(id=9, uri=URI)]))
+            packet = RtpPacket.parse(data)
+            packet.extensions = HeaderExtensions(transport_sequence_number=next(numbers) % 65536)
+            data = packet.serialize(extensions)
+        await send(data)
+
+    async def listening(data: bytes) -> None:
+        if data[:2] in (bytes([0x8F, 205]), bytes([0xAF, 205])):
+            reports.put_nowait(data)
+        await handle(data)
+
+    transport._send_rtp, transport._handle_rtcp_data = stamping, listening
+    await phone.connection.setRemoteDescription(RTCSessionDescription(session.answer_sdp, "answer"))
+    first = await asyncio.wait_for(reports.get(), SOON_S)
+    assert int.from_bytes(first[12:14], "big") == 65530
+    await asyncio.wait_for(reports.get(), SOON_S)
+    await session.close()
+    await phone.close()
 
 
 async def test_frames_change_size_with_the_phone() -> None:
