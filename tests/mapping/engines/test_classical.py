@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -33,11 +34,16 @@ def walk(num: int, step_m: float = 0.08) -> list[F64]:
     return [look_at([0.3 + step_m * n, 1.4, 1.5], [-0.1 + 0.5 * step_m * n, 0.7, -1.5]) for n in range(num)]
 
 
+@cache
+def photo(pose: bytes, contrast: float) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    return render(np.frombuffer(pose).reshape(4, 4), K, contrast=contrast)
+
+
 def views(poses: Sequence[F64], *, contrast: float = 1.0, name: str = "s", unit: float = 1.0) -> tuple[View, ...]:
     """Views of the room, the tracker's unit being `unit` metres."""
     made = []
     for n, pose in enumerate(poses):
-        rgb, depth = render(pose, K, contrast=contrast)
+        rgb, depth = photo(pose.tobytes(), contrast)
         scaled = rigid(pose[:3, :3], pose[:3, 3] / unit)
         rays = np.random.default_rng(n).integers(0, [K.width, K.height], (80, 2))
         z = depth[rays[:, 1], rays[:, 0], None]
