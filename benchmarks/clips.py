@@ -74,7 +74,9 @@ class Clip:
         path = self.folder / "depth" / f"{index:06d}.png"
         if self.depth_intrinsics is None or not path.exists():
             return None
-        raw = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        raw = np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
+        if raw.ndim != 2:
+            raise ValueError(f"cannot decode {path}")
         z_m = (raw * self.depth_scale).astype(np.float32)
         z_m[np.isin(raw, self.depth_invalid)] = 0.0
         return DepthMap(z_m, self.depth_intrinsics)

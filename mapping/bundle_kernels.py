@@ -337,4 +337,5 @@ def _last_sigma(hessian: F64) -> float:
     probe[n - 1] = 1.0
     if not cholesky_solve(factor, probe):
         return np.inf
-    return np.sqrt(max(probe[n - 1], 0.0))
+    sigma: float = np.sqrt(max(probe[n - 1], 0.0))
+    return sigma

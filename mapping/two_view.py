@@ -2,8 +2,8 @@
 
 Two views of a plane, or of a far scene, fit several motions; a camera that only turned fits every depth. So hypotheses
 come from the essential matrix (Nister 2004, by poselib), the homography (Malis & Vargas 2007) and a scan of every
-direction; each is bundle-adjusted over ALL views, and the start is refused unless one motion explains the tracks clearly
-better than the others and than none.
+direction; each is bundle-adjusted over ALL views, and the start is refused unless one motion explains the tracks
+clearly better than the others and than none.
 """
 
 from __future__ import annotations

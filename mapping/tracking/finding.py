@@ -19,7 +19,7 @@ _DRIFT_PX = 2.5  # flow is not corrected by more than this: beyond, the patch ha
 
 
 def reobserve(local_map: LocalMap, view: View, pose: F64, tracks: Tracks, *, most: int, turn: int) -> Tracks:
-    """Add landmarks that `pose` should see but that are not tracked; at most `most`, others when `turn` comes to them."""
+    """Add landmarks that `pose` should see but that are not tracked: `most` at a time, others as `turn` counts on."""
     skip = local_map.misses >= _UNRELIABLE
     skip[tracks.ids] = True
     ids, seeds, warps = local_map.visible(pose, view.lens, skip)
@@ -38,7 +38,7 @@ def reobserve(local_map: LocalMap, view: View, pose: F64, tracks: Tracks, *, mos
 
 
 def reanchor(local_map: LocalMap, view: View, pose: F64, tracks: Tracks) -> Tracks:
-    """Lay each placed landmark's own patch over the image: flow has drifted a little in every frame since it was cut."""
+    """Lay each placed landmark's own patch over the image: flow has drifted a little in every frame since."""
     skip = np.ones(local_map.capacity, np.bool_)
     skip[tracks.ids] = False
     row_of = np.zeros(local_map.capacity, np.int64)

@@ -76,7 +76,7 @@ def fresh_corners(
             break
     if wanted <= 0 or not proposals:
         return np.empty((0, 2), np.float32)
-    pixels = cv2.KeyPoint.convert(proposals).astype(np.int64)
+    pixels = np.asarray(cv2.KeyPoint.convert(proposals)).astype(np.int64)
     inside = (
         (pixels >= border_px).all(axis=1) & (pixels[:, 0] < width - border_px) & (pixels[:, 1] < height - border_px)
     )

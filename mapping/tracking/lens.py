@@ -1,4 +1,4 @@
-"""Between pixels of the tracking image and ideal pixels: the tracker's only file that knows K, k1 and the half pixel."""
+"""Between pixels of the tracking image and ideal ones: the tracker's only file that knows K, k1 and the half pixel."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class LocalMap:
         return ids
 
     def place_new(self, ids: I64, pixels: F64, pose: F64, min_angle_rad: float, max_error_px: float) -> None:
-        """Triangulate unplaced landmarks, seen at ideal pixels (n, 2) from `pose`, where rays from their homes meet well."""
+        """Triangulate unplaced landmarks, seen at ideal pixels (n, 2) from `pose`, where rays meet well."""
         for k in np.unique(self.home[ids]).tolist():
             mine = np.flatnonzero(self.home[ids] == k)
             rows = self.nodes[k].rows(ids[mine])

@@ -17,6 +17,9 @@ from mapping.transforms import F64, exp_so3
 
 F32 = NDArray[np.float32]
 
+_UNCONVINCING = 0.25  # residual from which turns further away are tried as well
+_WIDER_TURNS = [exp_so3(np.radians(v)) for v in ([0, 8, 0], [0, -8, 0], [8, 0, 0], [-8, 0, 0], [0, 16, 0], [0, -16, 0])]
+
 WIDTH = 80  # pixels of a thumbnail's long side
 
 
@@ -47,6 +50,16 @@ def turn_between(before: Thumbnail, after: Thumbnail, guesses: list[F64]) -> tup
     """
     if before.fine.shape != after.fine.shape:
         return guesses[0], 1.0
+    best, best_error = _best_of(before, after, guesses)
+    if best_error > _UNCONVINCING:
+        wider = [_WIDER_TURNS[k] @ guesses[0] for k in range(len(_WIDER_TURNS))]
+        other, other_error = _best_of(before, after, wider)
+        if other_error < best_error:
+            best, best_error = other, other_error
+    return best, best_error
+
+
+def _best_of(before: Thumbnail, after: Thumbnail, guesses: list[F64]) -> tuple[F64, float]:
     best, best_error = guesses[0], np.inf
     for guess in guesses:
         rotation = guess.copy()

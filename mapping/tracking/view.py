@@ -32,8 +32,8 @@ class View:
 def look(frame: Frame, *, max_side_px: int, long_side_fov_deg: float, before: View | None) -> View:
     """Shrink a frame to at most `max_side_px` and find its lens.
 
-    A stream that changes its size but not its shape keeps the size of `before`, so that tracking goes on across the change;
-    ideal pixels keep their scale in any case.
+    A stream that changes its size but not its shape keeps the size of `before`, so that tracking goes on across the
+    change; ideal pixels keep their scale in any case.
 
     Args:
         long_side_fov_deg: field of view to assume where the frame does not know its intrinsics.
