@@ -42,6 +42,16 @@ POSED_FPS = 6.0
 
 
 @dataclass(frozen=True, slots=True)
+class PhoneResult:
+    """One phone's poses in the map's world, aligned by a rigid motion (`drift_m` by a similarity)."""
+
+    phone: str
+    position_error_m: float
+    drift_m: float
+    scale_error: float
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """One run's figures; None = not measured."""
 
@@ -64,6 +74,8 @@ class Result:
     scale_error: float | None
     position_error_m: float | None
     """RMS of camera positions after alignment by a rigid motion (posed: as they are)."""
+    each_phone: tuple[PhoneResult, ...]
+    """Every phone aligned on its own: how good its own track is, whatever its place in the map."""
     two_phones_m: float | None
     cpu_s: float
 
@@ -178,6 +190,7 @@ def measure(mode: str, flat: Flat, offline: Offline, walks: tuple[Walk, ...], cp
         scale_source=offline.map.status.scale_source,
         scale_error=None if scale_error is None else round(scale_error, 4),
         position_error_m=round(float(np.sqrt(np.mean(off_m**2))), 4) if len(off_m) else None,
+        each_phone=tuple(_phone(walk, *trace) for walk, trace in zip(walks, traces, strict=True) if len(trace[0]) > 2),
         two_phones_m=_apart_m(traces),
         cpu_s=round(cpu_s, 1),
     )
@@ -192,6 +205,16 @@ def _trace(offline: Offline, run: Run, walk: Walk) -> tuple[NDArray[np.float64],
             found.append(world.apply(pose[:3, 3]))
             true.append(walk.at((capture_ns - START_NS) * 1e-9)[:3, 3])
     return np.array(found).reshape(-1, 3), np.array(true).reshape(-1, 3)
+
+
+def _phone(walk: Walk, found: NDArray[np.float64], true: NDArray[np.float64]) -> PhoneResult:
+    def rms_m(fit: Sim3) -> float:
+        return round(float(np.sqrt(np.mean(np.sum((fit.apply(found) - true) ** 2, axis=1)))), 4)
+
+    similar = umeyama(found, true)
+    return PhoneResult(
+        walk.name, rms_m(umeyama(found, true, with_scale=False)), rms_m(similar), round(similar.scale - 1.0, 4)
+    )
 
 
 def _apart_m(traces: list[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> float | None:
