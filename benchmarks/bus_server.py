@@ -1,0 +1,90 @@
+"""The real server's socket around a bus and nothing else: what benchmarks of the fan-out publish on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+
+from server.api.contract import Scenes
+from server.bus.bus import Bus
+from server.bus.channel import Channel
+from server.bus.encode import Publication
+from server.config import Settings
+from server.metrics import Metrics
+from server.protocol import pack_buffers
+from server.web import identify, serving
+
+SCENE = "main"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BusServer:
+    """A server without maps: its channel is ours to publish on."""
+
+    channel: Channel
+    url: str
+    ca: Path | None
+
+    async def readers(self, **options: float) -> dict[str, Any]:
+        """Run map clients in another process to their end; their JSON."""
+        command = [sys.executable, "-m", "benchmarks.readers", self.url]
+        command += ["--ca", str(self.ca)] if self.ca is not None else []
+        for name, value in options.items():
+            command += [f"--{name.replace('_', '-')}", str(value)]
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, limit=1 << 28)
+        output, _ = await process.communicate()
+        if process.returncode:
+            raise RuntimeError("the readers failed")
+        return cast("dict[str, Any]", json.loads(output))
+
+    async def publish(self, keys: list[int], size_bytes: int, per_s: float) -> None:
+        """Publish random tiles of these keys in turn, evenly spaced, until cancelled; late ones are not made up for."""
+        tiles = [tile(key, size_bytes) for key in keys]
+        due, i = time.monotonic(), 0
+        while True:
+            due = max(due + 1 / per_s, time.monotonic())
+            await asyncio.sleep(due - time.monotonic())
+            self.put(tiles[i % len(tiles)])
+            i += 1
+
+    def put(self, item: Publication) -> None:
+        now_ns = time.time_ns()
+        self.channel.publish(item, capture_ns=now_ns, infer_ns=now_ns, now_ns=now_ns)
+
+
+def tile(key: int, size_bytes: int) -> Publication:
+    """Random bytes: nothing to compress."""
+    data = np.random.default_rng(key).integers(0, 255, size_bytes, dtype=np.uint8)
+    buffers, payload = pack_buffers({"data": data})
+    return Publication("mesh", (key, 0), {}, tuple(buffers), payload)
+
+
+@contextlib.asynccontextmanager
+async def bus_server(*, tls: bool) -> AsyncIterator[BusServer]:
+    """Serve an empty channel on a free port of loopback."""
+    with tempfile.TemporaryDirectory() as folder:
+        http = {"host": "127.0.0.1", "port": 0}
+        settings = Settings(
+            data_dir=Path(folder),
+            http=http,  # type: ignore[arg-type]
+            tls={"enabled": tls},  # type: ignore[arg-type]
+            rate={"per_s": 1e4, "burst": 10_000},  # type: ignore[arg-type]
+            limits={"max_connections_per_host": 1024},  # type: ignore[arg-type]
+        )
+        bus = Bus()
+        channel, identity = bus.open(SCENE), identify(settings)
+        scenes = cast("Scenes", SimpleNamespace(bus=bus))  # no route but the socket is asked
+        async with serving(settings, scenes, identity, Metrics()) as port:
+            url = f"{'wss' if tls else 'ws'}://localhost:{port}/v1/map"
+            yield BusServer(channel, url, identity.authority.ca_path if identity.authority is not None else None)
