@@ -1,17 +1,19 @@
 """kill -9 during writes: is everything that was acknowledged there after the restart, and how long does a restart take?
 
-    python -m benchmarks.durability [--rounds 20] [--seed 0] [--json]
+    python -m benchmarks.durability [--rounds 20] [--seed 0] [--json] [--server CLIP]
 
 A child process writes one scene (a tile, some voxels and a keyframe a group), commits, and prints the number of each
 group that is durable; the store rolls its log up beside that. The parent kills it at a random instant, opens the store
 itself and compares it with what the groups up to the newest one must add up to: nothing acknowledged may be missing,
 and nothing may be there by halves. Then the next child goes on in the same folder. Every other child rolls up in a
 process of its own, as the server does; the others in a thread, so that more kills fall into the middle of one.
+`--server` asks the same of a whole server that maps a posed recording; see `durability_server`.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import random
 import subprocess
@@ -20,11 +22,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from benchmarks import durability_server
+from benchmarks.durability_server import ServerRound
 from mapping.changes import KeyframeId
 from mapping.records import Record, SceneMeta, StoredBlocks, StoredKeyframe, StoredTile
 from mapping.scene_state import SceneState
@@ -175,15 +180,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    parser.add_argument("--server", type=Path, metavar="CLIP", help="a posed recording for a whole server to map")
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--roll-up-process", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.write is not None:
         write(options.write, options.roll_up_process)
     with tempfile.TemporaryDirectory() as folder:
-        lives = run(Path(folder) / "scene", options.rounds, options.seed)
+        if options.server is not None:
+            lives = asyncio.run(durability_server.run(options.server, Path(folder), options.rounds, options.seed))
+            summary = of_server(lives)
+        else:
+            summary = of_store(run(Path(folder) / "scene", options.rounds, options.seed))
+    if options.json:
+        sys.stdout.write(json.dumps(summary) + "\n")
+    else:
+        sys.stdout.writelines(f"{name:22} {value}\n" for name, value in summary.items())
+    return 1 if summary["faults"] else 0
+
+
+def of_store(lives: Sequence[Round]) -> dict[str, Any]:
+    """The figures of several lives of a store."""
     commit_ms = [ms for life in lives for ms in life.commit_ms]
-    summary = {
+    return {
         "kills": len(lives),
         "acknowledged_groups": lives[-1].acknowledged,
         "faults": [fault for life in lives for fault in life.faults],
@@ -192,13 +211,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "commit_ms_p95": round(float(np.percentile(commit_ms, 95)), 2),
         "restart_s_max": round(max(life.restart_s for life in lives), 3),
     }
-    if options.json:
-        sys.stdout.write(
-            json.dumps({**summary, "rounds": [asdict(life) | {"commit_ms": None} for life in lives]}) + "\n"
-        )
-    else:
-        sys.stdout.writelines(f"{name:22} {value}\n" for name, value in summary.items())
-    return 1 if summary["faults"] else 0
+
+
+def of_server(lives: Sequence[ServerRound]) -> dict[str, Any]:
+    """The figures of several lives of a server, the last of which was only looked at."""
+    restarts_s = [life.restart_s for life in lives[1:]]
+    return {
+        "kills": len(restarts_s),
+        "acknowledged_keys": sum(life.acknowledged for life in lives[:-1]),
+        "faults": [fault for life in lives for fault in life.faults],
+        "restart_s_p50": round(float(np.percentile(restarts_s, 50)), 2),
+        "restart_s_max": round(max(restarts_s), 2),
+    }
 
 
 if __name__ == "__main__":
