@@ -51,6 +51,8 @@ class Component:
         self._poses: dict[int, F64] = {}
         self._ups_camera: deque[tuple[int, F64]] = deque(maxlen=_MAX_UPS)
         self._sightings: dict[int, deque[tuple[int, F64]]] = {}
+        self.num_sightings = 0
+        """Counts all sightings of markers there ever were."""
         self._landmark_distances: deque[float] = deque(maxlen=_MAX_UPS)
 
     def observe(
@@ -72,6 +74,7 @@ class Component:
         for sighting in sightings:
             seen = self._sightings.setdefault(sighting.marker, deque(maxlen=_MAX_SIGHTINGS))
             seen.append((frame.seq, sighting.camera_from_marker))
+            self.num_sightings += 1
 
     def correct(self, poses: dict[int, F64]) -> None:
         """Take over better poses of keyframes by their frame's seq."""

@@ -113,6 +113,8 @@ class SceneMap:
             self._world.try_to_align(component)
         elif seen:
             self._world.learn_from(component)
+            if self._world.refine(component):
+                self._wait_if_moved(self._kept.of(component.key))
 
     def place(self, tracked: Tracked, frame: Frame, prediction: WindowPrediction | None = None) -> MapChange:
         """Give an observed keyframe its depth: the engine's, or the frame's own where `prediction` is None.

@@ -19,6 +19,7 @@ from mapping.kept import ComponentKey, Kept, KeptKeyframes
 from mapping.transforms import F64, Sim3, invert
 from streams.frame import StreamId
 
+_FIRST_REFINEMENT = 8
 _MIN_FOUNDING = 4
 """A component with fewer keyframes than this may lose the world to its phone's next one."""
 
@@ -61,6 +62,7 @@ class World:
         self._options: dict[StreamId, StreamOptions] = {}
         self._founder: Component | None = None
         self._anchor: Anchor | None = None
+        self._joined_by_marker: set[ComponentKey] = set()
         self._is_settled = False
         self._looked_at_cues = -1
 
@@ -99,9 +101,19 @@ class World:
             component.world_from_component = self.state.named_worlds[name]
         elif (by_marker := self._by_marker(component)) is not None:
             component.world_from_component = by_marker
+            self._joined_by_marker.add(component.key)
         elif component.options.start == "shared" and self.state.world_from_start is not None:
             component.world_from_component = self._by_start(component, self.state.world_from_start)
         self.learn_from(component)
+
+    def refine(self, component: Component) -> bool:
+        """Place a component that joined by a marker anew when it has seen markers twice as often; whether it moved."""
+        num = component.num_sightings
+        is_due = num >= _FIRST_REFINEMENT and num & (num - 1) == 0
+        if not is_due or component.key not in self._joined_by_marker:
+            return False
+        component.world_from_component = self._by_marker(component) or component.world_from_component
+        return True
 
     def put(self, component: Component, world_from_component: Sim3) -> None:
         """Let somebody else (place recognition, a person) say where a component lies.
@@ -112,6 +124,7 @@ class World:
         if component is self._founder:
             raise ValueError(f"component {component.key} carries the world itself; align the others to it")
         component.world_from_component = world_from_component
+        self._joined_by_marker.discard(component.key)
         self.learn_from(component)
 
     def learn_from(self, component: Component) -> None:
