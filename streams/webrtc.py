@@ -10,15 +10,11 @@ import asyncio
 import contextlib
 import logging
 import secrets
-import threading
 import time
-from collections import deque
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 import av
-import numpy as np
 from aiortc import RTCIceCandidate, RTCSessionDescription
 from aiortc.exceptions import OperationError
 from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
@@ -26,20 +22,15 @@ from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
 from streams import datachannel
 from streams.aiortc_mended import MendedPeerConnection
 from streams.aiortc_receiver import PromptVideoReceiver
-from streams.clock import NS_PER_MS, ClockConfig, OffsetSample, StreamClock, TimeSource
-from streams.frame import Frame, Intrinsics, Motion, StreamId
+from streams.clock import NS_PER_MS, ClockConfig, TimeSource
+from streams.frame import Frame, Intrinsics, StreamId
+from streams.framer import Framer
 from streams.mailbox import Mailbox
-from streams.pictures import image_from_video
 from streams.problem import RequestRefused
 from streams.trickle import Candidate, TrickleError, read_fragment
 from streams.whip_offer import MAX_CANDIDATES, Offer, read_offer
 
 logger = logging.getLogger(__name__)
-
-MOTION_SAMPLES = 64
-MOTION_REACH_NS = 100 * NS_PER_MS
-"""A motion sample further than this from a frame's capture does not belong to it."""
-ASPECT_TOLERANCE = 0.01
 
 
 class WhipConfig(BaseModel):
@@ -176,17 +167,10 @@ class WhipSession:
         self._last_media_s: float | None = None
         self._watch = loop.call_later(config.connect_timeout_s, self._check_silence)
 
-        self._lock = threading.Lock()  # guards what follows: the loop writes it, the decoder's thread uses it
-        self._clock = StreamClock(config.clock)
-        self._camera = intrinsics
-        self._motions: deque[tuple[int, Motion]] = deque(maxlen=MOTION_SAMPLES)
-        self._num_frames = 0
-        self._latencies_ns: deque[int] = deque(maxlen=128)
-        self._time_source: TimeSource | None = None
-
+        self._framer = Framer(stream, intrinsics, config.clock)
         receiver.on_packet = self._on_packet
         receiver.on_picture = self._on_picture
-        receiver.on_sender_report = self._on_sender_report
+        receiver.on_sender_report = self._framer.hear_sender_report
         receiver.on_bye = lambda: self._end("the phone stopped its camera")
         connection.on("datachannel", self._on_channel)
         connection.on("connectionstatechange", self._on_connection_state)
@@ -194,10 +178,8 @@ class WhipSession:
     @property
     def stats(self) -> WhipStats:
         inbox = self._receiver.inbox
-        with self._lock:
-            latency_ms = median(self._latencies_ns) / NS_PER_MS if self._latencies_ns else None
         return WhipStats(
-            self._num_frames,
+            self._framer.num_frames,
             self.frames.overwritten,
             inbox.dropped,
             inbox.undecodable,
@@ -205,8 +187,8 @@ class WhipSession:
             self._bad_messages,
             self._unsent_messages,
             self._connection.stray_datagrams,
-            latency_ms,
-            self._time_source,
+            self._framer.latency_ms,
+            self._framer.time_source,
         )
 
     def trickle(self, body: bytes) -> None:
@@ -299,10 +281,6 @@ class WhipSession:
         else:
             self._watch = self._loop.call_at(due_s, self._check_silence)
 
-    def _on_sender_report(self, rtp: int, sender_ns: int) -> None:
-        with self._lock:
-            self._clock.add_sender_report(rtp, sender_ns)
-
     def _on_channel(self, channel: Any) -> None:
         if channel.label != datachannel.LABEL or self._channel is not None:
             channel.close()
@@ -328,57 +306,15 @@ class WhipSession:
             case None:
                 pass
             case _:
-                with self._lock:
-                    self._learn(message, now_ns)
-
-    def _learn(
-        self,
-        message: datachannel.Offset | datachannel.Capture | datachannel.PhoneMotion | datachannel.KnownCamera,
-        now_ns: int,
-    ) -> None:
-        match message:
-            case datachannel.Offset():
-                sample = OffsetSample(message.offset_ms * NS_PER_MS, message.rtt_ms * NS_PER_MS, now_ns)
-                self._clock.add_exchange(sample)
-            case datachannel.Capture():
-                self._clock.add_capture(message.rtp, message.capture_ms)
-            case datachannel.PhoneMotion():
-                at_ns = self._clock.offset.server_ns(message.at_ms, now_ns)
-                self._motions.append((now_ns if at_ns is None else at_ns, _motion(message)))
-            case datachannel.KnownCamera():
-                m = message
-                self._camera = Intrinsics(m.fx, m.fy, m.cx, m.cy, m.width, m.height, m.k1)
+                self._framer.hear(message, now_ns)
 
     # -- on the decoder's thread ---------------------------------------------------------------------------------------
 
     def _on_picture(self, picture: av.VideoFrame, rtp: int, complete_ns: int) -> None:
         try:
-            image = image_from_video(picture)
+            self.frames.put(self._framer.frame(picture, rtp, complete_ns))
         except ValueError as error:
             logger.debug("frame dropped: %s", error)
-            return
-        with self._lock:
-            capture = self._clock.capture(rtp, complete_ns)
-            self._time_source = capture.source
-            received_ns = time.time_ns()
-            self._latencies_ns.append(received_ns - complete_ns)
-            frame = Frame(
-                stream=self.stream,
-                seq=self._num_frames,
-                capture_ns=capture.ns,
-                received_ns=received_ns,
-                image=image,
-                intrinsics=_fitted(self._camera, image.width, image.height),
-                motion=self._motion_at(capture.ns),
-            )
-            self._num_frames += 1
-        self.frames.put(frame)
-
-    def _motion_at(self, capture_ns: int) -> Motion | None:
-        if not self._motions:
-            return None
-        at_ns, motion = min(self._motions, key=lambda m: abs(m[0] - capture_ns))
-        return motion if abs(at_ns - capture_ns) <= MOTION_REACH_NS else None
 
 
 def announce(sdp: str, addresses: tuple[str, ...]) -> str:
@@ -391,18 +327,6 @@ def announce(sdp: str, addresses: tuple[str, ...]) -> str:
             for i, address in enumerate(addresses):
                 lines.append("a=candidate:" + " ".join([f"pub{i}", *fields[1:4], address, *fields[5:8]]))
     return "\r\n".join(lines) + "\r\n"
-
-
-def _fitted(camera: Intrinsics | None, width: int, height: int) -> Intrinsics | None:
-    """The camera at this frame size; None when the frame has another shape (turned, cropped): it is unknown then."""
-    if camera is None or abs(camera.width * height / (camera.height * width) - 1) > ASPECT_TOLERANCE:
-        return None
-    return camera.scaled(width, height)
-
-
-def _motion(message: datachannel.PhoneMotion) -> Motion:
-    up = None if message.up is None else np.array(message.up) / np.linalg.norm(message.up)
-    return Motion(up, None if message.rate is None else np.array(message.rate))
 
 
 async def _quietly(coroutine: Any) -> None:
