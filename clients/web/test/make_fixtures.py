@@ -6,10 +6,12 @@ Run from the repository's root after a change of the wire: `python -m clients.we
 from __future__ import annotations
 
 import json
+import struct
 import sys
 from pathlib import Path
 
 import numpy as np
+import zstandard
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
@@ -47,7 +49,11 @@ def frames() -> dict[str, bytes]:
         "scale_source": "none",
     }
     resume = p.Resume("lineage-a", 41, p.Roi(4.0, (1.0, 0.0, 2.0)))
-    points_body = {"stream": "s1", "world_from_camera": {"t": [0.0] * 3, "q_wxyz": [1.0, 0.0, 0.0, 0.0]}, "step_m": 0.001}
+    points_body = {
+        "stream": "s1",
+        "world_from_camera": {"t": [0.0] * 3, "q_wxyz": [1.0, 0.0, 0.0, 0.0]},
+        "step_m": 0.001,
+    }
     points_arrays = {"xyz": np.empty((0, 3), np.int16), "rgb": np.empty((0, 3), np.uint8)}
     nav = _delta("nav", [-1, 2, "walker"], nav_body, nav_arrays)
     return {
@@ -84,6 +90,28 @@ def _delta(layer: p.Layer, key: list[int | str], body: dict[str, object], arrays
     return p.pack(delta, payload)
 
 
+def zstd_cases() -> bytes:
+    """Arrays of every texture at several levels: `u32 raw_len | u32 packed_len | raw | packed`, one after the other."""
+    rng = np.random.default_rng(1)
+    size = 3000
+    textures = (
+        rng.integers(0, 256, size, dtype=np.uint8).tobytes(),
+        bytes(size),
+        rng.integers(0, 4, size, dtype=np.uint8).tobytes(),
+        np.clip(rng.normal(128, 9, size), 0, 255).astype(np.uint8).tobytes(),
+        np.cumsum(rng.integers(-3, 4, size // 2)).astype(np.int16).tobytes(),
+        np.arange(size, dtype=np.uint16).tobytes(),
+        np.repeat(rng.integers(0, 256, 60, dtype=np.uint8), rng.integers(1, 100, 60)).tobytes(),
+        b"x",
+    )
+    out = b""
+    for raw in textures:
+        for level in (-5, 1, 3, 19):
+            packed = zstandard.ZstdCompressor(level=level, write_checksum=level == 3).compress(raw)
+            out += struct.pack("<II", len(raw), len(packed)) + raw + packed
+    return out
+
+
 def constants() -> dict[str, object]:
     """Constants that both sides must agree on."""
     return {"subprotocol": p.SUBPROTOCOL, "layers": list(p.LAYERS), "max_buffer_bytes": p.MAX_BUFFER_BYTES}
@@ -93,6 +121,7 @@ def main() -> None:
     FIXTURES.mkdir(exist_ok=True)
     for name, frame in frames().items():
         (FIXTURES / f"{name}.bin").write_bytes(frame)
+    (FIXTURES / "zstd_cases.bin").write_bytes(zstd_cases())
     (FIXTURES / "constants.json").write_text(json.dumps(constants(), indent=2) + "\n")
 
 

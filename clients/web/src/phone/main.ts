@@ -11,6 +11,9 @@ import { PhoneSession, type SessionState } from "./session.js";
 import { FrameStamps } from "./stamps.js";
 import { cameraTrouble, missingSupport, serverTrouble, type Trouble } from "./trouble.js";
 
+/** After a longer sleep a connection that looks alive may be dead; after a glance at another page it is not. */
+const MAX_SLEEP_MS = 5000;
+
 class PhonePage {
   private readonly link = readLink(new URL(location.href));
   private readonly scene = this.link.scene ?? DEFAULT_SCENE;
@@ -22,6 +25,7 @@ class PhonePage {
   private stamps: FrameStamps | null = null;
   private unwatchMotion: (() => void) | null = null;
   private wakeLock: WakeLockSentinel | null = null;
+  private hiddenSinceMs: number | null = null;
 
   open(): void {
     byId("sceneLine").textContent = `Map: ${this.scene}`;
@@ -34,7 +38,8 @@ class PhonePage {
       button.onclick = () => byId<HTMLDialogElement>(button.dataset.opens ?? "").showModal();
     }
     document.addEventListener("visibilitychange", () => {
-      if (document.visibilityState === "visible") void this.resume();
+      if (document.visibilityState === "visible") this.wake();
+      else this.hiddenSinceMs = performance.now();
     });
     addEventListener("online", () => void this.resume());
     addEventListener("pagehide", () => this.session?.stop());
@@ -83,6 +88,12 @@ class PhonePage {
     void this.wakeLock?.release();
     this.showTrouble(null);
     this.show("ended");
+  }
+
+  private wake(): void {
+    const sleptMs = performance.now() - (this.hiddenSinceMs ?? 0);
+    if (sleptMs < MAX_SLEEP_MS && this.session?.isConnected && this.camera.isUsable) void this.keepAwake();
+    else void this.resume();
   }
 
   /** After sleep, a call or another app: phones end tracks and sockets without a word. */

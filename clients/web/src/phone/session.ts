@@ -42,6 +42,11 @@ export class PhoneSession {
     private readonly events: SessionEvents,
   ) {}
 
+  /** Whether the connection stands, as far as this side can tell. */
+  get isConnected(): boolean {
+    return this.publication?.peer.connectionState === "connected" && this.publication.channel.readyState === "open";
+  }
+
   get streamId(): string | null {
     return this.publication?.streamId ?? null;
   }
