@@ -277,7 +277,7 @@ def unpack_client(frame: bytes) -> ClientMessage:
     header, _ = _split(frame)
     try:
         message: ClientMessage = _decode_client.decode(header)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(str(error)) from error
     return message
 
@@ -291,7 +291,7 @@ def unpack_server(frame: bytes) -> tuple[ServerMessage, dict[str, NDArray[Any]]]
     header, payload = _split(frame)
     try:
         message = _decode_server.decode(header)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(str(error)) from error
     arrays = {b.name: _array(b, payload) for b in message.buffers} if isinstance(message, Delta) else {}
     return message, arrays
