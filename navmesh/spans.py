@@ -27,13 +27,18 @@ MAX_SPANS_PER_COLUMN = 255
 """Recast's limit; what lies above the 255th solid thing in a column is left out."""
 
 
+_STEEP = 1
+"""Area, while spans are being made, of what was seen from above but leans too much."""
+
+
 class Config(BaseModel):
     """What is too small to believe."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     speck_voxels: Annotated[int, Field(ge=0)] = 10
-    """A solid thing with fewer voxels than this in the 3 x 3 columns around it is a stray measurement, no obstacle."""
+    """A solid thing with fewer voxels than this, and in fewer than four of the 3 x 3 columns around it, is a stray
+    measurement and no obstacle."""
     bridge_cells: Annotated[int, Field(ge=0, le=4)] = 2
     """Gaps in the ground this wide, with ground of the same height on both sides, are taken for ground nobody measured,
     unless air was seen in them."""
@@ -57,6 +62,7 @@ def spans_of(window: CellWindow, border_cells: int, slope_limit: int, config: Co
     starts = np.empty((side * BLOCK_VOXELS, side * BLOCK_VOXELS), np.int32)
     counts = np.empty_like(starts)
     count = _spans(window.cells, window.column_starts, window.block_y, side, 4 << slope_limit, spans, starts, counts)
+    _forgive_edges(spans, count, starts, counts)
     _level(spans, count, starts, counts)
     total = _bridge_gaps(
         window.cells, window.column_starts, window.block_y, side, spans, count, starts, counts, config.bridge_cells
@@ -97,7 +103,7 @@ def _spans(
                 for b in range(first, last):
                     block_bottom = block_y[b] * 16 + BASE_HALF_VOXELS
                     if bottom >= 0 and block_bottom != height:  # no block in between: unknown above
-                        count = _emit(spans, count, begin, at_x, at_z, bottom, height, False)
+                        count = _emit(spans, count, begin, at_x, at_z, bottom, height, 0)
                         bottom = -1
                     height = block_bottom
                     for h in range(16):
@@ -107,14 +113,36 @@ def _spans(
                                 bottom = height
                             top_cell = cell
                         elif bottom >= 0:
-                            is_ground = cell & 3 == 1 and top_cell & steep_bit == 0
-                            count = _emit(spans, count, begin, at_x, at_z, bottom, height, is_ground)
+                            area = 0
+                            if cell & 3 == 1:
+                                area = _STEEP if top_cell & steep_bit else WALKABLE
+                            count = _emit(spans, count, begin, at_x, at_z, bottom, height, area)
                             bottom = -1
                         height += 1
                 if bottom >= 0:
-                    count = _emit(spans, count, begin, at_x, at_z, bottom, height, False)
+                    count = _emit(spans, count, begin, at_x, at_z, bottom, height, 0)
                 starts[at_x, at_z], counts[at_x, at_z] = begin, count - begin
     return count
+
+
+@kernel
+def _forgive_edges(spans: NDArray[np.int32], count: int, starts: NDArray[np.int32], counts: NDArray[np.int32]) -> None:
+    """Call steep ground level where level ground of the same height lies within two columns.
+
+    The gradient at the edge of a step, or at the foot of a wall, is that of both sides: it leans where nothing leans.
+    A slope that is truly too steep rises more than this within one column.
+    """
+    measured = spans[:count].copy()
+    for s in range(count):
+        x, z, top = measured[s, 0], measured[s, 1], measured[s, 3]
+        if measured[s, 4] != _STEEP or not (2 <= x < len(starts) - 2 and 2 <= z < len(starts) - 2):
+            continue
+        for dx in range(-2, 3):
+            for dz in range(-2, 3):
+                begin = starts[x + dx, z + dz]
+                for other in range(begin, begin + counts[x + dx, z + dz]):
+                    if measured[other, 4] == WALKABLE and abs(measured[other, 3] - top) <= 1:
+                        spans[s, 4] = WALKABLE
 
 
 @kernel
@@ -124,7 +152,7 @@ def _level(spans: NDArray[np.int32], count: int, starts: NDArray[np.int32], coun
     for x in range(1, len(starts) - 1):
         for z in range(1, len(starts) - 1):
             for s in range(starts[x, z], starts[x, z] + counts[x, z]):
-                if measured[s, 4] == 0:
+                if measured[s, 4] != WALKABLE:
                     continue
                 top = measured[s, 3]
                 higher, lower = 0, 0
@@ -161,7 +189,7 @@ def _bridge_gaps(
                     begin = starts[x - back * dx, z - back * dz]
                     for s in range(begin, begin + counts[x - back * dx, z - back * dz]):
                         level = measured[s, 3]
-                        if measured[s, 4] == 0 or _ground_at(measured, starts[x, z], counts[x, z], level) >= 0:
+                        if measured[s, 4] != WALKABLE or _ground_at(measured, starts[x, z], counts[x, z], level) >= 0:
                             continue
                         for ahead in range(1, gap + 2 - back):
                             there_x, there_z = x + ahead * dx, z + ahead * dz
@@ -179,7 +207,7 @@ def _bridge_gaps(
 def _ground_at(spans: NDArray[np.int32], begin: int, count: int, level: int) -> int:
     """Height of a column's ground within two half voxels of a level; -1 = there is none."""
     for s in range(begin, begin + count):
-        if spans[s, 4] != 0 and abs(spans[s, 3] - level) <= 2:
+        if spans[s, 4] == WALKABLE and abs(spans[s, 3] - level) <= 2:
             return int(spans[s, 3])
     return -1
 
@@ -216,7 +244,7 @@ def _lay(
             return count
     if count == len(spans) or level < 1:
         return count
-    return _emit(spans, count, count, x, z, level - 1, level, True)
+    return _emit(spans, count, count, x, z, level - 1, level, WALKABLE)
 
 
 @kernel
@@ -238,45 +266,47 @@ def _without_specks(
         x, z = spans[s, 0], spans[s, 1]
         if margin <= x < end and margin <= z < end:
             is_bridge = s >= num_measured
-            keep[s] = is_bridge or _volume_around(spans, starts, counts, x, z, s, least_cells) >= least_cells
+            keep[s] = is_bridge or _has_company(spans, starts, counts, x, z, s, least_cells)
     left = 0
     for s in range(len(spans)):
         if keep[s]:
             spans[left] = spans[s]
             spans[left, 0] -= margin
             spans[left, 1] -= margin
+            if spans[left, 4] == _STEEP:
+                spans[left, 4] = 0
             left += 1
     return left
 
 
 @kernel
-def _volume_around(
+def _has_company(
     spans: NDArray[np.int32],
     starts: NDArray[np.int32],
     counts: NDArray[np.int32],
     x: int,
     z: int,
     s: int,
-    enough: int,
-) -> int:
-    """Solid cells in the 3 x 3 columns around a span that touch its heights; stops counting at `enough`."""
-    bottom, top = spans[s, 2], spans[s, 3]
-    volume = 0
+    least_cells: int,
+) -> bool:
+    """Is a span part of something with volume or area, among the spans around it that touch its heights?"""
+    volume, columns = 0, 0
     for dx in range(-1, 2):
         for dz in range(-1, 2):
             begin = starts[x + dx, z + dz]
+            before = volume
             for other in range(begin, begin + counts[x + dx, z + dz]):
-                other_bottom, other_top = spans[other, 2], spans[other, 3]
-                if other_bottom <= top and other_top >= bottom:
-                    volume += other_top - other_bottom
-            if volume >= enough:
-                return volume
-    return volume
+                if spans[other, 2] <= spans[s, 3] and spans[other, 3] >= spans[s, 2]:
+                    volume += spans[other, 3] - spans[other, 2]
+            columns += volume > before
+            if volume >= least_cells or columns >= 4:
+                return True
+    return False
 
 
 @kernel
 def _emit(
-    spans: NDArray[np.int32], count: int, column_begin: int, x: int, z: int, bottom: int, top: int, is_ground: bool
+    spans: NDArray[np.int32], count: int, column_begin: int, x: int, z: int, bottom: int, top: int, area: int
 ) -> int:
     """Write one span, cut to Recast's height range."""
     low, high = max(bottom, 0), min(top, MAX_SPAN_HEIGHT)
@@ -286,5 +316,5 @@ def _emit(
     spans[count, 1] = z
     spans[count, 2] = low
     spans[count, 3] = high
-    spans[count, 4] = WALKABLE if is_ground and top == high else 0
+    spans[count, 4] = area if top == high else 0
     return count + 1

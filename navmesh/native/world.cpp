@@ -28,35 +28,46 @@ void check_query(const Point& point, const Point& half_extents) {
         if (extent <= 0.0f) throw std::invalid_argument("search distances must be positive");
 }
 
-// Collects the nearest point among polygons of one island.
-class NearestInComponent : public dtPolyQuery {
+// Finds the walkable point nearest to a place within a box around it. (Detour's own search accepts any point of a
+// polygon whose bounding box touches the search box, however far away.)
+class NearestInBox : public dtPolyQuery {
 public:
-    template <class Inside>
-    NearestInComponent(const dtNavMeshQuery& query, const Point& center, Inside inside)
-        : query_(query), center_(center), inside_(std::move(inside)) {}
+    NearestInBox(const dtNavMeshQuery& query, const Point& center, const Point& half_extents,
+                 std::function<bool(dtPolyRef)> accepts)
+        : query_(query), center_(center), half_extents_(half_extents), accepts_(std::move(accepts)) {}
 
-    void process(const dtMeshTile*, dtPoly**, dtPolyRef* refs, int count) override {
+    void process(const dtMeshTile* tile, dtPoly**, dtPolyRef* refs, int count) override {
         for (int i = 0; i < count; ++i) {
-            if (!inside_(refs[i])) continue;
             Point closest;
-            query_.closestPointOnPoly(refs[i], center_.data(), closest.data(), nullptr);
-            const float distance = dtVdistSqr(center_.data(), closest.data());
-            if (distance < best_distance) {
-                best_distance = distance;
-                best_poly = refs[i];
-                best_point = closest;
+            bool is_over = false;
+            query_.closestPointOnPoly(refs[i], center_.data(), closest.data(), &is_over);
+            if (!is_in_box(closest) || (accepts_ && !accepts_(refs[i]))) continue;
+            // A polygon one stands above wins over a nearer edge, as long as the agent could step down to it.
+            const float drop = std::fabs(center_[1] - closest[1]) - tile->header->walkableClimb;
+            const float distance = is_over ? dtSqr(std::max(drop, 0.0f)) : dtVdistSqr(center_.data(), closest.data());
+            if (distance < best_distance_) {
+                best_distance_ = distance;
+                poly = refs[i];
+                point = closest;
             }
         }
     }
 
-    float best_distance = FLT_MAX;
-    dtPolyRef best_poly = 0;
-    Point best_point{};
+    dtPolyRef poly = 0;
+    Point point{};
 
 private:
+    bool is_in_box(const Point& place) const {
+        constexpr float kSlack = 1e-3f;
+        for (int axis = 0; axis < 3; ++axis)
+            if (!(std::fabs(place[axis] - center_[axis]) <= half_extents_[axis] + kSlack)) return false;
+        return true;
+    }
+
     const dtNavMeshQuery& query_;
-    Point center_;
-    std::function<bool(dtPolyRef)> inside_;
+    const Point center_, half_extents_;
+    const std::function<bool(dtPolyRef)> accepts_;
+    float best_distance_ = FLT_MAX;
 };
 
 }  // namespace
@@ -150,7 +161,10 @@ PathResult World::path(const Point& from, const Point& to, const Point& half_ext
     Anchor goal = anchor(to, half_extents);
     // An island that cannot be reached would make the search visit everything that can: ask the labels first.
     bool reached = goal.poly && component_of(goal.poly) == component_of(start.poly);
-    if (!reached) goal = anchor_in_component(to, half_extents, component_of(start.poly));
+    if (!reached) {
+        const std::uint32_t home = component_of(start.poly);
+        goal = anchor(to, half_extents, [&](dtPolyRef poly) { return component_of(poly) == home; });
+    }
     if (!goal.poly) return result;
 
     std::vector<dtPolyRef> corridor(static_cast<std::size_t>(max_path_));
@@ -201,16 +215,11 @@ std::optional<RayResult> World::raycast(const Point& from, const Point& to, cons
     return result;
 }
 
-World::Anchor World::anchor(const Point& point, const Point& half_extents) const {
-    Anchor found;
-    query_->findNearestPoly(point.data(), half_extents.data(), &filter_, &found.poly, found.point.data());
-    return found;
-}
-
-World::Anchor World::anchor_in_component(const Point& point, const Point& half_extents, std::uint32_t component) const {
-    NearestInComponent nearest(*query_, point, [&](dtPolyRef poly) { return component_of(poly) == component; });
+World::Anchor World::anchor(const Point& point, const Point& half_extents,
+                            const std::function<bool(dtPolyRef)>& accepts) const {
+    NearestInBox nearest(*query_, point, half_extents, accepts);
     query_->queryPolygons(point.data(), half_extents.data(), &filter_, &nearest);
-    return {nearest.best_poly, nearest.best_point};
+    return {nearest.poly, nearest.point};
 }
 
 TileXZ World::tile_of(dtPolyRef poly) const {

@@ -6,7 +6,7 @@
 
 #include <array>
 #include <cstdint>
-#include <map>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -65,8 +65,8 @@ private:
         Point point{};
     };
 
-    Anchor anchor(const Point& point, const Point& half_extents) const;
-    Anchor anchor_in_component(const Point& point, const Point& half_extents, std::uint32_t component) const;
+    Anchor anchor(const Point& point, const Point& half_extents,
+                  const std::function<bool(dtPolyRef)>& accepts = nullptr) const;
     TileXZ tile_of(dtPolyRef poly) const;
     std::vector<TileXZ> tiles_of(const dtPolyRef* polys, int count) const;
     std::uint32_t component_of(dtPolyRef poly) const;

@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from navmesh.blocks import HeightIndex, columns_of, dilate, tiles_reached
@@ -10,6 +10,7 @@ blocks = st.lists(block, max_size=12).map(lambda keys: np.array(keys, np.int32).
 
 
 @given(blocks)
+@settings(deadline=None)
 def test_dilate_adds_every_neighbour_once(keys: np.ndarray) -> None:
     around = [
         (i + a, j + b, k + c) for i, j, k in keys.tolist() for a in (-1, 0, 1) for b in (-1, 0, 1) for c in (-1, 0, 1)
@@ -18,6 +19,7 @@ def test_dilate_adds_every_neighbour_once(keys: np.ndarray) -> None:
 
 
 @given(blocks, st.integers(0, 20))
+@settings(deadline=None)
 def test_a_tile_is_reached_exactly_when_its_widened_square_holds_a_block(keys: np.ndarray, reach: int) -> None:
     expected = {
         TileKey(x, z)
@@ -39,6 +41,7 @@ def test_columns_of_a_tile_run_along_x_first() -> None:
 
 
 @given(blocks, blocks)
+@settings(deadline=None)
 def test_height_index_keeps_the_extremes_of_all_that_was_added(first: np.ndarray, second: np.ndarray) -> None:
     index = HeightIndex()
     index.add(first)

@@ -59,17 +59,17 @@ def dirty(blocks: np.ndarray) -> MapChange:
 
 boxes = st.builds(
     lambda x, z, w, h, d: Box((x, 0.0, z), (x + w, h, z + d)),
-    *[st.floats(0.0, 5.0)] * 2,
+    *[st.floats(0.0, 3.5)] * 2,
     *[st.floats(0.15, 0.9)] * 3,
 )
 edits = st.lists(st.one_of(boxes, st.integers(0, 5)), max_size=6)
 
 
 @given(edits)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_after_any_edits_tiles_equal_a_batch_build(script: list[Box | int]) -> None:
     """A box is added, a number takes that box away again: bytes must not depend on how the world came to be."""
-    world = SdfWorld(room())
+    world = SdfWorld(room(4.0))
     added: list[Box] = []
     tiles, client = Incremental(world, (HUMAN, CAT), AT_ONCE), Client()
     client.take(tiles.step())
@@ -116,7 +116,7 @@ def test_a_change_that_changes_no_byte_is_not_reported() -> None:
     tiles = Incremental(world, [HUMAN], AT_ONCE)
     tiles.step()
     change = tiles.apply(dirty(world.block_keys()))
-    assert change == TileChange() or not (change.nav or change.mesh or change.occluder)
+    assert (change.nav, change.mesh, change.occluder) == ((), (), ())
     assert tiles.pending == 0
 
 
@@ -130,7 +130,7 @@ def test_a_tile_that_becomes_empty_is_reported_empty_once() -> None:
     assert [(tile.key, tile.blob, len(tile.polys)) for tile in change.nav] == [(TileKey(0, 0), b"", 0)]
     assert [len(tile.indices) for tile in change.mesh] == [0] * len(change.mesh)
     again = tiles.apply(dirty(gone))
-    assert not (again.nav or again.mesh or again.occluder)
+    assert (again.nav, again.mesh, again.occluder) == ((), (), ())
 
 
 def test_versions_count_reported_changes() -> None:

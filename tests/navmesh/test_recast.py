@@ -122,7 +122,7 @@ def test_too_many_spans_in_a_column_are_refused_and_many_layers_are_not() -> Non
     spans[:, 3] = spans[:, 2] + 1
     with pytest.raises(ValueError, match="255 spans"):
         build_from_spans(spans, frame(), HUMAN, Config())
-    f = frame()
+    f = TileFrame(TileKey(0, 0), 0.05, 0.025, border_cells=10, tile_cells=16)
     layers = np.concatenate([slab(f) + np.array([0, 0, 80 * i, 80 * i, 0], np.uint16) for i in range(70)])
     assert len(build_from_spans(layers, f, HUMAN, Config()).polys) >= 60
 
@@ -221,7 +221,7 @@ def test_a_blob_of_another_tile_is_refused() -> None:
 
 
 @given(st.integers(0, 10_000), st.integers(0, 7))
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_a_corrupt_blob_is_refused_or_harmless(place: int, bit: int) -> None:
     blob = bytearray(bumpy_blob())
     blob[place % len(blob)] ^= 1 << bit
@@ -236,6 +236,7 @@ def test_a_corrupt_blob_is_refused_or_harmless(place: int, bit: int) -> None:
 
 
 @given(st.binary(max_size=600))
+@settings(deadline=None)
 def test_noise_is_no_blob(noise: bytes) -> None:
     if noise:
         with pytest.raises(ValueError, match="not a Detour tile"):

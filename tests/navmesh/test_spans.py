@@ -74,9 +74,25 @@ def test_spans_join_across_blocks_and_split_at_missing_ones() -> None:
 
 def test_steep_ground_is_not_walkable_for_the_agents_it_is_too_steep_for() -> None:
     field = floor(Field())
-    field.cells[40, 40, 3] |= STEEP
+    field.cells[36:45, 36:45, 3] |= STEEP
     assert field.spans(slope_limit=0)[40, 40] == [(0, 4, 0)]
     assert field.spans(slope_limit=1)[40, 40] == [(0, 4, WALKABLE)]
+
+
+def test_steep_cells_beside_level_ground_of_their_height_are_an_edge_of_it() -> None:
+    field = floor(Field())
+    field.cells[40:42, :, 3] |= STEEP
+    assert field.spans()[40, 40] == [(0, 4, WALKABLE)]
+    field.cells[40:46, :, 3] |= STEEP
+    assert field.spans()[43, 40] == [(0, 4, 0)]
+
+
+def test_a_thin_board_is_an_obstacle() -> None:
+    field = floor(Field(num_blocks=2))
+    field.cells[40:44, 40:44, 20:21] = SOLID
+    field.cells[40:44, 40:44, 21:24] = FREE
+    columns = field.spans(Config())
+    assert all(len(columns[x, z]) == 2 for x in range(40, 44) for z in range(40, 44))
 
 
 def test_a_stray_voxel_in_the_air_is_no_obstacle_but_a_pole_is() -> None:
@@ -132,9 +148,9 @@ def test_spans_beyond_recasts_heights_are_cut() -> None:
 
 def test_a_column_of_very_many_layers_is_cut_at_recasts_limit() -> None:
     field = Field(num_blocks=40)
-    field.cells[:, :, 0::2] = SOLID
-    field.cells[:, :, 1::2] = FREE
-    assert {len(spans) for spans in field.spans().values()} == {MAX_SPANS_PER_COLUMN}
+    field.cells[40, 40, 0::2] = SOLID
+    field.cells[40, 40, 1::2] = FREE
+    assert len(field.spans()[40, 40]) == MAX_SPANS_PER_COLUMN
 
 
 def test_a_window_too_narrow_for_the_border_is_refused() -> None:
