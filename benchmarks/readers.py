@@ -64,7 +64,7 @@ async def stall(options: argparse.Namespace) -> dict[str, Any]:
     """Read until in step, stop reading, then read what the server said meanwhile, and resume."""
     resume: p.Resume | None = None
     held: dict[tuple[Any, ...], int] = {}
-    socket = await connect(options, max_queue=1)
+    socket = await connect(options, max_queue=1, ping_interval=None)
     await socket.send(p.pack(p.Subscribe(scene="main", layers=["mesh"])))
     stop_at = time.monotonic() + options.seconds
     while time.monotonic() < stop_at:

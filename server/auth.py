@@ -6,6 +6,8 @@ the WebSocket's first message, never in a URL; in a join link they ride behind `
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import ipaddress
 import secrets
 from dataclasses import dataclass
@@ -81,6 +83,10 @@ class Tokens:
         if len(secret) < MIN_SECRET_BYTES:
             raise ValueError(f"auth.secret has {len(secret)} bytes; it needs at least {MIN_SECRET_BYTES}")
         self._secret = secret
+
+    def derive(self, purpose: str) -> bytes:
+        """A key for something else than tokens."""
+        return hmac.new(self._secret, f"commonground {purpose}".encode(), hashlib.sha256).digest()
 
     def issue(self, grant: Grant, ttl_s: int, now_s: int) -> str:
         """A signed token; kept short, since it goes into QR codes."""

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 from server import tls
 from server.api import frames, pages, problems, rest, system, whip
 from server.api.border import Border
+from server.api.capability import Seals
 from server.api.contract import Scenes
 from server.api.guard import Guard
 from server.api.socket import MapSockets
@@ -93,11 +94,12 @@ def create_api(
 
     api = FastAPI(title="Commonground", version="1", docs_url=None, redoc_url=None, redirect_slashes=False)
     problems.install(api)
+    seals = Seals(identity.tokens.derive("stream urls"))
     ca_path = identity.authority.ca_path if identity.authority is not None else None
     api.include_router(system.router(scenes, guard, metrics, invite, ca_path))
-    api.include_router(rest.router(scenes, guard))
-    api.include_router(frames.router(scenes, guard))
-    api.include_router(whip.router(scenes, guard))
+    api.include_router(rest.router(scenes, guard, seals))
+    api.include_router(frames.router(scenes, guard, seals))
+    api.include_router(whip.router(scenes, guard, seals))
     api.include_router(MapSockets(scenes.bus, guard, settings.limits, metrics).router())
     api.mount("/", pages.Pages(settings.http.pages or pages.default_folder()))
     return api

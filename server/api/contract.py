@@ -147,6 +147,10 @@ class Busy(Refused):
 class WhipSession(Protocol):
     """One phone's WebRTC session; `streams.webrtc.WhipSession` is one."""
 
+    id: str
+    """Unguessable."""
+    stream: StreamId
+    """Its name on the map, which everybody sees."""
     answer_sdp: str
     """Holds all our candidates."""
 
@@ -179,19 +183,17 @@ class Scenes(Protocol):
         """End it and erase its keyframes, embeddings and thumbnails; the fused geometry stays."""
         ...
 
-    async def accept_whip(
-        self, scene: SceneId, stream: StreamId, offer_sdp: bytes, options: StreamOptions
-    ) -> WhipSession:
+    async def accept_whip(self, scene: SceneId, offer_sdp: str, options: StreamOptions) -> WhipSession:
         """Raises Busy when there are too many streams, RequestRefused when the offer is no good."""
         ...
 
-    def whip(self, stream: StreamId) -> WhipSession:
-        """The session of a stream; NotFound when it has ended."""
+    def whip(self, session: str) -> WhipSession:
+        """A session by its id; NotFound when it has ended."""
         ...
 
-    async def end_whip(self, stream: StreamId) -> None: ...
+    async def end_whip(self, session: str) -> None: ...
 
-    async def open_posed(self, scene: SceneId, stream: StreamId, options: StreamOptions) -> None:
+    async def open_posed(self, scene: SceneId, options: StreamOptions) -> StreamId:
         """Raises Busy when there are too many streams."""
         ...
 

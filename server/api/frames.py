@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from server.api.capability import stream_of
+from server.api.capability import Seals
 from server.api.contract import Busy, NotFound, Refused, Scenes, Unprocessable
 from server.api.guard import Guard
 from server.api.whip import WrongType
@@ -76,19 +76,19 @@ class FrameIntake:
         return seq
 
 
-def router(scenes: Scenes, guard: Guard) -> APIRouter:
-    """The one route; its address holds the stream's secret."""
+def router(scenes: Scenes, guard: Guard, seals: Seals) -> APIRouter:
+    """The one route; its address is known to the camera alone."""
     api = APIRouter(prefix="/v1", tags=["streams"])
     intake = FrameIntake(scenes)
 
-    @api.post("/streams/{secret}/frames", status_code=202, response_class=Response)
-    async def take_frame(secret: str, request: Request) -> Response:
+    @api.post("/streams/{name}/frames", status_code=202, response_class=Response)
+    async def take_frame(name: str, request: Request) -> Response:
         """`image` JPEG or PNG, `meta` JSON (pose, intrinsics, capture_ns, trust), maybe `depth` 16-bit PNG."""
         guard.require_somewhere(request, Role.PUBLISH)
-        stream = stream_of(secret)
-        if all(summary.stream != stream for summary in scenes.streams()):
+        owned = seals.open(name)
+        if owned is None or all(summary.stream != owned.stream for summary in scenes.streams()):
             raise NotFound("there is no such stream; open one first, and post to the address it gives")
-        await intake.take(stream, await _parts(request))
+        await intake.take(owned.stream, await _parts(request))
         return Response(status_code=202)
 
     return api

@@ -14,7 +14,7 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.background import BackgroundTask
 
-from server.api.capability import new_secret, stream_of
+from server.api.capability import MAX_LENGTH, Seals
 from server.api.contract import (
     Busy,
     Cue,
@@ -33,7 +33,7 @@ from server.auth import Grant, Role
 from streams.frame import SceneId, StreamId
 
 SceneName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-ShortName = Annotated[str, Field(max_length=128)]
+ShortName = Annotated[str, Field(max_length=MAX_LENGTH)]
 PROBLEM: dict[int | str, dict[str, Any]] = {
     "4XX": {"description": "What is wrong, and what to do", "content": {"application/problem+json": {}}}
 }
@@ -65,7 +65,7 @@ class Nearest(BaseModel):
     point: Point | None
 
 
-def router(scenes: Scenes, guard: Guard) -> APIRouter:
+def router(scenes: Scenes, guard: Guard, seals: Seals) -> APIRouter:
     """All routes below /v1 that answer with JSON or a file."""
     api = APIRouter(prefix="/v1", responses=PROBLEM)
     exporting = asyncio.Semaphore(MAX_EXPORTS)
@@ -175,21 +175,20 @@ def router(scenes: Scenes, guard: Guard) -> APIRouter:
         The camera itself names it by the last part of its session's URL, also after the stream has ended. An admin
         may name it as everybody sees it.
         """
-        grant = guard.require_somewhere(request, Role.PUBLISH)
-        try:
-            await scenes.delete_stream(stream_of(stream))
-        except NotFound:
-            if not grant.allows(Role.ADMIN):
-                raise
-            await scenes.delete_stream(StreamId(stream))
+        owned = seals.open(stream)
+        if owned is None:
+            guard.require(request, Role.ADMIN, None)
+        else:
+            guard.require_somewhere(request, Role.PUBLISH)
+        await scenes.delete_stream(StreamId(stream) if owned is None else owned.stream)
 
     @api.post("/scenes/{scene}/streams", status_code=201, tags=["streams"], dependencies=[Depends(publisher)])
     async def open_stream(scene: SceneName, response: Response, options: StreamOptions | None = None) -> NewStream:
         """Open a stream that brings its own poses: an AR app, a robot, a recording."""
-        secret = new_secret()
-        await scenes.open_posed(SceneId(scene), stream_of(secret), options or StreamOptions())
-        response.headers["Location"] = f"/v1/streams/{secret}"
-        return NewStream(stream=stream_of(secret), frames=f"/v1/streams/{secret}/frames")
+        stream = await scenes.open_posed(SceneId(scene), options or StreamOptions())
+        name = seals.seal(stream)
+        response.headers["Location"] = f"/v1/streams/{name}"
+        return NewStream(stream=stream, frames=f"/v1/streams/{name}/frames")
 
     @api.get("/devices", tags=["server"], dependencies=[Depends(admin)])
     async def list_devices() -> list[DeviceSummary]:

@@ -10,8 +10,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from server.api.capability import new_secret, stream_of
-from server.api.contract import Refused, Scenes, StreamOptions, Unprocessable
+from server.api.capability import Seals
+from server.api.contract import NotFound, Refused, Scenes, StreamOptions, Unprocessable
 from server.api.guard import Guard
 from server.auth import Role
 from streams.frame import SceneId
@@ -32,7 +32,7 @@ class StaleTag(Refused):
     status = 412
 
 
-def router(scenes: Scenes, guard: Guard) -> APIRouter:
+def router(scenes: Scenes, guard: Guard, seals: Seals) -> APIRouter:
     """The endpoint of each scene and the resource of each session."""
     api = APIRouter(prefix="/v1", tags=["whip"])
     endpoint, session_url = "/scenes/{scene}/whip", "/whip/{session}"
@@ -42,6 +42,12 @@ def router(scenes: Scenes, guard: Guard) -> APIRouter:
         if grant.token_id:
             guard.throttle(request, grant)
 
+    def session_id(name: str) -> str:
+        owned = seals.open(name)
+        if owned is None:
+            raise NotFound("there is no such session")
+        return owned.session
+
     def any_publisher(request: Request) -> None:
         guard.require_somewhere(request, Role.PUBLISH)
 
@@ -49,15 +55,18 @@ def router(scenes: Scenes, guard: Guard) -> APIRouter:
     async def publish(scene: str, request: Request, options: Annotated[StreamOptions, Query()]) -> Response:
         """Offer in, answer with all our candidates out; `Location` is the session."""
         offer = await _body(request, SDP)
-        secret = new_secret()
-        session = await scenes.accept_whip(SceneId(scene), stream_of(secret), offer, options)
-        headers = {"Location": f"/v1/whip/{secret}", "Accept-Patch": FRAGMENT}
+        try:
+            session = await scenes.accept_whip(SceneId(scene), offer.decode(), options)
+        except UnicodeDecodeError:
+            raise Refused("the offer is not UTF-8 text") from None
+        name = seals.seal(session.stream, session.id)
+        headers = {"Location": f"/v1/whip/{name}", "Accept-Patch": FRAGMENT}
         return Response(session.answer_sdp, 201, headers, media_type=SDP)
 
     @api.patch(session_url, status_code=204, dependencies=[Depends(any_publisher)])
     async def trickle(session: str, request: Request) -> Response:
         """Take more candidates of the client."""
-        found = scenes.whip(stream_of(session))
+        found = scenes.whip(session_id(session))
         fragment = await _body(request, FRAGMENT)
         match request.headers.get("if-match"):
             case None:
@@ -71,7 +80,7 @@ def router(scenes: Scenes, guard: Guard) -> APIRouter:
     @api.delete(session_url, dependencies=[Depends(any_publisher)])
     async def leave(session: str) -> Response:
         """End the session."""
-        await scenes.end_whip(stream_of(session))
+        await scenes.end_whip(session_id(session))
         return Response(status_code=200)
 
     @api.get(endpoint, status_code=204, dependencies=[Depends(publisher)])
@@ -85,7 +94,7 @@ def router(scenes: Scenes, guard: Guard) -> APIRouter:
     @api.head(session_url, status_code=204, dependencies=[Depends(any_publisher)])
     async def look_session(session: str) -> Response:
         """Nothing to see, as the standard asks; 404 when the session has ended."""
-        scenes.whip(stream_of(session))
+        scenes.whip(session_id(session))
         return Response(status_code=204)
 
     @api.options(endpoint, status_code=204)

@@ -40,7 +40,9 @@ class FakeSession:
 
     answer_sdp = ANSWER
 
-    def __init__(self) -> None:
+    def __init__(self, session: str) -> None:
+        self.id = session
+        self.stream = StreamId(f"phone-{session}")
         self.fragments: list[bytes] = []
 
     def trickle(self, body: bytes) -> None:
@@ -55,7 +57,7 @@ class FakeScenes:
 
     bus: Bus
     names: list[str] = field(default_factory=lambda: ["main"])
-    sessions: dict[StreamId, FakeSession] = field(default_factory=dict)
+    sessions: dict[str, FakeSession] = field(default_factory=dict)
     posed: dict[StreamId, list[Frame]] = field(default_factory=dict)
     deleted: list[str] = field(default_factory=list)
     cues: list[Cue] = field(default_factory=list)
@@ -89,7 +91,7 @@ class FakeScenes:
         self.names.remove(scene)
 
     def streams(self) -> list[StreamSummary]:
-        kinds = {**dict.fromkeys(self.sessions, "whip"), **dict.fromkeys(self.posed, "posed")}
+        whip = dict.fromkeys((session.stream for session in self.sessions.values()), "whip")
         return [
             StreamSummary(
                 stream=stream,
@@ -102,37 +104,39 @@ class FakeScenes:
                 width=0,
                 height=0,
             )
-            for stream, kind in kinds.items()
+            for stream, kind in {**whip, **dict.fromkeys(self.posed, "posed")}.items()
         ]
 
     async def delete_stream(self, stream: StreamId) -> None:
-        if self.sessions.pop(stream, None) is None and self.posed.pop(stream, None) is None:
+        session = next((s.id for s in self.sessions.values() if s.stream == stream), "")
+        if self.sessions.pop(session, None) is None and self.posed.pop(stream, None) is None:
             raise NotFound("there is no such stream")
         self.deleted.append(stream)
 
-    async def accept_whip(
-        self, scene: SceneId, stream: StreamId, offer_sdp: bytes, options: StreamOptions
-    ) -> FakeSession:
+    async def accept_whip(self, scene: SceneId, offer_sdp: str, options: StreamOptions) -> FakeSession:
         self.scene(scene)
-        if not offer_sdp.startswith(b"v=0"):
+        if not offer_sdp.startswith("v=0"):
             raise RequestRefused(400, "Malformed SDP offer", "its first line is not v=0")
         self.options.append(options)
-        self.sessions[stream] = FakeSession()
-        return self.sessions[stream]
+        session = FakeSession(f"secret{len(self.sessions)}")
+        self.sessions[session.id] = session
+        return session
 
-    def whip(self, stream: StreamId) -> FakeSession:
-        if stream not in self.sessions:
+    def whip(self, session: str) -> FakeSession:
+        if session not in self.sessions:
             raise NotFound("there is no such session")
-        return self.sessions[stream]
+        return self.sessions[session]
 
-    async def end_whip(self, stream: StreamId) -> None:
-        self.whip(stream)
-        del self.sessions[stream]
+    async def end_whip(self, session: str) -> None:
+        self.whip(session)
+        del self.sessions[session]
 
-    async def open_posed(self, scene: SceneId, stream: StreamId, options: StreamOptions) -> None:
+    async def open_posed(self, scene: SceneId, options: StreamOptions) -> StreamId:
         self.scene(scene)
         self.options.append(options)
+        stream = StreamId(f"posed-{len(self.posed)}")
         self.posed[stream] = []
+        return stream
 
     async def offer_posed(self, stream: StreamId, frame: Frame) -> None:
         self.posed[stream].append(frame)
@@ -146,7 +150,7 @@ class FakeScenes:
     async def export(self, scene: SceneId, path: Path) -> None:
         if scene == "empty":
             raise NotFound("the map is empty")
-        path.write_bytes(b"solid " + path.suffix.encode())
+        path.write_bytes(b"solid " + path.suffix.encode())  # noqa: ASYNC240
 
     async def add_cue(self, scene: SceneId, cue: Cue) -> None:
         self.cues.append(cue)

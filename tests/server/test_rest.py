@@ -216,7 +216,7 @@ async def test_the_name_on_the_map_does_not_give_a_stream_away(tmp_path: Path) -
         (stream,) = server.scenes.posed
         token = server.identity.tokens.issue(Grant("main", Role.PUBLISH), 60, FAR)
         headers = {"Authorization": f"Bearer {token}"}
-        assert_problem(await server.http.delete(f"/v1/streams/{stream}", headers=headers), 404)
+        assert_problem(await server.http.delete(f"/v1/streams/{stream}", headers=headers), 403)
         assert_problem(await server.http.post(f"/v1/streams/{stream}/frames", headers=headers), 404)
         assert (await server.http.delete(f"/v1/streams/{stream}")).status_code == 204  # the admin of this machine may
 
@@ -283,7 +283,7 @@ async def test_openapi_describes_every_route(tmp_path: Path) -> None:
             "/v1/scenes/{scene}/whip",
             "/v1/streams",
             "/v1/streams/{stream}",
-            "/v1/streams/{secret}/frames",
+            "/v1/streams/{name}/frames",
             "/v1/whip/{session}",
             "/v1/devices",
         } <= set(document["paths"])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from server.api.capability import stream_of
 from server.api.whip import FRAGMENT, SDP
+from server.auth import Grant, Role
 from tests.server.fakes import ANSWER, Served, served
 
 ENDPOINT = "/v1/scenes/main/whip"
@@ -24,12 +24,12 @@ async def test_publish_trickle_and_leave(tmp_path: Path) -> None:
     async with served(tmp_path) as server:
         session = await publish(server)
         assert session.startswith("/v1/whip/")
-        stream = stream_of(session.rpartition("/")[2])
-        assert list(server.scenes.sessions) == [stream]
+        ((secret, known),) = server.scenes.sessions.items()
+        assert secret in session
         trickled = await server.http.patch(session, content=b"a=x", headers={"Content-Type": FRAGMENT})
         assert (trickled.status_code, trickled.content) == (204, b"")
         assert "etag" not in trickled.headers
-        assert server.scenes.sessions[stream].fragments == [b"a=x"]
+        assert known.fragments == [b"a=x"]
         assert (await server.http.delete(session)).status_code == 200
         assert (await server.http.delete(session)).status_code == 404
 
@@ -41,6 +41,7 @@ async def test_offers_that_are_none(tmp_path: Path) -> None:
         malformed = await server.http.post(ENDPOINT, content=b"\xff", headers={"Content-Type": SDP})
         assert malformed.status_code == 400
         assert malformed.headers["content-type"] == "application/problem+json"
+        malformed = await server.http.post(ENDPOINT, content=b"x=0", headers={"Content-Type": SDP})
         assert malformed.json()["reason"] == "Malformed SDP offer"
         gone = await server.http.post("/v1/scenes/x/whip", content=b"v=0", headers={"Content-Type": SDP})
         assert gone.status_code == 404
@@ -92,3 +93,17 @@ async def test_options_ride_in_the_query(tmp_path: Path) -> None:
         assert server.scenes.options[0].start == "shared"
         bad = await server.http.post(f"{ENDPOINT}?start=x", content=b"v=0", headers={"Content-Type": SDP})
         assert bad.status_code == 422
+
+
+async def test_the_camera_erases_itself_by_its_session_and_others_cannot(tmp_path: Path) -> None:
+    async with served(tmp_path) as server:
+        name = (await publish(server)).rpartition("/")[2]
+        token = server.identity.tokens.issue(Grant("main", Role.PUBLISH), 60, 2_000_000_000)
+        bearer = {"Authorization": f"Bearer {token}"}
+        session, stream, seal = name.split(".")
+        for forged in (stream, f"{stream}.{seal}", f"{session}.other.{seal}", f"{name[:-1]}!", "é"):
+            answer = await server.http.delete(f"/v1/streams/{forged}", headers=bearer)
+            assert answer.status_code in (401, 403), forged
+            assert (await server.http.delete(f"/v1/whip/{forged}", headers=bearer)).status_code == 404
+        assert (await server.http.delete(f"/v1/streams/{name}", headers=bearer)).status_code == 204
+        assert server.scenes.deleted == [stream]
