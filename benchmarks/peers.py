@@ -17,7 +17,7 @@ _WANTED_PER_S = 3.0  # COLMAP gets about as many frames a second as a tracker ma
 
 
 def colmap(clip: Clip) -> dict[str, Any]:
-    """COLMAP's incremental mapper (SIFT, sequential matching, known K) on a part of the clip's frames, scored as ours is.
+    """COLMAP's incremental mapper (SIFT, sequential matching, known K) on part of the frames, scored as ours is.
 
     Returns figures, or under `missing` how to get the package.
     """

@@ -15,9 +15,11 @@ import poselib
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from mapping.ambiguity import scan
+from mapping.ambiguity import Valley, scan
 from mapping.bundle import Bundle, adjust, centres
 from mapping.transforms import F64, angle_between, exp_so3, log_so3
+
+_VALLEY_RATIO = 1.3  # directions that cost at most this much more than the best are as good as it
 
 
 class StartConfig(BaseModel):
@@ -29,8 +31,11 @@ class StartConfig(BaseModel):
     min_inlier_share: float = 0.6
     min_parallax_deg: float = 0.5
     """Median angle between the rays of the first and the last view."""
-    min_turning_px: float = 2.5
+    min_turning_px: float = 2.0
     """Median distance by which a camera that only turned fails to explain the tracks."""
+    sure_turning_px: float = 6.0
+    """Below this much, the direction of travel must also be pinned down to `max_valley_deg`."""
+    max_valley_deg: float = 45.0
     min_gain: float = 6.0
     """How many times better (in squared error) a moving camera must explain the tracks than a turning one."""
     max_rival: float = 0.8
@@ -70,7 +75,11 @@ def start_map(pixels: F64, focal_px: float, config: StartConfig = StartConfig())
     turning_cost = float(np.median(_rotation_error2(turn, first, last, focal_px)))
     if turning_cost < config.min_turning_px**2:  # cheapest refusal first
         return None
-    motions = _motions(first, last, focal_px, turn, config)
+    valley = scan(first, last, focal_px, turn)
+    is_open = valley.spread_rad(_VALLEY_RATIO) > np.radians(config.max_valley_deg)
+    if is_open and turning_cost < config.sure_turning_px**2:
+        return None
+    motions = _motions(first, last, focal_px, valley, config)
     hypotheses = _explanations(pixels, focal_px, motions, config)
     if not hypotheses:
         return None
@@ -92,7 +101,9 @@ def stands(pixels: F64, focal_px: float, cameras: F64, config: StartConfig = Sta
         return True
     turn = fit_rotation(first, last, focal_px)
     believed = _explain(pixels, focal_px, camera_from_first / _unit_scale(length), config)
-    rivals = _explanations(pixels, focal_px, _motions(first, last, focal_px, turn, config), config)
+    rivals = _explanations(
+        pixels, focal_px, _motions(first, last, focal_px, scan(first, last, focal_px, turn), config), config
+    )
     if believed is None:
         return not rivals
     return not any(_differs(believed, rival) and rival.cost < config.max_rival * believed.cost for rival in rivals)
@@ -195,7 +206,7 @@ def _rotation_error2(rotation: F64, first: F64, last: F64, focal_px: float) -> F
     return np.asarray(np.sum((focal_px * turned[:, :2] / turned[:, 2:] - last) ** 2, axis=1))
 
 
-def _motions(first: F64, last: F64, focal_px: float, turn: F64, config: StartConfig) -> list[F64]:
+def _motions(first: F64, last: F64, focal_px: float, valley: Valley, config: StartConfig) -> list[F64]:
     """Candidate last_from_first poses (3, 4) with unit baseline."""
     size = int(max(np.abs(first).max(), np.abs(last).max())) * 2
     camera = {"model": "SIMPLE_PINHOLE", "width": size, "height": size, "params": [focal_px, 0.0, 0.0]}
@@ -208,7 +219,6 @@ def _motions(first: F64, last: F64, focal_px: float, turn: F64, config: StartCon
     if plane["num_inliers"] > 0.6 * essential["num_inliers"]:
         poses, _ = poselib.motion_from_homography(homography)
         motions += [np.column_stack([p.R, p.t]) for p in poses]
-    valley = scan(first, last, focal_px, turn)
     for k in valley.minima(3):
         motions.append(np.column_stack([valley.rotations[k], valley.directions[k]]))
     unit = []
