@@ -34,7 +34,8 @@ def fit_cameras(a_from_camera: F64, b_from_camera: F64) -> CameraFit | None:
     """Least-squares `b_from_a` of paired camera poses (n, 4, 4), n >= 2; None where they do not determine it.
 
     Rotation: chordal mean over the pairs that agree with the median one. Scale and translation: least squares between
-    the centres that agree with a first fit by medians. Unlike a fit to centres alone, two cameras or a straight walk suffice.
+    the centres that agree with a first fit by medians. Unlike a fit to centres alone, two cameras or a straight walk
+    suffice.
     """
     if len(a_from_camera) < 2:
         return None

@@ -14,7 +14,7 @@ class Config(BaseModel):
     """Working size; twice as much costs four times the time for a few per cent of pixels."""
     hypotheses: int = Field(default=64, ge=8, le=256)
     max_sources: int = Field(default=4, ge=1, le=16)
-    patch_radius_px: int = Field(default=3, ge=1, le=8)
+    patch_radius_px: int = Field(default=2, ge=1, le=8)
     near: float = Field(default=0.4, gt=0)
     """Nearest depth in window units where a view has no landmarks to tell."""
     far: float = Field(default=8.0, gt=0)
@@ -31,7 +31,7 @@ class Config(BaseModel):
     """Islands up to this share of the image stay unknown."""
     tolerance: float = Field(default=0.06, gt=0)
     """Relative difference in depth at which two views still agree."""
-    unconfirmed: float = Field(default=0.35, ge=0, le=1)
+    unconfirmed: float = Field(default=0.25, ge=0, le=1)
     """What a pixel's confidence is multiplied with when no other view confirms it."""
     threads: int = Field(default=2, ge=1, le=64)
     remembered: int = Field(default=48, ge=0)
