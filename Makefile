@@ -4,6 +4,7 @@
 PY := .venv/bin/python
 
 demo: setup            ## the server with two simulated phones; prints the URL and a QR code
+	@$(PY) -m benchmarks.demo --prepare
 	.venv/bin/commonground serve --demo
 
 test: setup-test       ## every test but the slow and GPU ones

@@ -20,7 +20,8 @@ packages=(python3-venv);              need python3 -c 'import venv, ensurepip'
 packages=(python3-dev);               need python3 -c 'import sysconfig, os; assert os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h"))'
 if [ "$want_tests" = test ]; then
   packages=(chromium);                need command -v chromium
-  packages=(python3-gi gir1.2-gst-plugins-bad-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-nice)
+  packages=(python3-gi gir1.2-gst-plugins-base-1.0 gir1.2-gst-plugins-bad-1.0 gstreamer1.0-plugins-base
+            gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-nice)
   need /usr/bin/python3 -c 'import gi; gi.require_version("GstWebRTC", "1.0"); from gi.repository import Gst; Gst.init(None); assert Gst.ElementFactory.find("webrtcbin") and Gst.ElementFactory.find("nicesrc") and Gst.ElementFactory.find("vp8enc")'
 fi
 if [ ${#missing[@]} -gt 0 ]; then
