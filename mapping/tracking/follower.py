@@ -26,6 +26,8 @@ class FollowConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     min_inliers: int = 15
+    min_inliers_unproven: int = 30
+    """The same while the first map has not stood a second look (see `proof`)."""
     min_inlier_share: float = 0.5
     max_position_sigma: float = 0.03
     """Largest standard deviation of the position for one pixel of noise."""
@@ -160,7 +162,8 @@ class Follower:
     def _trust(self, fit: PoseFit, predicted: F64, count: int) -> bool:
         """Enough landmarks agree, they pin the position down, and the camera has not jumped."""
         c = self.config
-        if fit.inliers < c.min_inliers or fit.inliers < c.min_inlier_share * count:
+        least = c.min_inliers if self._proof.stood else c.min_inliers_unproven
+        if fit.inliers < least or fit.inliers < c.min_inlier_share * count:
             return False
         sigma = float(np.sqrt(np.trace(fit.covariance[:3, :3]))) / self._depth
         jump = float(np.linalg.norm(_centre(fit.camera_from_map) - _centre(predicted))) / self._depth

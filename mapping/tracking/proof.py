@@ -17,6 +17,8 @@ class Proof:
 
     def __init__(self, start_parallax_rad: float) -> None:
         self._next_rad = 2.0 * start_parallax_rad
+        self.stood = False
+        """The map was asked at least once and stood."""
 
     def refutes(self, local_map: LocalMap, tracked: I64) -> bool:
         """Whether some other motion explains the tracked landmarks' history clearly better than the map's."""
@@ -38,7 +40,8 @@ class Proof:
         if len(shared) < _MIN_SHARED:
             return False
         views = [local_map.nodes[k].pixels[local_map.nodes[k].rows(shared)] for k in chosen]
-        return not stands(np.stack(views), local_map.focal_px, local_map.poses[chosen])
+        self.stood = stands(np.stack(views), local_map.focal_px, local_map.poses[chosen])
+        return not self.stood
 
     @staticmethod
     def _oldest(local_map: LocalMap, tracked: I64) -> int | None:
