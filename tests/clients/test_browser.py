@@ -187,7 +187,11 @@ def test_a_refused_camera_says_how_to_allow_it(live_server: Any, playwright: Any
 
 
 def test_an_empty_map_says_how_to_begin(live_server: Any, browser: Any, witness: Witness, tmp_path: Path) -> None:
-    viewer = open_page(browser, witness, f"{live_server.url}/?scene=main", DESK)
+    context = browser.new_context(ignore_https_errors=True)
+    created = context.request.post(f"{live_server.url}/v1/scenes", data={"scene": "quiet"})
+    assert created.status == 201
+    context.close()
+    viewer = open_page(browser, witness, f"{live_server.url}/?scene=quiet", DESK)
     viewer.wait_for_selector("#connection[data-state=open]")
     viewer.wait_for_selector("#empty:visible")
     viewer.wait_for_selector("#empty .invitation img:visible")  # this machine itself may invite phones

@@ -30,7 +30,7 @@ class PhonePage {
   open(): void {
     byId("sceneLine").textContent = `Map: ${this.scene}`;
     byId("go").onclick = byId("again").onclick = byId("retry").onclick = () => void this.begin();
-    byId("stop").onclick = () => this.stop();
+    byId("stop").onclick = () => void this.stop();
     byId("lens").onclick = () => void this.switchLens();
     byId("delete").onclick = () => void this.erase();
     byId("closePrivacy").onclick = () => byId<HTMLDialogElement>("privacy").close();
@@ -42,7 +42,7 @@ class PhonePage {
       else this.hiddenSinceMs = performance.now();
     });
     addEventListener("online", () => void this.resume());
-    addEventListener("pagehide", () => this.session?.stop());
+    addEventListener("pagehide", () => void this.session?.stop());
     addEventListener("pageshow", ({ persisted }) => {
       if (persisted) void this.resume();
     });
@@ -56,7 +56,7 @@ class PhonePage {
     const missing = missingSupport();
     if (missing !== null) return this.showTrouble(missing);
     this.showTrouble(null);
-    this.session?.stop();
+    void this.session?.stop();
     const motionAllowed = requestMotionPermission(); // first: iOS asks only in the tap's own turn
     const track = await this.openCamera();
     if (track === null) return;
@@ -79,8 +79,8 @@ class PhonePage {
     }
   }
 
-  private stop(): void {
-    this.session?.stop();
+  private async stop(): Promise<void> {
+    const left = this.session?.stop();
     this.session = null;
     this.unwatchMotion?.();
     this.unwatchMotion = null;
@@ -88,6 +88,7 @@ class PhonePage {
     void this.wakeLock?.release();
     this.showTrouble(null);
     this.show("ended");
+    await left;
   }
 
   private wake(): void {
@@ -129,8 +130,8 @@ class PhonePage {
 
   private async erase(): Promise<void> {
     const result = byId("deleteResult");
-    if (this.session !== null) this.stop();
     result.textContent = "Deleting …";
+    if (this.session !== null) await this.stop();
     try {
       const streams = await eraseAll(this.api);
       result.textContent = streams > 0 ? "Erased: pictures, previews and path of your camera." : "There is nothing of yours here.";

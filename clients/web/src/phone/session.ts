@@ -53,24 +53,25 @@ export class PhoneSession {
 
   /** Connect, or connect anew; an attempt under way is abandoned. */
   async start(track = this.track): Promise<void> {
-    this.end();
+    void this.end();
     this.track = track;
     const attempt = ++this.attempt;
     this.events.onState("connecting", null);
     try {
       const publication = await publish(this.api, this.scene, track, (sender) => this.stamps.attach(sender));
       if (attempt === this.attempt) this.adopt(publication);
-      else leave(this.api, publication);
+      else void leave(this.api, publication);
     } catch (error) {
       if (attempt === this.attempt) this.interrupted(serverTrouble(error));
     }
   }
 
-  /** Leave the server in good order. */
-  stop(): void {
+  /** Leave the server in good order; resolves once it has been told. */
+  async stop(): Promise<void> {
     this.attempt++;
-    this.end();
+    const left = this.end();
     this.events.onState("stopped", null);
+    await left;
   }
 
   reportMotion({ up, rate, atMs }: MotionSample): void {
@@ -123,7 +124,7 @@ export class PhoneSession {
   }
 
   private interrupted(trouble: Trouble): void {
-    this.end();
+    void this.end();
     this.events.onState("interrupted", trouble);
     if (!trouble.retry) return;
     this.after((trouble.retryAfterS ?? 0) * 1000 || this.retryMs, () => void this.start());
@@ -174,7 +175,7 @@ export class PhoneSession {
     if (channel?.readyState === "open") channel.send(JSON.stringify(message));
   }
 
-  private end(): void {
+  private async end(): Promise<void> {
     for (const timer of this.timers) clearTimeout(timer);
     this.timers.clear();
     const publication = this.publication;
@@ -182,7 +183,7 @@ export class PhoneSession {
     if (publication === null) return;
     publication.peer.onconnectionstatechange = null;
     publication.channel.onopen = publication.channel.onmessage = null;
-    leave(this.api, publication);
+    await leave(this.api, publication);
   }
 
   private after(delayMs: number, action: () => void): void {

@@ -13,6 +13,7 @@ export interface Publication {
 
 const CHANNEL_LABEL = "commonground";
 const GATHERING_TIMEOUT_MS = 2000;
+const LEAVE_TIMEOUT_MS = 3000;
 const MAX_BITRATE_BPS = 4_000_000;
 
 /**
@@ -53,12 +54,11 @@ export async function publish(
   }
 }
 
-/** End the session; outlives the page that asks for it. */
-export function leave(api: Api, publication: Publication): void {
-  publication.peer.close();
-  api.request(publication.sessionUrl, { method: "DELETE", keepalive: true }).catch(() => {
-    // the server notices the silence by itself
-  });
+/** End the session, then the connection: the other way round the server would find a session that is gone already. */
+export async function leave(api: Api, { peer, sessionUrl }: Publication): Promise<void> {
+  const farewell = { method: "DELETE", keepalive: true, signal: AbortSignal.timeout(LEAVE_TIMEOUT_MS) };
+  await api.request(sessionUrl, farewell).catch(() => undefined); // out of reach: the server notices the silence by itself
+  peer.close();
 }
 
 /** H264 first: phones encode it in hardware, and the server decodes it in half the time of VP8. */
