@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+
+from benchmarks.sdf_world import Box, SdfWorld, room
+from mapping.changes import MapChange
+from navmesh.incremental import Config, Incremental
+from navmesh.query import Query, UnknownAgent
+from navmesh.recast import Agent
+from navmesh.tiles import NavTile, TileKey
+
+HUMAN, CAT = Agent(), Agent(name="cat", radius_m=0.1, height_m=0.3)
+HERE, THERE = (1.0, 0.0, 1.0), (5.0, 0.0, 5.0)
+
+
+class Scene:
+    def __init__(self) -> None:
+        self.world = SdfWorld(room())
+        self.tiles = Incremental(self.world, [HUMAN, CAT], Config(surface_period_s=1e9))
+        self.query = Query([HUMAN, CAT], self.world.voxel_size_m)
+        self.query.apply(self.tiles.step())
+
+    def change(self, blocks: np.ndarray) -> None:
+        self.query.apply(self.tiles.apply(MapChange(epoch=0, dirty_blocks=blocks)))
+
+
+def test_a_path_names_the_revisions_it_was_found_on() -> None:
+    scene = Scene()
+    path = scene.query.path(HERE, THERE, "human")
+    assert not path.is_partial
+    assert path.revisions
+    assert set(path.revisions.values()) == {1}
+    scene.change(scene.world.add(Box((1.5, 0.0, 1.5), (2.0, 0.5, 2.0))))
+    again = scene.query.path(HERE, THERE, "human")
+    assert again.revisions[TileKey(0, 0)] == 2
+    assert again.revisions[TileKey(0, 0)] == scene.tiles.version("nav", TileKey(0, 0), "human")
+
+
+def test_a_path_is_no_shorter_than_the_straight_line_and_joins_both_ends() -> None:
+    path = Scene().query.path(HERE, THERE, "human")
+    assert path.length_m >= np.linalg.norm(np.subtract(HERE, THERE))
+    assert path.length_m < 1.3 * np.linalg.norm(np.subtract(HERE, THERE))
+    assert path.points_m[0].tolist() == pytest.approx(HERE, abs=0.03)
+    assert path.points_m[-1].tolist() == pytest.approx(THERE, abs=0.03)
+
+
+def test_a_door_that_closes_ends_the_path_before_it_and_opening_restores_it() -> None:
+    scene = Scene()
+    before = scene.query.path(HERE, THERE, "human")
+    door = Box((2.9, 0.0, 2.5), (3.1, 2.0, 3.5))
+    scene.change(scene.world.add(door))
+    closed = scene.query.path(HERE, THERE, "human", (3.0, 2.0, 3.0))
+    assert closed.is_partial
+    assert closed.points_m[-1][0] < 3.0
+    assert not scene.query.reachable(HERE, THERE, "human")
+    scene.change(scene.world.remove(door))
+    np.testing.assert_array_equal(scene.query.path(HERE, THERE, "human").points_m, before.points_m)
+
+
+def test_each_agent_walks_its_own_mesh() -> None:
+    scene = Scene()
+    scene.change(scene.world.add(Box((2.9, 0.5, 2.5), (3.1, 2.0, 3.5))))  # half a metre is left below
+    assert not scene.query.reachable(HERE, THERE, "human")
+    assert scene.query.reachable(HERE, THERE, "cat")
+
+
+def test_the_same_path_whatever_order_the_tiles_came_in() -> None:
+    world = SdfWorld(room())
+    tiles = list(Incremental(world, [HUMAN], Config(surface_period_s=1e9)).step().nav)
+    paths = []
+    for order in (tiles, tiles[::-1]):
+        query = Query([HUMAN], world.voxel_size_m)
+        query.set(order)
+        paths.append(query.path(HERE, THERE, "human").points_m)
+    np.testing.assert_allclose(paths[0], paths[1], atol=1e-3)
+
+
+def test_rays_and_nearest_points() -> None:
+    query = Scene().query
+    ray = query.raycast(HERE, (5.0, 0.0, 1.0), "human")
+    assert ray is not None
+    assert ray.is_blocked
+    assert 2.3 < ray.end_m[0] < 2.9
+    assert TileKey(0, 0) in ray.revisions
+    nearest = query.nearest((0.0, 0.5, 1.0), "human")
+    assert nearest is not None
+    assert 0.25 <= nearest[0] <= 0.45
+    assert query.nearest((0.0, 0.5, 1.0), "human", (0.1, 1.0, 0.1)) is None
+
+
+def test_mistakes_are_named() -> None:
+    query = Scene().query
+    assert query.agents == ("human", "cat")
+    with pytest.raises(UnknownAgent, match="no agent 'dog' on this map; there are human, cat"):
+        query.path(HERE, THERE, "dog")
+    with pytest.raises(ValueError, match="finite"):
+        query.path((float("inf"), 0.0, 0.0), THERE, "human")
+    stranger = NavTile(
+        TileKey(0, 0), "dog", (0, 0, 0), 0.05, 0.025, *[np.empty((0, 3), np.uint16)] * 3, np.empty(0, np.uint8)
+    )  # type: ignore[arg-type]
+    with pytest.raises(UnknownAgent):
+        query.set([stranger])
