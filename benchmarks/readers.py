@@ -42,6 +42,7 @@ async def read_many(options: argparse.Namespace) -> dict[str, Any]:
     until = time.monotonic() + options.seconds
 
     async def client(socket: ClientConnection) -> None:
+        is_live = False  # what belongs to the snapshot was published long ago
         async with socket:
             while (left_s := until - time.monotonic()) > 0:
                 try:
@@ -51,7 +52,8 @@ async def read_many(options: argparse.Namespace) -> dict[str, Any]:
                 now_ns = time.time_ns()
                 assert isinstance(frame, bytes)
                 message, _ = p.unpack_server(frame)
-                if isinstance(message, p.Delta) and message.capture_ns:
+                is_live = is_live or isinstance(message, p.SnapshotEnd)
+                if isinstance(message, p.Delta) and is_live:
                     latencies_ms.append((now_ns / 1e9, (now_ns - message.publish_ns) / 1e6))
 
     async with asyncio.TaskGroup() as group:

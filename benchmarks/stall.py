@@ -56,7 +56,7 @@ async def measure(*, num_others: int, stall_s: float) -> dict[str, Any]:
 async def _others(server: BusServer, num_clients: int, seconds: float) -> dict[str, float]:
     result = await server.readers(clients=num_clients, seconds=seconds)
     samples = np.array(result["latencies_ms"])
-    counted = samples[samples[:, 0] > samples[0, 0] + READ_FIRST_S, 1]  # without the snapshot
+    counted = samples[samples[:, 0] > samples[0, 0] + READ_FIRST_S, 1]  # while nobody loads a snapshot
     p50, p99 = np.percentile(counted, [50, 99])
     return {"p50": round(float(p50), 2), "p99": round(float(p99), 2)}
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import sys
+import contextlib
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 
 app = typer.Typer(
     help="One live, metric, walkable map from the cameras of a crowd.",
@@ -22,6 +23,9 @@ app = typer.Typer(
 )
 console = Console(highlight=False)
 problems = Console(stderr=True, highlight=False)
+if TYPE_CHECKING:
+    from server.config import Settings
+
 T = TypeVar("T")
 
 ConfigFile = Annotated[
@@ -87,7 +91,9 @@ def export(
     """Write a stored scene to a file."""
     from server import run
 
-    run.export(_settings(config, data_dir=data_dir), scene, out)
+    settings = _settings(config, data_dir=data_dir)
+    with _mendable():
+        run.export(settings, scene, out)
     console.print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
 
 
@@ -141,13 +147,11 @@ def main() -> None:
     app()
 
 
-def _settings(path: Path | None, **overrides: Any) -> Any:
+def _settings(path: Path | None, **overrides: Any) -> Settings:
     from server.config import load
 
-    try:
+    with _mendable():
         return load(path, **_set(**overrides))
-    except (FileNotFoundError, ValueError) as error:
-        _fail(_plain(error))
 
 
 def _set(**values: Any) -> dict[str, Any]:
@@ -161,16 +165,23 @@ def _plain(error: Exception) -> str:
 
 
 def _go(work: Coroutine[Any, Any, T]) -> T:
-    """Run to the end on uvloop where there is one; what a user can mend becomes one line."""
+    """Run to the end, on uvloop where there is one."""
+    with _mendable(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(work)
+
+
+@contextlib.contextmanager
+def _mendable() -> Iterator[None]:
+    """What the user can mend becomes one line instead of a traceback."""
     from server.workers.pool import EngineFailed, WorkerDied
 
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(work)
+        yield
     except KeyboardInterrupt:
-        sys.exit(130)
+        raise SystemExit(130) from None
     except (OSError, ValueError, EngineFailed, WorkerDied) as error:
-        _fail(_plain(error))
+        problems.print(f"[red]commonground:[/] {escape(_plain(error))}", soft_wrap=True)
+        raise SystemExit(1) from None
 
 
 def _loop_factory() -> Any:
@@ -189,11 +200,6 @@ def _numbers(k: str | None) -> tuple[float, float, float, float] | None:
     except ValueError:
         raise typer.BadParameter("--k is four numbers: fx,fy,cx,cy") from None
     return fx, fy, cx, cy
-
-
-def _fail(message: str) -> NoReturn:
-    problems.print(f"[red]commonground:[/] {message}", soft_wrap=True)
-    raise SystemExit(1)
 
 
 if __name__ == "__main__":

@@ -87,7 +87,9 @@ class MapSocketProtocol(WebSocketsSansIOProtocol):
             self.read_paused = False
             self.transport.resume_reading()
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
-        self._cut_later()
+        # While this timer runs, uvicorn leaves the transport open for the peer's answer. To close it now would give
+        # the peer no longer than TLS takes to shut down.
+        self.close_timer = self.loop.call_later(self.linger_s, self.transport.abort)
 
     def _cut_later(self) -> None:
         """A peer that does not read would keep a gracefully closed transport, and its buffer, for ever."""

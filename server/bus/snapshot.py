@@ -59,8 +59,9 @@ def plan(channel: Channel, layers: frozenset[Layer], region: Region | None, resu
 
 
 def taken_back(channel: Channel, entry: Entry) -> Entry:
-    """The removal, for one client alone, of an entry that its region does not reach any more."""
+    """The removal, for one client alone, of an entry that its region does not reach any more.
+
+    Counts as older than everything (seq 0): until it is sent, no resume point of the new region holds.
+    """
     remove = Remove(scene=channel.scene, seq=channel.seq, layer=entry.layer, key=list(entry.key), ver=entry.ver)
-    return Entry(
-        entry.layer, entry.key, channel.seq, entry.ver, channel.epoch, 0, pack(remove), entry.footprint_m, removed=True
-    )
+    return Entry(entry.layer, entry.key, 0, entry.ver, channel.epoch, 0, pack(remove), entry.footprint_m, removed=True)
