@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
@@ -42,31 +43,48 @@ async def mapping_only(settings: Settings, metrics: Metrics, first: SceneId) -> 
         EngineFailed, WorkerDied: the geometry engine does not start; the message says why.
         StoreError: a stored scene cannot be read.
     """
-    engine = choose_engine(settings.engine.name)
-    devices = choose_devices(settings.workers.devices, engine)
-    workers = settings.workers.model_copy(update={"devices": devices})
-    async with contextlib.AsyncExitStack() as stack:
-        pool = Pool(workers, engine, dict(settings.engine.options))
-        await pool.start()
-        stack.push_async_callback(pool.close)
-        scenes = Scenes(settings.scenes, settings.data_dir / "scenes", pool, Bus(settings.bus), metrics.hop)
-        stack.push_async_callback(scenes.close)
-        await scenes.start(first)
-        log.info("mapping", extra={"engine": engine, "devices": devices, "scenes": len(scenes.scenes())})
+    async with _mapping(settings, metrics, first) as (scenes, engine_up):
+        await engine_up
         yield scenes
 
 
 @contextlib.asynccontextmanager
 async def running(settings: Settings, identity: Identity) -> AsyncIterator[Running]:
-    """The whole server, until the context ends.
+    """The whole server, until the context ends. Stored maps are served while the engine still warms up.
 
     Raises:
         OSError: the port cannot be listened on; besides, what `mapping_only` raises.
     """
     metrics = Metrics()
     async with (
-        mapping_only(settings, metrics, SceneId(settings.scene)) as scenes,
+        _mapping(settings, metrics, SceneId(settings.scene)) as (scenes, engine_up),
         serving(settings, scenes, identity, metrics) as port,
     ):
         log.info("serving", extra={"port": port, "scheme": identity.scheme})
+        await engine_up
         yield Running(scenes, identity, metrics, port)
+
+
+@contextlib.asynccontextmanager
+async def _mapping(
+    settings: Settings, metrics: Metrics, first: SceneId
+) -> AsyncIterator[tuple[Scenes, asyncio.Task[None]]]:
+    """Open the scenes while the workers start; the task is done when every engine is warm."""
+    engine = choose_engine(settings.engine.name)
+    devices = choose_devices(settings.workers.devices, engine)
+    workers = settings.workers.model_copy(update={"devices": devices})
+    async with contextlib.AsyncExitStack() as stack:
+        pool = Pool(workers, engine, dict(settings.engine.options))
+        stack.push_async_callback(pool.close)
+        engine_up = asyncio.create_task(pool.start(), name="start workers")
+        stack.push_async_callback(_cancelled, engine_up)
+        scenes = Scenes(settings.scenes, settings.data_dir / "scenes", pool, Bus(settings.bus), metrics.hop)
+        stack.push_async_callback(scenes.close)
+        await scenes.start(first)
+        log.info("mapping", extra={"engine": engine, "devices": devices, "scenes": len(scenes.scenes())})
+        yield scenes, engine_up
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])

@@ -2,7 +2,7 @@
 
 Each camera has two loops: one poses every frame and answers the phone, the other brings keyframes into the map. They
 meet at a mailbox where the newest keyframe wins, so no pose ever waits for the map. The map itself belongs to one
-writer thread; what it gives is published here, on the event loop. Two more loops build tiles that wait, and save.
+writer thread; what it gives is published here, on the event loop. Others build tiles that wait, save, and tidy the disk.
 """
 
 from __future__ import annotations
@@ -54,6 +54,8 @@ class Config(BaseModel):
     thumbnail_s: float = Field(default=0.5, gt=0)
     save_s: float = Field(default=0.5, gt=0)
     """Least time between two syncs to disk."""
+    tidy_s: float = Field(default=30.0, gt=0)
+    """Time between two looks at what the disk need not hold any more."""
 
 
 class Scene:
@@ -81,6 +83,7 @@ class Scene:
         self._unfinished.set()  # a restored map builds its tiles anew
         self._finisher = asyncio.create_task(self._finish(), name=f"finish {scene}")
         self._saver = asyncio.create_task(self._save(), name=f"save {scene}")
+        self._tidier = asyncio.create_task(self._tidy(), name=f"tidy {scene}")
         self.status = writer.map.status
 
     # -- cameras come and go -------------------------------------------------------------------------------------------
@@ -101,10 +104,12 @@ class Scene:
         """Erase what a camera left that could identify it: keyframes, points, thumbnails."""
         await self.leave(stream)
         self._cache.erase(stream)
-        removals = await self.write(self.writer.erase, stream)
+        removals = await self.write(self.writer.forget, stream)
         now_ns = time.time_ns()
         for removal in removals:
             self.channel.publish(removal, capture_ns=now_ns, infer_ns=now_ns, now_ns=now_ns)
+        await self._save_once()
+        await asyncio.to_thread(self.writer.store.erase_stream, stream)
 
     def knows(self, stream: StreamId) -> bool:
         """Whether a camera is here, or left something here."""
@@ -119,7 +124,7 @@ class Scene:
         """End every camera, finish what is being written, and let go of the disk."""
         for stream in list(self._tasks):
             await self.leave(stream)
-        for task in (self._finisher, self._saver):
+        for task in (self._finisher, self._saver, self._tidier):
             task.cancel()
             await asyncio.wait([task])
         await self._save_once()
@@ -298,14 +303,17 @@ class Scene:
         """Save what waits; the event `durable` then tells up to which `seq` nothing can be lost any more."""
         tiles, seq = self._journal.drain()
         await self.write(self.writer.save, self.channel.lineage, seq + SEQ_RESERVE, tiles)
-        await asyncio.to_thread(self._commit)
+        await asyncio.to_thread(self.writer.store.commit)
         self.channel.announce("durable", {"seq": seq})
 
-    def _commit(self) -> None:
+    async def _tidy(self) -> None:
+        """Keep the disk small: fold the log into a snapshot when it has grown, erase keyframes that are too old."""
         store = self.writer.store
-        store.commit()
-        if store.roll_up_due:
-            store.roll_up()
+        while True:
+            await asyncio.sleep(self.config.tidy_s)
+            await asyncio.to_thread(store.expire, time.time_ns())
+            if store.roll_up_due:
+                await asyncio.to_thread(store.roll_up)
 
 
 SEQ_RESERVE = 1_000_000

@@ -230,7 +230,7 @@ class Scenes:
         *,
         is_patient: bool,
     ) -> LiveStream:
-        """Let a recording play as if it were a phone; `is_patient`: it waits for the map, and no keyframe is skipped."""
+        """Let a recording play as if it were a phone; `is_patient`: it waits for the map, no keyframe is skipped."""
         found = self._admit(scene)
         live = self._make(found, stream, "replay", frames, is_patient=is_patient)
         await self._join(found, live, options)

@@ -156,12 +156,11 @@ class Writer:
             nav_polygons_m=tuple(polygon for tile in tiles.nav for polygon in polygons_m(tile)),
         )
 
-    def erase(self, stream: StreamId) -> list[Publication | Removal]:
-        """Forget what identifies a phone: its keyframes and points. The fused surface, which names nobody, stays."""
-        removals: list[Publication | Removal] = [Removal("points", (key,)) for key in self.map.forget(stream)]
+    def forget(self, stream: StreamId) -> list[Publication | Removal]:
+        """Drop what identifies a phone: its keyframes and points. The fused surface, which names nobody, stays."""
         self._seen.pop(stream, None)
-        self.store.erase_stream(stream)
-        return [*removals, Removal("pose", (stream,)), Removal("thumbnail", (stream,))]
+        points: list[Publication | Removal] = [Removal("points", (key,)) for key in self.map.forget(stream)]
+        return [*points, Removal("pose", (stream,)), Removal("thumbnail", (stream,))]
 
     # -----------------------------------------------------------------------------------------------------------------
 
