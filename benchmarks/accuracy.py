@@ -40,6 +40,8 @@ class Result:
     clip: str
     frames: int
     coverage: float
+    coverage_of_taken: float
+    """Of the frames the tracker had time for: differs from `coverage` by what a busy machine dropped."""
     wrong_pose_rate: float | None
     ate_sim3_m: float | None
     ate_se3_m: float | None
@@ -111,6 +113,7 @@ def judge(run: Run, *, posed: bool, fast: bool) -> tuple[Result, dict[int, Score
         clip=clip.name,
         frames=len(clip.images),
         coverage=round(num_posed / num_frames, 4),
+        coverage_of_taken=round(num_posed / max(1, len(run.tracked)), 4),
         wrong_pose_rate=round(sum(s.wrong for s in scored.values()) / num_scored, 4) if num_scored else None,
         ate_sim3_m=_rms([s.position_error_m for s in scored.values()]),
         ate_se3_m=_rms([s.position_error_se3_m for s in scored.values()]),
