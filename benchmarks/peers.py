@@ -56,7 +56,8 @@ def colmap(clip: Clip) -> dict[str, Any]:
     largest = max(scored, key=lambda s: len(s.frames), default=None)
     return {
         "name": f"COLMAP {pycolmap.__version__}, offline, {len(names)} frames",
-        "coverage": round(sum(len(p) for p in pieces) / max(1, len(names)), 4),
+        "coverage": round(len(set().union(*pieces)) / max(1, len(names)), 4),
+        "largest": len(largest.frames) if largest else 0,
         "components": len(pieces),
         "ate_largest_m": round(float(np.sqrt(np.mean(largest.position_error_m**2))), 4) if largest else None,
         "wall_s": round(time.monotonic() - began_s, 1),
