@@ -180,14 +180,13 @@ class Scenes:
             for stream in scene.streams.values()
         ]
 
-    async def delete_stream(self, stream: StreamId) -> None:
+    async def delete_stream(self, stream: StreamId) -> bool:
         if (session := next((s for s in self._whip.values() if s.stream == stream), None)) is not None:
             await session.close()
-        scenes = [scene for scene in self._open.values() if scene.knows(stream)]
-        if not scenes:
-            raise NotFound(f"there is no stream {stream!r}")
-        for scene in scenes:
+        known = [scene for scene in self._open.values() if scene.knows(stream)]
+        for scene in known:
             await scene.forget(stream)
+        return session is not None or bool(known)
 
     async def accept_whip(self, scene: SceneId, offer_sdp: str, options: StreamOptions) -> WhipSession:
         found = self._admit(scene)

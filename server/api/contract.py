@@ -179,8 +179,8 @@ class Scenes(Protocol):
 
     def streams(self) -> list[StreamSummary]: ...
 
-    async def delete_stream(self, stream: StreamId) -> None:
-        """End it and erase its keyframes, embeddings and thumbnails; the fused geometry stays."""
+    async def delete_stream(self, stream: StreamId) -> bool:
+        """End it and erase its keyframes and thumbnails; the fused geometry stays. False: nothing of it was here."""
         ...
 
     async def accept_whip(self, scene: SceneId, offer_sdp: str, options: StreamOptions) -> WhipSession:

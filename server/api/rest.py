@@ -180,7 +180,9 @@ def router(scenes: Scenes, guard: Guard, seals: Seals) -> APIRouter:
             guard.require(request, Role.ADMIN, None)
         else:
             guard.require_somewhere(request, Role.PUBLISH)
-        await scenes.delete_stream(StreamId(stream) if owned is None else owned.stream)
+        was_here = await scenes.delete_stream(StreamId(stream) if owned is None else owned.stream)
+        if owned is None and not was_here:
+            raise NotFound(f"there is no stream {stream[:64]!r}")
 
     @api.post("/scenes/{scene}/streams", status_code=201, tags=["streams"], dependencies=[Depends(publisher)])
     async def open_stream(scene: SceneName, response: Response, options: StreamOptions | None = None) -> NewStream:

@@ -107,11 +107,10 @@ class FakeScenes:
             for stream, kind in {**whip, **dict.fromkeys(self.posed, "posed")}.items()
         ]
 
-    async def delete_stream(self, stream: StreamId) -> None:
+    async def delete_stream(self, stream: StreamId) -> bool:
         session = next((s.id for s in self.sessions.values() if s.stream == stream), "")
-        if self.sessions.pop(session, None) is None and self.posed.pop(stream, None) is None:
-            raise NotFound("there is no such stream")
         self.deleted.append(stream)
+        return self.sessions.pop(session, None) is not None or self.posed.pop(stream, None) is not None
 
     async def accept_whip(self, scene: SceneId, offer_sdp: str, options: StreamOptions) -> FakeSession:
         self.scene(scene)

@@ -1,7 +1,6 @@
 /** Which streams this page gave the server, so that all of them can be deleted, also after a reload. */
 
 import type { Api } from "../page/api.js";
-import { ApiError } from "../page/api.js";
 
 const STORAGE_KEY = "commonground.streams";
 const MAX_REMEMBERED = 50;
@@ -15,9 +14,7 @@ export function remember(streamId: string): void {
 export async function eraseAll(api: Api): Promise<number> {
   const ids = remembered();
   for (const id of ids) {
-    await api.request(`v1/streams/${encodeURIComponent(id)}`, { method: "DELETE" }).catch((error: unknown) => {
-      if (!(error instanceof ApiError && error.status === 404)) throw error; // 404: nothing of it is left
-    });
+    await api.request(`v1/streams/${encodeURIComponent(id)}`, { method: "DELETE" });
   }
   sessionStorage.removeItem(STORAGE_KEY);
   return ids.length;
