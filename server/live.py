@@ -58,7 +58,6 @@ class Mind:
     """Inverse pose of the last keyframe."""
     scene_depth: float = 2.0
     """Median distance of landmarks, in the component's unit."""
-    gives_depth: bool = False
     corrected: dict[int, F64] = field(default_factory=dict)
     poses: OrderedDict[int, F64] = field(default_factory=OrderedDict)
 
@@ -100,12 +99,9 @@ class LiveStream:
             mind.poses[seq] = tracked.corrected[seq]
         if tracked.component_from_camera is None or not tracked.keyframe:
             return tracked, None
-        if frame.pose is not None and mind.gives_depth and frame.depth is None:
-            return tracked, None  # a depth camera that pauses: its own depth is worth waiting for
         view = self._change(frame, tracked)
         if mind.selector.offer(view, frame.capture_ns * 1e-9) is None:
             return tracked, None
-        mind.gives_depth |= frame.depth is not None
         return self._keep(frame, tracked, view)
 
     def window(self, cache: KeyframeCache, keyframe: Keyframe, size: int) -> Window:

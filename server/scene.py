@@ -104,7 +104,7 @@ class Scene:
         """Erase what a camera left that could identify it: keyframes, points, thumbnails."""
         await self.leave(stream)
         self._cache.erase(stream)
-        removals = await self.write(self.writer.forget, stream)
+        removals, self.status = await self.write(self.writer.forget, stream)
         now_ns = time.time_ns()
         for removal in removals:
             self.channel.publish(removal, capture_ns=now_ns, infer_ns=now_ns, now_ns=now_ns)

@@ -156,11 +156,12 @@ class Writer:
             nav_polygons_m=tuple(polygon for tile in tiles.nav for polygon in polygons_m(tile)),
         )
 
-    def forget(self, stream: StreamId) -> list[Publication | Removal]:
+    def forget(self, stream: StreamId) -> tuple[list[Publication | Removal], Status]:
         """Drop what identifies a phone: its keyframes and points. The fused surface, which names nobody, stays."""
         self._seen.pop(stream, None)
         points: list[Publication | Removal] = [Removal("points", (key,)) for key in self.map.forget(stream)]
-        return [*points, Removal("pose", (stream,)), Removal("thumbnail", (stream,))]
+        removals = [*points, Removal("pose", (stream,)), Removal("thumbnail", (stream,))]
+        return removals, self.map.status
 
     # -----------------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,213 @@
+"""The story with real parts: posed frames of the synthetic flat in, tiles on the bus and on the disk out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks import synthetic
+from server.api.contract import Busy, Conflict, NotFound, StreamOptions, Unprocessable
+from server.bus.bus import Bus
+from server.bus.channel import Entry, Move
+from server.protocol import unpack_server
+from server.scenes import Config, Scenes
+from server.workers.pool import Config as PoolConfig
+from server.workers.pool import Pool
+from streams.frame import DepthMap, Frame, GivenPose, Image, SceneId, StreamId
+
+MAIN = SceneId("main")
+RGBD = StreamId("rgbd")
+PERIOD_NS = 200_000_000
+
+
+@pytest.fixture(scope="module")
+def film() -> list[Frame]:
+    """A walk along the middle of one room with exact poses and depth, looking ahead and down."""
+    flat = synthetic.build()
+    walk = synthetic.walks()[0]
+    small = synthetic.INTRINSICS.scaled(320, 240)
+    frames = []
+    for i in range(14):
+        world_from_camera = walk.at(i * 0.5)
+        view = flat.render(world_from_camera, small)
+        depth = DepthMap(view.depth_m, small)
+        pose = GivenPose(world_from_camera)
+        at_ns = 10**18 + i * PERIOD_NS
+        frames.append(Frame(RGBD, i, at_ns, at_ns, Image(rgb=view.rgb), small, pose, depth))
+    return frames
+
+
+@dataclass(eq=False)
+class Watcher:
+    """A listener that notes what the channel says."""
+
+    entries: dict[tuple[str, Any], Entry]
+    durable: list[int]
+
+    def on_entry(self, entry: Entry) -> None:
+        self.entries[entry.layer, entry.key] = entry
+
+    def on_move(self, move: Move) -> None:
+        self.entries.clear()
+
+    def on_event(self, frame: bytes) -> None:
+        message, _ = unpack_server(frame)
+        if getattr(message, "name", "") == "durable":
+            self.durable.append(message.data["seq"])  # type: ignore[union-attr]
+
+
+async def play(frames: list[Frame]) -> AsyncIterator[Frame]:
+    for frame in frames:
+        yield frame
+
+
+async def open_scenes(folder: Path, config: Config | None = None) -> Scenes:
+    """Scenes whose pool never starts: frames with depth need no engine."""
+    scenes = Scenes(config or Config(), folder, Pool(PoolConfig(), "classical"), Bus())
+    await scenes.start(MAIN)
+    return scenes
+
+
+async def mapped(scenes: Scenes, film: list[Frame]) -> Watcher:
+    channel = scenes.bus.find(MAIN)
+    assert channel is not None
+    watcher = Watcher({}, [])
+    channel.listen(watcher)
+    stream = await scenes.replay(MAIN, RGBD, play(film), StreamOptions(world="flat"), is_patient=True)
+    await stream.ended
+    await scenes.settle(MAIN)
+    return watcher
+
+
+async def test_frames_become_tiles_paths_and_files(film: list[Frame], tmp_path: Path) -> None:
+    scenes = await open_scenes(tmp_path / "scenes")
+    watcher = await mapped(scenes, film)
+    layers = {layer for layer, _ in watcher.entries}
+    assert {"points", "mesh", "nav", "occluder"} <= layers
+    summary = scenes.scene(MAIN)
+    assert summary.scale_source == "posed"
+    assert summary.num_keyframes >= 3
+    standing = [frame.pose.world_from_camera[:3, 3] for frame in film if frame.pose is not None]
+    floor = await scenes.nearest(MAIN, (float(standing[-1][0]), 0.0, float(standing[-1][2])), None)
+    assert floor is not None
+    assert abs(floor[1]) < 0.15
+    with pytest.raises(Unprocessable, match="human"):
+        await scenes.path(MAIN, floor, floor, "giraffe")
+    for suffix in ("ply", "glb", "obj"):
+        out = tmp_path / f"map.{suffix}"
+        await scenes.export(MAIN, out)
+        assert out.stat().st_size > 10_000
+    await scenes.close()
+
+
+async def test_what_was_acknowledged_is_served_after_a_restart(film: list[Frame], tmp_path: Path) -> None:
+    scenes = await open_scenes(tmp_path)
+    watcher = await mapped(scenes, film)
+    before = scenes.bus.find(MAIN)
+    assert before is not None
+    await scenes.close()
+    assert watcher.durable
+    acknowledged = {k: e for k, e in watcher.entries.items() if k[0] in ("points", "mesh", "nav", "occluder")}
+    assert all(entry.seq <= watcher.durable[-1] for entry in acknowledged.values())
+
+    again = await open_scenes(tmp_path)
+    channel = again.bus.find(MAIN)
+    assert channel is not None
+    assert channel.lineage == before.lineage
+    assert channel.seq > before.seq, "sequence numbers must go on beyond what clients may have seen"
+    for slot, entry in acknowledged.items():
+        restored = channel.get(slot)  # type: ignore[arg-type]
+        assert (restored is None) == entry.removed
+        assert restored is None or restored.ver >= entry.ver
+    assert again.scene(MAIN).scale_source == "posed"
+    await again.settle(MAIN)
+    assert {k for k, e in acknowledged.items() if k[0] == "nav" and not e.removed} <= {
+        (e.layer, e.key) for e in channel.entries()
+    }
+    spot = film[-1].pose
+    assert spot is not None
+    assert await again.nearest(MAIN, (spot.world_from_camera[0, 3], 0.0, spot.world_from_camera[2, 3]), None)
+    await again.close()
+
+
+async def test_a_forgotten_camera_leaves_the_surface_and_nothing_else(film: list[Frame], tmp_path: Path) -> None:
+    scenes = await open_scenes(tmp_path)
+    watcher = await mapped(scenes, film)
+    assert any(layer == "points" and not e.removed for (layer, _), e in watcher.entries.items())
+    assert await scenes.delete_stream(RGBD)
+    assert all(e.removed for (layer, _), e in watcher.entries.items() if layer in ("points", "pose", "thumbnail"))
+    assert any(layer == "mesh" and not e.removed for (layer, _), e in watcher.entries.items())
+    assert scenes.scene(MAIN).num_keyframes == 0
+    assert not await scenes.delete_stream(RGBD)
+    await scenes.close()
+
+
+async def test_a_late_map_keeps_the_newest_keyframe_and_every_pose(film: list[Frame], tmp_path: Path) -> None:
+    scenes = await open_scenes(tmp_path)
+    stream = await scenes.replay(MAIN, RGBD, play(film), StreamOptions(world="flat"), is_patient=False)
+    await stream.ended
+    assert stream.counters.frames == len(film)
+    assert stream.counters.tracked == len(film)
+    assert 1 <= stream.counters.mapped <= stream.counters.keyframes
+    await scenes.close()
+
+
+async def test_a_stranger_without_a_place_in_the_world_is_told_so_and_maps_nothing(
+    film: list[Frame], tmp_path: Path
+) -> None:
+    scenes = await open_scenes(tmp_path)
+    watcher = await mapped(scenes, film)
+    blocks = scenes.scene(MAIN).num_keyframes
+    stranger = [replace(frame, stream=StreamId("stranger")) for frame in film]
+    stream = await scenes.replay(
+        MAIN, StreamId("stranger"), play(stranger), StreamOptions(world="elsewhere"), is_patient=True
+    )
+    await stream.ended
+    assert stream.counters.state == "unaligned"
+    assert not any(layer == "points" and str(key[0]).startswith("stranger") for layer, key in watcher.entries)
+    assert blocks > 0
+    await scenes.close()
+
+
+async def test_scenes_are_named_counted_and_deleted(tmp_path: Path) -> None:
+    scenes = await open_scenes(tmp_path, Config(max_scenes=2))
+    with pytest.raises(Conflict):
+        await scenes.create(MAIN)
+    with pytest.raises(Unprocessable):
+        await scenes.create(SceneId("../up"))
+    await scenes.create(SceneId("second"))
+    with pytest.raises(Busy):
+        await scenes.create(SceneId("third"))
+    assert (tmp_path / "second").is_dir()
+    await scenes.delete(SceneId("second"))
+    assert not (tmp_path / "second").exists()
+    with pytest.raises(NotFound):
+        scenes.scene(SceneId("second"))
+    await scenes.close()
+
+
+async def test_a_camera_that_fails_harms_nobody_else(film: list[Frame], tmp_path: Path) -> None:
+    async def broken() -> AsyncIterator[Frame]:
+        yield film[0]
+        raise RuntimeError("the camera fell into the sea")
+
+    scenes = await open_scenes(tmp_path)
+    stream = await scenes.replay(MAIN, RGBD, broken(), StreamOptions(), is_patient=True)
+    await asyncio.wait_for(stream.ended, 30)
+    assert scenes.streams() == []
+    other = await scenes.replay(MAIN, StreamId("b"), play([replace(f, stream=StreamId("b")) for f in film[:2]]),
+                                StreamOptions(), is_patient=True)  # fmt: skip
+    await other.ended
+    assert other.counters.tracked == 2
+    await scenes.close()
+
+
+def test_the_film_looks_at_the_floor(film: list[Frame]) -> None:
+    """What the tests above rest on."""
+    assert all(frame.depth is not None and np.median(frame.depth.z_m) > 0.3 for frame in film)
