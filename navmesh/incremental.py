@@ -51,6 +51,8 @@ class Config(BaseModel):
     spans: SpanConfig = SpanConfig()
     recast: RecastConfig = RecastConfig()
     occlusion: OcclusionConfig = OcclusionConfig()
+    surfaces: bool = True
+    """Build mesh and occluder tiles, too."""
     surface_period_s: Annotated[float, Field(ge=0)] = 0.3
     """A mesh and occluder tile is built at most this often; NavMesh tiles as often as they change."""
     batch_tiles: Annotated[int, Field(ge=1)] = 4
@@ -122,7 +124,8 @@ class Incremental:
             self._heights.clear()
             served = {key for _, _, key in self._digests}
             self._nav_dirty |= served
-            self._surface_dirty |= served
+            if self._config.surfaces:
+                self._surface_dirty |= served
             self._surface_built_s.clear()
             self._mark_blocks(self._voxels.block_keys())
         self._epoch = change.epoch
@@ -140,7 +143,8 @@ class Incremental:
             return
         self._heights.add(blocks)
         self._unread |= tiles_reached(self._cells.mark(blocks), 0)
-        self._surface_dirty |= tiles_reached(blocks, 1)
+        if self._config.surfaces:
+            self._surface_dirty |= tiles_reached(blocks, 1)
 
     def _build_nav(self, viewers: Viewers, deadline_s: float) -> list[NavTile]:
         changed: list[NavTile] = []

@@ -13,7 +13,7 @@ from navmesh.recast import Agent
 HUMAN = Agent()
 NEAR = (0.3, 0.3, 0.3)
 FLOOR = Box((-0.5, -0.3, -0.5), (6.5, 0.0, 6.5))
-NAV_ONLY = Config(surface_period_s=1e9)
+NAV_ONLY = Config(surfaces=False)
 
 
 def walk(*shapes: Shape, agent: Agent = HUMAN, world: SdfWorld | None = None) -> Query:

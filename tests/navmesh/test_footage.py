@@ -29,7 +29,7 @@ class Walked:
         intrinsics = Intrinsics(*(camera[name] for name in ("fx", "fy", "cx", "cy", "width", "height")))
         rows = np.loadtxt(clip / "groundtruth.txt")
         self.tsdf = Tsdf()
-        self.tiles = Incremental(self.tsdf, [HUMAN], Config(surface_period_s=1e9))
+        self.tiles = Incremental(self.tsdf, [HUMAN], Config(surfaces=False))
         self.query = Query([HUMAN], self.tsdf.voxel_size_m)
         self.path_m = []
         for file in sorted((clip / "depth").glob("*.png")):
@@ -72,7 +72,7 @@ def test_most_of_the_way_the_camera_went_over_seen_floor_is_walkable(walked: Wal
 
 def test_the_tiles_equal_those_of_a_map_loaded_at_once(walked: Walked) -> None:
     """The latch remembers, so cells may differ where noise decides; the walkable area must not."""
-    fresh = Incremental(walked.tsdf, [HUMAN], Config(surface_period_s=1e9)).step()
+    fresh = Incremental(walked.tsdf, [HUMAN], Config(surfaces=False)).step()
     query = Query([HUMAN], walked.tsdf.voxel_size_m)
     query.apply(fresh)
     rng = np.random.default_rng(0)

@@ -66,7 +66,7 @@ def test_polygons_and_adjacency_equal_the_peers_on_the_same_spans() -> None:
 
 def test_our_blobs_give_the_peer_the_same_paths() -> None:
     world = furnished(1)
-    tiles = Incremental(world, [HUMAN], TilesConfig(surface_period_s=1e9)).step().nav
+    tiles = Incremental(world, [HUMAN], TilesConfig(surfaces=False)).step().nav
     query = Query([HUMAN], 0.05)
     query.set(tiles)
     rng = np.random.default_rng(2)

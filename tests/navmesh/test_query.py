@@ -15,7 +15,7 @@ HERE, THERE = (1.0, 0.0, 1.0), (5.0, 0.0, 5.0)
 class Scene:
     def __init__(self) -> None:
         self.world = SdfWorld(room())
-        self.tiles = Incremental(self.world, [HUMAN, CAT], Config(surface_period_s=1e9))
+        self.tiles = Incremental(self.world, [HUMAN, CAT], Config(surfaces=False))
         self.query = Query([HUMAN, CAT], self.world.voxel_size_m)
         self.query.apply(self.tiles.step())
 
@@ -65,7 +65,7 @@ def test_each_agent_walks_its_own_mesh() -> None:
 
 def test_the_same_path_whatever_order_the_tiles_came_in() -> None:
     world = SdfWorld(room())
-    tiles = list(Incremental(world, [HUMAN], Config(surface_period_s=1e9)).step().nav)
+    tiles = list(Incremental(world, [HUMAN], Config(surfaces=False)).step().nav)
     paths = []
     for order in (tiles, tiles[::-1]):
         query = Query([HUMAN], world.voxel_size_m)

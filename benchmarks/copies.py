@@ -1,0 +1,94 @@
+"""A furnished floor fused into a real TSDF once, and that TSDF repeated over any area: large maps in little memory."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.sdf_world import Box, SdfWorld, Shape
+from mapping.changes import BLOCK_VOXELS, VoxelWindow
+from mapping.tsdf import Blocks, Config, Tsdf
+from navmesh.tiles import TILE_BLOCKS, TILE_CELLS
+
+PERIOD_TILES = 6
+PERIOD_M = PERIOD_TILES * TILE_CELLS * 0.05  # 19.2 m
+_MARGIN_BLOCKS = TILE_BLOCKS
+
+
+def furnished(seed: int = 0) -> list[Shape]:
+    """A floor of 19.2 x 19.2 m: walls with 1 m doors on two sides and in the middle, boxes, tables, stairs."""
+    rng = np.random.default_rng(seed)
+    p, wall, height, doors = PERIOD_M, 0.15, 2.5, (3.0, 9.0, 15.0)
+    shapes: list[Shape] = [Box((0.0, -0.3, 0.0), (p, 0.0, p))]
+    for at in (0.0, p / 2):
+        begin = 0.0
+        for door in (*doors, None):
+            end = p if door is None else door
+            shapes.append(Box((at, 0.0, begin), (at + wall, height, end)))
+            shapes.append(Box((begin, 0.0, at), (end, height, at + wall)))
+            begin = end + 1.0
+    for x, z, w, h, d in rng.uniform([0.5, 0.5, 0.2, 0.2, 0.2], [18, 18, 0.9, 1.4, 0.9], (40, 5)).tolist():
+        shapes.append(Box((x, 0.0, z), (x + w, h, z + d)))
+    for x, z in rng.uniform(1.0, 17.0, (8, 2)).tolist():
+        shapes.append(Box((x, 0.7, z), (x + 1.4, 0.75, z + 0.8)))
+    shapes.extend(Box((5.0, 0.0, 12.0 + 0.3 * i), (6.2, 0.17 * (i + 1), 14.5)) for i in range(6))
+    return shapes
+
+
+def fused(world: SdfWorld, keys: NDArray[np.int32]) -> Tsdf:
+    """The given blocks (n, 3) of a world as a TSDF whose windows cost what they cost in a live map."""
+    tsdf = Tsdf(Config(truncation_m=world.truncation_m, max_blocks=max(len(keys), 1) + 4096))
+    load(tsdf, world, keys)
+    return tsdf
+
+
+def load(tsdf: Tsdf, world: SdfWorld, keys: NDArray[np.int32]) -> None:
+    """Write the world's present look into blocks (n, 3)."""
+    side = (BLOCK_VOXELS,) * 3
+    windows = [world.window((8 * i, 8 * j, 8 * k), side) for i, j, k in keys.tolist()]
+    tsdf.load(
+        Blocks(
+            keys,
+            np.stack([w.tsdf_m for w in windows]),
+            np.stack([w.weight for w in windows]),
+            np.stack([w.rgb for w in windows]),
+        )
+    )
+
+
+class Copies:
+    """The furnished floor, repeated `copies` times along x and z. Is a `mapping.changes.VoxelSource`."""
+
+    voxel_size_m = 0.05
+    truncation_m = 0.2
+
+    def __init__(self, copies: int, noise_m: float = 0.006) -> None:
+        period = PERIOD_TILES * TILE_BLOCKS
+        shapes = [
+            shifted(s, dx * PERIOD_M, dz * PERIOD_M) for s in furnished() for dx in (-1, 0, 1) for dz in (-1, 0, 1)
+        ]
+        world = SdfWorld(shapes, noise_m=noise_m, truncation_m=self.truncation_m)
+        keys = world.block_keys()
+        near = np.all((keys[:, [0, 2]] >= -_MARGIN_BLOCKS) & (keys[:, [0, 2]] < period + _MARGIN_BLOCKS), axis=1)
+        self._tsdf = fused(world, keys[near])
+        inner = keys[np.all((keys[:, [0, 2]] >= 0) & (keys[:, [0, 2]] < period), axis=1)]
+        steps = np.array([[x * period, 0, z * period] for x in range(copies) for z in range(copies)], np.int32)
+        self._keys = (inner[None] + steps[:, None]).reshape(-1, 3)
+
+    def block_keys(self) -> NDArray[np.int32]:
+        return self._keys
+
+    def window(self, origin_voxel: tuple[int, int, int], shape: tuple[int, int, int]) -> VoxelWindow:
+        """Read through to the one floor there is; windows may be a tile wider than a period."""
+        period = PERIOD_TILES * TILE_CELLS
+        margin = _MARGIN_BLOCKS * BLOCK_VOXELS
+        x, y, z = origin_voxel
+        here = ((x + margin) % period - margin, y, (z + margin) % period - margin)
+        window = self._tsdf.window(here, shape)
+        return VoxelWindow(origin_voxel, window.tsdf_m, window.weight, window.rgb)
+
+
+def shifted(shape: Shape, x: float, z: float) -> Box:
+    """A box moved on the ground."""
+    (ax, ay, az), (bx, by, bz) = shape.bounds
+    return Box((ax + x, ay, az + z), (bx + x, by, bz + z))

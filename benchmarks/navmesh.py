@@ -1,0 +1,201 @@
+"""NavMesh and occluder tiles against their goals and a peer.
+
+    python -m benchmarks.navmesh [--json] [--mesh FILE.obj ...]
+
+The world is a furnished floor of 19.2 x 19.2 m (`copies.py`), fused into a real TSDF at 5 cm with 6 mm of noise and
+repeated where a larger map is asked for. CPU times are this thread's own; the peer is recast-navigation-js in Node,
+given the triangles of the same tile (its own time, without extracting them). Parity is asked of it too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zstandard
+
+from benchmarks.copies import PERIOD_TILES, Copies, furnished, fused, load
+from benchmarks.occluders import measure as measure_occluders
+from benchmarks.recast_parity import mesh_parity, path_parity, triangle_route_ms
+from benchmarks.sdf_world import Box, SdfWorld
+from mapping.changes import MapChange
+from navmesh import spans
+from navmesh.incremental import Config, Incremental
+from navmesh.query import Query
+from navmesh.recast import Agent
+from navmesh.tiles import NavTile, TileKey
+
+HUMAN = Agent()
+NAV_ONLY = Config(surfaces=False, batch_tiles=1)
+Figures = dict[str, Any]
+
+
+def edits_and_swaps(num_edits: int) -> Figures:
+    """Random boxes come and go: CPU per dirty tile, wall time until Detour has it, equality with a batch build."""
+    rng = np.random.default_rng(5)
+    world = SdfWorld(furnished(), noise_m=0.0)
+    tsdf = fused(world, world.block_keys())
+    tiles, query = Incremental(tsdf, [HUMAN], NAV_ONLY), Query([HUMAN], 0.05)
+    current: dict[TileKey, bytes] = {}
+
+    def settle() -> list[float]:
+        """Build all that waits; CPU milliseconds of each tile."""
+        cpu_ms = []
+        while True:
+            begun = time.thread_time()
+            change = tiles.step(budget_s=0.0)
+            cpu_ms.append((time.thread_time() - begun) * 1e3)
+            query.apply(change)
+            current.update({tile.key: tile.blob for tile in change.nav})
+            if not tiles.pending:
+                return cpu_ms
+
+    settle()
+    tile_ms: list[float] = []
+    swap_ms: list[float] = []
+    standing: list[Box] = []
+    for _ in range(num_edits):
+        if standing and rng.random() < 0.5:
+            blocks = world.remove(standing.pop(int(rng.integers(len(standing)))))
+        else:
+            x, z, w, h, d = rng.uniform([0.5, 0.5, 0.2, 0.2, 0.2], [18, 18, 0.8, 1.2, 0.8]).tolist()
+            standing.append(Box((x, 0.0, z), (x + w, h, z + d)))
+            blocks = world.add(standing[-1])
+        load(tsdf, world, blocks)
+        begun = time.perf_counter()
+        tiles.mark(MapChange(epoch=0, dirty_blocks=blocks))
+        tile_ms += settle()
+        swap_ms.append((time.perf_counter() - begun) * 1e3)
+    fresh = Incremental(tsdf, [HUMAN], NAV_ONLY.model_copy(update={"batch_tiles": 64})).step().nav
+    batch = {tile.key: tile.blob for tile in fresh}
+    keys = batch.keys() | current.keys()
+    equal = sum(batch.get(key, b"") == current.get(key, b"") for key in keys)
+    return {
+        "tile_cpu_ms_p50": np.percentile(tile_ms, 50),
+        "tile_cpu_ms_p99": np.percentile(tile_ms, 99),
+        "swap_ms_p50": np.percentile(swap_ms, 50),
+        "swap_ms_p99": np.percentile(swap_ms, 99),
+        "incremental_equal": equal / len(keys),
+        "edits": num_edits,
+    }
+
+
+def full_build(copies: int) -> tuple[Figures, tuple[NavTile, ...]]:
+    """A large map from its voxels at once, on one and on two threads."""
+    source = Copies(copies)
+    config = NAV_ONLY.model_copy(update={"batch_tiles": 16})
+    begun = time.perf_counter()
+    one = Incremental(source, [HUMAN], config).step().nav
+    one_s = time.perf_counter() - begun
+    begun = time.perf_counter()
+    with ThreadPoolExecutor(2) as pool:
+        two = Incremental(source, [HUMAN], config, executor=pool).step().nav
+    two_s = time.perf_counter() - begun
+    assert [tile.blob for tile in one] == [tile.blob for tile in two]
+    side_m = copies * PERIOD_TILES * 3.2
+    packed = zstandard.ZstdCompressor(3)
+    polygons = [len(packed.compress(polygon_bytes(tile))) for tile in one if tile.blob]
+    scale = (100.0 / side_m) ** 2
+    return {
+        "full_side_m": side_m,
+        "full_100m_s_1t": one_s * scale,
+        "full_100m_s_2t": two_s * scale,
+        "nav_bytes_mean": np.mean(polygons),
+        "nav_bytes_p99": np.percentile(polygons, 99),
+        "blob_bytes_mean": np.mean([len(packed.compress(tile.blob)) for tile in one if tile.blob]),
+    }, one
+
+
+def polygon_bytes(tile: NavTile) -> bytes:
+    """What a client needs to walk: corners, polygons, neighbours, areas."""
+    return tile.verts.tobytes() + tile.polys.tobytes() + tile.neighbours.tobytes() + tile.areas.tobytes()
+
+
+def paths(tiles: Sequence[NavTile], num_paths: int) -> Figures:
+    """Query times across the whole map, to goals that can and cannot be reached."""
+    query = Query([HUMAN], 0.05)
+    query.set(tiles)
+    keys = np.array([tile.key for tile in tiles if tile.blob])
+    low_m, high_m = keys.min(axis=0) * 3.2, (keys.max(axis=0) + 1) * 3.2
+    rng = np.random.default_rng(6)
+    wall_ms: list[float] = []
+    dead_end_ms: list[float] = []
+    for (sx, sz), (gx, gz) in rng.uniform(low_m, high_m, (num_paths, 2, 2)).tolist():
+        begun = time.perf_counter()
+        path = query.path((sx, 0.0, sz), (gx, 0.0, gz), "human")
+        (dead_end_ms if path.is_partial else wall_ms).append((time.perf_counter() - begun) * 1e3)
+    return {
+        "path_ms_p50": np.percentile(wall_ms, 50),
+        "path_ms_p99": np.percentile(wall_ms, 99),
+        "unreachable_ms_p99": np.percentile(dead_end_ms, 99) if dead_end_ms else None,
+        "paths": num_paths,
+    }
+
+
+def churn(noise_m: float, looks: int) -> Figures:
+    """Share of tiles that change when a static scene is seen again, each time with all new noise."""
+    world = SdfWorld(furnished(), noise_m=noise_m)
+    tiles = Incremental(world, [HUMAN], NAV_ONLY)
+    total = len(tiles.step().nav)
+    changed = 0
+    for world.observation in range(1, looks + 1):
+        tiles.mark(MapChange(epoch=0, dirty_blocks=world.block_keys()))
+        changed += len(tiles.step().nav)
+    return {"churn": changed / (total * looks), "churn_noise_m": noise_m}
+
+
+def clearance(num_paths: int) -> Figures:
+    """The nearest that any path comes to a true solid between step height and head."""
+    world = SdfWorld(furnished())
+    query = Query([HUMAN], 0.05)
+    query.set(Incremental(world, [HUMAN], NAV_ONLY).step().nav)
+    solids = [s for s in world.shapes if isinstance(s, Box) and s.high[1] > HUMAN.max_climb_m + 0.05 and s.low[1] < 1.7]
+    solids = [s for s in solids if not (s.low[0] == 5.0 and s.high[0] == 6.2)]  # the stairs are walked on
+    rng = np.random.default_rng(7)
+    nearest_m = np.inf
+    for (sx, sz), (gx, gz) in rng.uniform(0.3, 18.9, (num_paths, 2, 2)).tolist():
+        for a, b in itertools.pairwise(query.path((sx, 0.0, sz), (gx, 0.0, gz), "human").points_m):
+            if max(a[1], b[1]) > 0.1:
+                continue
+            samples = a + np.linspace(0, 1, 32, dtype=np.float32)[:, None] * (b - a)
+            x, z = samples[:, 0], samples[:, 2]
+            nearest_m = min(
+                nearest_m, *(float(s.distance(x, np.full_like(x, max(s.low[1], 0.3)), z).min()) for s in solids)
+            )
+    return {"min_clearance_m": nearest_m, "agent_radius_m": HUMAN.radius_m}
+
+
+def measure(copies: int, num_edits: int, meshes: Sequence[Path]) -> Figures:
+    """Every figure; those the peer is needed for say why when it is missing."""
+    spans.warm_up()
+    figures = edits_and_swaps(num_edits)
+    build, tiles = full_build(copies)
+    figures |= build | paths(tiles, 1000) | churn(0.008, 5) | clearance(300) | measure_occluders()
+    figures |= triangle_route_ms() | path_parity(1000) | mesh_parity(meshes)
+    if figures.get("triangle_peer_ms_p50"):
+        figures["triangle_peer_ratio"] = figures["triangle_peer_ms_p50"] / figures["tile_cpu_ms_p50"]
+    return {key: round(value, 4) if isinstance(value, float) else value for key, value in figures.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="one JSON object, nothing else")
+    parser.add_argument(
+        "--mesh", type=Path, nargs="*", default=[], help="OBJ files to build with ours and with the peer"
+    )
+    parser.add_argument("--copies", type=int, default=5, help="side of the large map, in furnished floors of 19.2 m")
+    parser.add_argument("--edits", type=int, default=100)
+    options = parser.parse_args()
+    figures = measure(options.copies, options.edits, options.mesh)
+    print(json.dumps(figures) if options.json else "\n".join(f"{key:24} {value}" for key, value in figures.items()))
+
+
+if __name__ == "__main__":
+    main()
