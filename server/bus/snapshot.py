@@ -10,7 +10,8 @@ from server.bus.region import LEAVE_FACTOR, Region
 from server.protocol import Layer, Remove, Resume, SnapshotBegin, SnapshotEnd, pack
 
 Queued = bytes | Move | Entry
-"""A ready message, or an entry of which the newest version of the same epoch is to be sent."""
+"""A ready message, a move, or an entry: of what is there the newest version of the same epoch is to be sent, what is
+gone is to be removed unless it has come back meanwhile."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,11 +36,9 @@ def plan(channel: Channel, layers: frozenset[Layer], region: Region | None, resu
     inside = [e for e in wanted if region is None or region.covers(e)]
     if resumed:
         fresh = [e for e in inside if e.seq > since or (had is not None and not had.covers(e))]
-        gone = [e.frame for e in channel.removed_since(since) if e.layer in layers]
+        gone = [e for e in channel.removed_since(since) if e.layer in layers]
         outside = [e for e in wanted if region is not None and not region.covers(e)]
-        gone += [
-            taken_back(channel, e).frame for e in outside if e.seq > since or had is None or had.covers(e, LEAVE_FACTOR)
-        ]
+        gone += [taken_back(channel, e) for e in outside if e.seq > since or had is None or had.covers(e, LEAVE_FACTOR)]
         epoch = channel.epoch_at(since)
         moves = channel.moves_since(since)
     else:

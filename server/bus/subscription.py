@@ -54,6 +54,7 @@ class Subscription:
         self._snapshot_turn = True
         self._synced: tuple[int, Region | None] | None = None
         self._synced_at = float("-inf")
+        self._is_void = False
         channel.listen(self)
 
     def close(self) -> None:
@@ -100,6 +101,7 @@ class Subscription:
         region = resolve(roi, self.channel, self._region)
         if region != self._region:
             self._region = region
+            self._void()
             self._sort_out()
             self._on_change()
 
@@ -119,11 +121,15 @@ class Subscription:
         return self._region is None or self._region.covers(entry, slack)
 
     def _take_back(self, entry: Entry) -> None:
-        if self._synced is not None:
-            self._synced = None  # the client will hold less than it was told: a resume from there would leave gaps
-            self._snapshot.appendleft(pack(Synced(scene=self.channel.scene, resume=None)))
+        self._void()
         self._held.discard((entry.layer, entry.key))
         self._queue(taken_back(self.channel, entry))
+
+    def _void(self) -> None:
+        """The client will hold other keys than those of the resume point it was given: take that back first."""
+        if self._synced is not None:
+            self._synced = None
+            self._is_void = True
 
     def _queue(self, entry: Entry) -> None:
         entry_key = (entry.layer, entry.key)
@@ -138,6 +144,9 @@ class Subscription:
 
     def pop(self, now: float, floor_s: float = 0.0) -> Outgoing | None:
         """The next message, or None while there is nothing or it is too early; `floor_s` slows every key down."""
+        if self._is_void:
+            self._is_void = False
+            return pack(Synced(scene=self.channel.scene, resume=None))
         self._release(now)
         if (synced := self._sync(now)) is not None:
             return synced
@@ -169,6 +178,8 @@ class Subscription:
         if not isinstance(item, Entry):
             return item
         entry_key = (item.layer, item.key)
+        if item.removed:
+            return item if entry_key not in self._held else None
         newest = self.channel.get(entry_key)
         if newest is None or newest.epoch != item.epoch or entry_key not in self._held:
             return None  # gone, or its newer version waits behind the move that opened its epoch
@@ -216,4 +227,4 @@ class Subscription:
         waiting = [*self._pending.values(), *self._deferred.values()]
         seq = min((item.seq for item in waiting), default=self.channel.seq + 1) - 1
         known_seq, known_region = self._synced or (-1, None)
-        return seq if seq > known_seq or (seq == known_seq and self._region != known_region) else None
+        return seq if seq > known_seq or (seq == known_seq >= 0 and self._region != known_region) else None

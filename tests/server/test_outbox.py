@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mapping.transforms import Sim3
 from server import protocol as p
 from server.bus.channel import Channel
 from server.bus.encode import Publication, Removal
@@ -139,3 +140,36 @@ def test_a_restart_makes_clients_start_over() -> None:
     assert not begin.resumed
     publish(restored, nav(2))
     assert restored.seq == 1001
+
+
+def test_what_came_back_is_not_removed_by_an_older_removal() -> None:
+    channel, outbox = made()
+    outbox.close()
+    publish(channel, nav(1), Removal("nav", (1, 0)))
+    back = Outbox(max_message_bytes=1 << 20)
+    back.subscribe(channel, NAV, resume=p.Resume("l", 0))
+    publish(channel, nav(1))
+    got = [type(m).__name__ for m in drain(back, 0.0) if isinstance(m, p.Delta | p.Remove)]
+    assert got == ["Delta"]
+
+
+def test_deltas_wait_for_the_moves_of_the_snapshot() -> None:
+    channel, outbox = made()
+    outbox.close()
+    publish(channel, nav(1))
+    channel.move(Sim3.identity(), 1, "test")
+    late = Outbox(max_message_bytes=1 << 20)
+    late.subscribe(channel, NAV)
+    publish(channel, nav(2))
+    got = [m.epoch for m in drain(late, 0.0) if isinstance(m, p.Delta | p.Xform)]
+    assert got == [0, 1, 1]
+
+
+def test_a_region_that_grows_voids_the_resume_point_too() -> None:
+    channel, outbox = made(roi=p.Roi(radius_m=2.0, center_m=(0.0, 0.0, 0.0)))
+    publish(channel, nav(9))
+    drain(outbox, 2.0)
+    outbox.update_roi("s", None)
+    got = drain(outbox, 2.1)
+    assert [type(m).__name__ for m in got] == ["Synced", "Delta"]
+    assert got[0].resume is None  # type: ignore[union-attr]
