@@ -56,9 +56,8 @@ def measure(num_rays: int = 1500) -> dict[str, Any]:
 def _int16(tile: SurfaceTile) -> bytes:
     """Vertices in millimetres from the tile's corner, and indices, as a client could take them."""
     corner = np.array([tile.key.x * 3.2, 0.0, tile.key.z * 3.2])
-    return (
-        np.rint((tile.vertices_m - corner) * 1000).astype(np.int16).tobytes() + tile.indices.astype(np.uint16).tobytes()
-    )
+    positions: NDArray[np.int16] = np.rint((tile.vertices_m - corner) * 1000).astype(np.int16)
+    return positions.tobytes() + tile.indices.astype(np.uint16).tobytes()
 
 
 def _triangles(tiles: list[SurfaceTile]) -> F32:

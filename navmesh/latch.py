@@ -46,9 +46,9 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    hysteresis_m: Annotated[float, Field(ge=0)] = 0.02
-    """A cell turns solid below minus this distance and free above it; 2.5 sigma of the TSDF's noise."""
-    contradiction_m: Annotated[float, Field(gt=0)] = 0.04
+    hysteresis_m: Annotated[float, Field(ge=0)] = 0.025
+    """A cell turns solid below minus this distance and free above it; 3 sigma of the TSDF's noise."""
+    contradiction_m: Annotated[float, Field(gt=0)] = 0.05
     """A cell this far on the wrong side of the surface was moved, not measured badly."""
     slope_hysteresis_deg: Annotated[float, Field(ge=0, lt=45)] = 5.0
     min_weight: Annotated[float, Field(ge=0)] = 0.0
@@ -304,7 +304,7 @@ def _is_near_surface(tsdf_m: Floats, i: int, j: int, k: int, hysteresis_m: float
 
 @kernel
 def _up_cosine(tsdf_m: Floats, weight: Floats, i: int, j: int, k: int, min_weight: float, near: Floats) -> float:
-    """Cosine between the surface normal and up: central differences, averaged over a 3 x 3 face against noise."""
+    """Cosine between the surface normal and up, from differences averaged over a 3 x 3 face against noise."""
     for u in range(3):
         for v in range(3):
             for w in range(3):
@@ -315,7 +315,7 @@ def _up_cosine(tsdf_m: Floats, weight: Floats, i: int, j: int, k: int, min_weigh
     for u in range(3):
         for v in range(3):
             dx = near[2, u, v] - near[0, u, v]
-            dy = near[u, 2, v] - near[u, 0, v]
+            dy = near[u, 2, v] - near[u, 1, v]  # upwards only: what lies under a thin board must not count
             dz = near[u, v, 2] - near[u, v, 0]
             if np.isfinite(dx):
                 gx += dx
@@ -326,7 +326,7 @@ def _up_cosine(tsdf_m: Floats, weight: Floats, i: int, j: int, k: int, min_weigh
             if np.isfinite(dz):
                 gz += dz
                 nz += 1
-    gx, gy, gz = gx / max(nx, 1), gy / max(ny, 1), gz / max(nz, 1)
+    gx, gy, gz = gx / max(2 * nx, 1), gy / max(ny, 1), gz / max(2 * nz, 1)
     norm = math.sqrt(gx * gx + gy * gy + gz * gz)
     return gy / norm if norm > 0.0 else -1.0
 
