@@ -157,6 +157,8 @@ class Scene:
 
     async def _see(self, stream: LiveStream, frame: Frame) -> None:
         """Pose one frame, answer the phone, and put the frame before the map when it is worth it."""
+        if frame.encoded_ns:
+            self._observe("decode", (frame.received_ns - frame.encoded_ns) * 1e-9)
         began = time.perf_counter()
         loop = asyncio.get_running_loop()
         tracked, keyframe = await loop.run_in_executor(self._trackers, stream.follow, frame)

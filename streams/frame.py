@@ -140,3 +140,5 @@ class Frame:
     pose: GivenPose | None = None
     depth: DepthMap | None = None
     motion: Motion | None = None
+    encoded_ns: int = 0
+    """Server clock when its last packet had arrived; 0 = it did not come encoded. Until `received_ns` it was decoded."""

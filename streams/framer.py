@@ -87,6 +87,7 @@ class Framer:
                 image=image,
                 intrinsics=_fitted(self._camera, image.width, image.height),
                 motion=self._motion_at(capture.ns),
+                encoded_ns=complete_ns,
             )
             self.num_frames += 1
             self._latencies_ns.append(frame.received_ns - complete_ns)
