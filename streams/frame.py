@@ -141,4 +141,4 @@ class Frame:
     depth: DepthMap | None = None
     motion: Motion | None = None
     encoded_ns: int = 0
-    """Server clock when its last packet had arrived; 0 = it did not come encoded. Until `received_ns` it was decoded."""
+    """Server clock when its last packet arrived; 0 = it did not come encoded. Decoding lasted until `received_ns`."""
