@@ -1,0 +1,41 @@
+"""Run the benchmarks behind the README's tables, one after the other, and leave their JSON in out/bench/."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+DATA = os.environ.get("COMMONGROUND_DATA", "../shared/data")
+RUNS = {
+    "accuracy": ["benchmarks.accuracy", f"{DATA}/redkitchen", f"{DATA}/hololens", f"{DATA}/cabinet"],
+    "latency-1": ["benchmarks.latency", "--phones", "1"],
+    "latency-2": ["benchmarks.latency", "--phones", "2"],
+    "flat-posed": ["benchmarks.flat", "--mode", "posed"],
+    "flat-marker": ["benchmarks.flat", "--mode", "marker"],
+    "navmesh": ["benchmarks.navmesh", "--mesh", f"{DATA}/meshes/nav_test.obj", f"{DATA}/meshes/dungeon.obj"],
+    "fanout": ["benchmarks.fanout"],
+    "stall": ["benchmarks.stall"],
+    "durability": ["benchmarks.durability", "--rounds", "20"],
+}
+FOLDER = Path("out/bench")
+
+
+def main() -> int:
+    chosen = sys.argv[1:] or list(RUNS)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    failed = []
+    for name in chosen:
+        print(f"{name} ...", flush=True)
+        done = subprocess.run([sys.executable, "-m", *RUNS[name], "--json"], stdout=subprocess.PIPE, text=True)
+        (FOLDER / f"{name}.json").write_text(done.stdout)
+        if done.returncode:
+            failed.append(name)
+    print(json.dumps({"folder": str(FOLDER), "ran": chosen, "failed": failed}))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
