@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import time
 
-MODULES = ("mapping.tracker", "mapping.tsdf", "mapping.surface", "navmesh.spans", "benchmarks.synthetic")
+MODULES = ("mapping.tracker", "mapping.scene_map", "mapping.surface", "navmesh.spans", "navmesh.latch")
 
 
 def main() -> None:
