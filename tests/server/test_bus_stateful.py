@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from mapping.transforms import Sim3, exp_so3
 from server.bus.channel import Channel
@@ -159,8 +167,15 @@ class ClientMachine(RuleBasedStateMachine):
         assert len(self.channel.moves_since(0)) <= 3
 
 
-ClientMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+ClientMachine.TestCase.settings = settings(max_examples=300, stateful_step_count=40, deadline=None, derandomize=True)
 TestClient = ClientMachine.TestCase
+
+
+@pytest.mark.slow
+def test_many_more_histories() -> None:
+    run_state_machine_as_test(
+        ClientMachine, settings=settings(max_examples=8000, stateful_step_count=40, deadline=None)
+    )
 
 
 def test_the_machine_can_fail() -> None:
