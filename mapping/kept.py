@@ -17,6 +17,16 @@ ComponentKey = tuple[StreamId, int]
 """(stream, component): one connected map of one tracker, with its own frame and unit."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Fused:
+    """What went into the volume from where: what has to be taken back before something better goes in."""
+
+    world_from_camera: F64  # (4, 4)
+    metres_per_unit: float
+    depth: NDArray[np.float16]  # as of `Kept`
+    confidence: NDArray[np.uint8]
+
+
 @dataclass(slots=True, eq=False)
 class Kept:
     """One placed keyframe. Half floats hold depth to 0.05 %, in the component's own unit: scale comes later."""
@@ -28,12 +38,27 @@ class Kept:
     depth: NDArray[np.float16]  # (h, w) component units, 0 = unknown
     confidence: NDArray[np.uint8]  # (h, w) 255 = sure
     rgb: NDArray[np.uint8]  # (h, w, 3)
-    fused_as: tuple[F64, float] | None = None
-    """(world_from_camera, metres per unit) with which it stands in the volume; None = it does not."""
+    fused_as: Fused | None = None
+    """How it stands in the volume; None = it does not."""
 
-    def depth_m(self, metres_per_unit: float) -> DepthMap:
-        z_m = self.depth.astype(np.float32) * np.float32(metres_per_unit)
-        return DepthMap(z_m, self.intrinsics, self.confidence.astype(np.float32) * np.float32(1 / 255))
+    def look_again(self, depth: DepthMap) -> None:
+        """Take over better depth, in component units.
+
+        Raises:
+            ValueError: it is not of the size of the one before.
+        """
+        if depth.z_m.shape != self.depth.shape:
+            raise ValueError(f"{self.id}: depth of {depth.z_m.shape} cannot replace one of {self.depth.shape}")
+        self.depth, self.confidence = packed(depth)
+
+    def fused_from(self, world_from_camera: F64, metres_per_unit: float) -> Fused:
+        """How it would stand in the volume as it is now."""
+        return Fused(world_from_camera, metres_per_unit, self.depth, self.confidence)
+
+    def depth_m(self, fused: Fused) -> DepthMap:
+        """What goes into the volume, or went: metres."""
+        z_m = fused.depth.astype(np.float32) * np.float32(fused.metres_per_unit)
+        return DepthMap(z_m, self.intrinsics, fused.confidence.astype(np.float32) * np.float32(1 / 255))
 
     def points_camera(self, min_confidence: float, max_points: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Points (n, 3) in camera axes and component units, and their colours (n, 3): an even sample of sure pixels."""
@@ -55,14 +80,24 @@ class Kept:
         return points @ rotation.T + position, normals[picked] @ rotation.T
 
     def is_moved(self, world_from_camera: F64, world_from_component: Sim3, max_m: float, max_rad: float) -> bool:
-        """Whether it stands in the volume noticeably elsewhere than it should."""
-        if self.fused_as is None:
+        """Whether it stands in the volume noticeably elsewhere than it should, or with other depth."""
+        if self.fused_as is None or self.fused_as.depth is not self.depth:
             return True
-        fused, metres_per_unit = self.fused_as
+        fused = self.fused_as.world_from_camera
         off_m = float(np.linalg.norm(fused[:3, 3] - world_from_camera[:3, 3]))
         off_rad = angle_between(fused[:3, :3], world_from_camera[:3, :3])
-        stretch = abs(metres_per_unit / world_from_component.scale - 1.0)
+        stretch = abs(self.fused_as.metres_per_unit / world_from_component.scale - 1.0)
         return off_m > max_m or off_rad > max_rad or stretch > 0.005
+
+
+def packed(depth: DepthMap) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:
+    """Depth and confidence as they are kept."""
+    known = np.isfinite(depth.z_m) & (depth.z_m > 0)
+    confidence = np.ones_like(depth.z_m) if depth.confidence is None else np.clip(depth.confidence, 0.0, 1.0)
+    return (
+        np.where(known, depth.z_m, 0.0).astype(np.float16),
+        (np.where(known, confidence, 0.0) * 255).astype(np.uint8),
+    )
 
 
 _RECENT = 10

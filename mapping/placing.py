@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 
@@ -9,7 +11,7 @@ from mapping.alignment import fit_cameras
 from mapping.changes import KeyframeId
 from mapping.component import Component
 from mapping.engines import WindowPrediction
-from mapping.kept import Kept
+from mapping.kept import Kept, packed
 from mapping.tracker import Tracked
 from mapping.transforms import F64, angle_between
 from streams.frame import DepthMap, Frame, StreamId
@@ -36,19 +38,24 @@ def own_depth(frame: Frame) -> DepthMap:
     return frame.depth
 
 
-def predicted_depth(component: Component, prediction: WindowPrediction) -> DepthMap:
-    """The last view's depth in component units.
+def predicted_depths(component: Component, prediction: WindowPrediction) -> dict[KeyframeId, DepthMap]:
+    """The depth of every view that has some, in component units.
 
     Raises:
-        ValueError: the engine gave no depth, or its unit cannot be told.
+        ValueError: the engine gave the last view no depth, or its unit cannot be told.
     """
     last = prediction.views[-1]
     if last.depth is None:
         raise ValueError(f"the engine gave no depth for {last.keyframe}")
-    if not np.any(last.depth > 0):
-        return DepthMap(last.depth, last.intrinsics, last.confidence)
-    depth = last.depth * np.float32(_component_units_per_window_unit(component, prediction))
-    return DepthMap(depth, last.intrinsics, last.confidence)
+    found = {
+        view.keyframe: DepthMap(view.depth, view.intrinsics, view.confidence)
+        for view in prediction.views
+        if view.depth is not None
+    }
+    if not any(np.any(depth.z_m > 0) for depth in found.values()):
+        return found
+    unit = np.float32(_component_units_per_window_unit(component, prediction))
+    return {keyframe: replace(depth, z_m=depth.z_m * unit) for keyframe, depth in found.items()}
 
 
 def keep(component: Component, component_from_camera: F64, tracked: Tracked, frame: Frame, depth: DepthMap) -> Kept:
@@ -60,13 +67,9 @@ def keep(component: Component, component_from_camera: F64, tracked: Tracked, fra
         lens[:2, 2] -= 0.5
         straight[:2, 2] -= 0.5
         rgb = cv2.undistort(rgb, lens, np.array([camera.k1, 0.0, 0.0, 0.0]), None, straight)
-    known = np.isfinite(depth.z_m) & (depth.z_m > 0)
-    confidence = np.ones_like(depth.z_m) if depth.confidence is None else np.clip(depth.confidence, 0.0, 1.0)
     return Kept(
         keyframe_id(frame.stream, frame.seq), component.key, component_from_camera, k,
-        np.where(known, depth.z_m, 0.0).astype(np.float16),
-        (np.where(known, confidence, 0.0) * 255).astype(np.uint8),
-        np.asarray(rgb, np.uint8),
+        *packed(depth), np.asarray(rgb, np.uint8),
     )  # fmt: skip
 
 

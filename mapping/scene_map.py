@@ -18,15 +18,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from mapping import depth as depth_maps
 from mapping import markers, surface, tsdf
 from mapping.changes import KeyframeId, MapChange, VoxelSource
-from mapping.component import StreamOptions
+from mapping.component import Component, StreamOptions
 from mapping.depth import working_size
 from mapping.engines import WindowPrediction
 from mapping.kept import Kept, KeptKeyframes
-from mapping.placing import keep, keyframe_id, own_depth, predicted_depth
+from mapping.placing import keep, keyframe_id, own_depth, predicted_depths
 from mapping.tracker import Tracked
 from mapping.transforms import F64, Sim3
 from mapping.world import World, WorldState
-from streams.frame import Frame, Intrinsics, StreamId
+from streams.frame import DepthMap, Frame, Intrinsics, StreamId
 
 __all__ = ["Config", "Points", "SceneMap", "Status", "StreamOptions", "warm_up"]
 
@@ -126,13 +126,14 @@ class SceneMap:
         pose = component.pose(frame.seq) if component is not None else None
         if component is None or pose is None:
             raise ValueError(f"keyframe {frame.stream}/{frame.seq} was not observed before it was placed")
-        depth = own_depth(frame) if prediction is None else predicted_depth(component, prediction)
+        depths = {} if prediction is None else predicted_depths(component, prediction)
+        depth = own_depth(frame) if prediction is None else depths.pop(prediction.views[-1].keyframe)
         kept = keep(component, pose, tracked, frame, working_size(depth, self._config.depth_side_px))
         gone = self._kept.add(kept)
         if gone is not None:
             self._waiting.pop(gone.id, None)
         self._waiting[kept.id] = None
-        return self._change(self._poses([kept]))
+        return self._change(self._poses([*self._look_again(component, depths), kept]))
 
     def fuse(self) -> MapChange:
         """Bring waiting keyframes into the volume; opens a new epoch first when up or scale are known better.
@@ -300,17 +301,25 @@ class SceneMap:
             if world is None or kept.is_moved(world.apply_pose(kept.component_from_camera), world, max_m, max_rad):
                 self._waiting[kept.id] = None
 
+    def _look_again(self, component: Component, depths: dict[KeyframeId, DepthMap]) -> list[Kept]:
+        """Give keyframes that are kept the better depth an engine has for them by now; returns those it is for."""
+        seen = [(known, depth) for key, depth in depths.items() if (known := self._kept.get(key)) is not None]
+        better = [(known, depth) for known, depth in seen if known.component == component.key]
+        for known, depth in better:
+            known.look_again(working_size(depth, self._config.depth_side_px))
+            self._waiting[known.id] = None
+        return [known for known, _ in better]
+
     def _integrate(self, kept: Kept) -> NDArray[np.int32]:
         """Fuse a keyframe as it stands now, taking back what it had put elsewhere; returns the blocks that changed."""
         world = self._world.world_from(kept.component)
         assert world is not None
         dirty = []
-        if kept.fused_as is not None:
-            before, metres_per_unit = kept.fused_as
-            dirty.append(self._tsdf.withdraw(kept.depth_m(metres_per_unit), before))
-        pose = world.apply_pose(kept.component_from_camera)
-        dirty.append(self._tsdf.integrate(kept.depth_m(world.scale), pose, kept.rgb))
-        kept.fused_as = (pose, world.scale)
+        if (before := kept.fused_as) is not None:
+            dirty.append(self._tsdf.withdraw(kept.depth_m(before), before.world_from_camera))
+        now = kept.fused_from(world.apply_pose(kept.component_from_camera), world.scale)
+        dirty.append(self._tsdf.integrate(kept.depth_m(now), now.world_from_camera, kept.rgb))
+        kept.fused_as = now
         del self._waiting[kept.id]
         return np.concatenate(dirty)
 

@@ -14,6 +14,9 @@ class Config(BaseModel):
     """Working size; twice as much costs four times the time for a few per cent of pixels."""
     hypotheses: int = Field(default=64, ge=8, le=256)
     max_sources: int = Field(default=4, ge=1, le=16)
+    revisit_after: int = Field(default=2, ge=0, le=16)
+    """A view gets depth twice: at once, from the views before it, and when this many more have come, from both sides.
+    0 = only at once."""
     patch_radius_px: int = Field(default=2, ge=1, le=8)
     near: float = Field(default=0.4, gt=0)
     """Nearest depth in window units where a view has no landmarks to tell."""

@@ -51,15 +51,29 @@ class ClassicalEngine:
         """
         is_tracked = all(view.prior_window_from_camera is not None for view in _checked(window))
         views = window.views if is_tracked else _posed(window.views)
-        *others, last = [self._prepare(view) for view in views]
+        prepared = [self._prepare(view) for view in views]
         known: DepthByKeyframe = self._remembered if is_tracked else OrderedDict()  # windows posed here share no unit
-        depth, confidence = self._depth(last, others)
-        confidence = self._confirm(last, others, depth, confidence, known)
+        wanted = [len(prepared) - 1]
+        if is_tracked and len(prepared) > self._config.revisit_after > 0:
+            wanted.append(len(prepared) - 1 - self._config.revisit_after)
+        maps = {n: self._sure_depth(prepared, n, known) for n in wanted}
+        return WindowPrediction(
+            tuple(
+                ViewPrediction(p.keyframe, p.window_from_camera, p.intrinsics, *maps.get(n, (None, None)))
+                for n, p in enumerate(prepared)
+            )
+        )
+
+    def _sure_depth(
+        self, views: Sequence[Prepared], index: int, known: DepthByKeyframe
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Depth and confidence of one view, after hearing its neighbours."""
+        view, others = views[index], [*views[:index], *views[index + 1 :]]
+        depth, confidence = self._depth(view, others)
+        confidence = self._confirm(view, others, depth, confidence, known)
         depth = np.where(confidence > 0, depth, np.float32(0))
-        self._remember(known, last.keyframe, depth)
-        answers = [ViewPrediction(p.keyframe, p.window_from_camera, p.intrinsics) for p in others]
-        answers.append(ViewPrediction(last.keyframe, last.window_from_camera, last.intrinsics, depth, confidence))
-        return WindowPrediction(tuple(answers))
+        self._remember(known, view.keyframe, depth)
+        return depth, confidence
 
     def _prepare(self, view: View) -> Prepared:
         assert view.prior_window_from_camera is not None

@@ -19,6 +19,8 @@ _MAX_ANGLE_DEG = 35.0
 _MIN_ANGLE_DEG = 0.5
 _MIN_OVERLAP = 0.3
 _GRID = 6
+_AGAIN = 0.5
+"""What seeing a point is still worth after each view that sees it already."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,7 +68,9 @@ def depth_range(reference: Prepared, default: tuple[float, float]) -> tuple[floa
 
 
 def choose_sources(reference: Prepared, others: Sequence[Prepared], depth: float, max_sources: int) -> list[Prepared]:
-    """The views that see the same things from a good angle, best first; may be empty.
+    """The views that together see most of the same things from a good angle, best first; may be empty.
+
+    One after the other, each for what it adds: what two views see already, a third one hardly improves.
 
     Args:
         depth: a typical depth of the reference view, in window units.
@@ -75,24 +79,33 @@ def choose_sources(reference: Prepared, others: Sequence[Prepared], depth: float
     u, v = np.meshgrid((np.arange(_GRID) + 0.5) / _GRID * k.width, (np.arange(_GRID) + 0.5) / _GRID * k.height)
     rays = np.stack([(u - k.cx) / k.fx, (v - k.cy) / k.fy, np.ones_like(u)], axis=-1).reshape(-1, 3)
     points = (rays * depth) @ reference.window_from_camera[:3, :3].T + reference.window_from_camera[:3, 3]
-    scored = [(_worth(reference, other, points), n) for n, other in enumerate(others)]
-    best = sorted((item for item in scored if item[0] > 0), reverse=True)
-    return [others[n] for _, n in best[:max_sources]]
+    worth = np.array([_worth(reference, other, points) for other in others]).reshape(len(others), len(points))
+    chosen: list[int] = []
+    gain = np.ones(len(points))
+    while len(chosen) < max_sources:
+        added = worth @ gain
+        added[chosen] = 0.0
+        if not added.any():
+            break
+        best = len(added) - 1 - int(np.argmax(added[::-1]))  # of equals the newest
+        chosen.append(best)
+        gain = np.where(worth[best] > 0, gain * _AGAIN, gain)
+    return [others[n] for n in chosen]
 
 
-def _worth(reference: Prepared, other: Prepared, points: F64) -> float:
-    """Share of the points that the other view sees too, times how well the angle between the rays suits stereo."""
+def _worth(reference: Prepared, other: Prepared, points: F64) -> F64:
+    """(n,) how well the other view helps with each point: 0 unless seen, 1 where the rays' angle suits stereo."""
     camera = invert(other.window_from_camera)
     local = points @ camera[:3, :3].T + camera[:3, 3]
     z = np.maximum(local[:, 2], 1e-9)
     k = other.intrinsics
     u, v = k.fx * local[:, 0] / z + k.cx, k.fy * local[:, 1] / z + k.cy
-    overlap = float(np.mean((local[:, 2] > 0) & (u > 0) & (v > 0) & (u < k.width) & (v < k.height)))
+    is_seen = (local[:, 2] > 0) & (u > 0) & (v > 0) & (u < k.width) & (v < k.height)
     a, b = points - reference.window_from_camera[:3, 3], points - other.window_from_camera[:3, 3]
     cosine = np.sum(a * b, axis=1) / np.maximum(np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1), 1e-12)
     angle_deg = float(np.degrees(np.median(np.arccos(np.clip(cosine, -1.0, 1.0)))))
     is_turned = other.gray.shape != reference.gray.shape  # the phone was turned in between
-    if is_turned or overlap < _MIN_OVERLAP or not _MIN_ANGLE_DEG < angle_deg < _MAX_ANGLE_DEG:
-        return 0.0
+    if is_turned or np.mean(is_seen) < _MIN_OVERLAP or not _MIN_ANGLE_DEG < angle_deg < _MAX_ANGLE_DEG:
+        return np.zeros(len(points))
     low, high = _GOOD_ANGLES_DEG
-    return overlap * min(1.0, angle_deg / low, (_MAX_ANGLE_DEG - angle_deg) / (_MAX_ANGLE_DEG - high))
+    return is_seen * min(1.0, angle_deg / low, (_MAX_ANGLE_DEG - angle_deg) / (_MAX_ANGLE_DEG - high))
