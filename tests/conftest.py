@@ -13,9 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from server.auth import Grant, Role, Tokens, load_secret
 from server.config import load
+
+settings.register_profile("ci", derandomize=True)  # the same examples in every run: CI judges changes, not luck
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 FOOTAGE = Path(os.environ.get("COMMONGROUND_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
@@ -46,8 +51,7 @@ def live_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer
         pytest.fail("the server did not start:\n" + "".join(lines))
     drain = threading.Thread(target=lambda: lines.extend(process.stdout or ()), daemon=True)
     drain.start()
-    settings = load(None, data_dir=data_dir)
-    tokens = Tokens(load_secret(settings.auth, data_dir / "secret"))
+    tokens = Tokens(load_secret(load(None, data_dir=data_dir).auth, data_dir / "secret"))
     token = tokens.issue(Grant("main", Role.PUBLISH), 3600, int(time.time()))
     yield LiveServer(f"https://localhost:{said['port']}", data_dir / "tls" / "ca.pem", token)
     process.terminate()

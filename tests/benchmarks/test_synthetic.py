@@ -73,10 +73,13 @@ def test_the_marker_is_found_where_it_hangs(flat: Flat, walk: Walk) -> None:
     for t in np.arange(0.0, 2.6, 0.5):
         view = flat.render(walk.at(t), synthetic.INTRINSICS)
         sightings = finder.find(cv2.cvtColor(view.rgb, cv2.COLOR_RGB2GRAY), view.intrinsics)
-        assert [s.marker for s in sightings] == [marker.id]
+        assert [s.marker for s in sightings] in ([], [marker.id])  # none: a view that fits two poses is not believed
+        if not sightings:
+            continue
         world_from_marker = view.world_from_camera @ sightings[0].camera_from_marker
         assert np.linalg.norm(world_from_marker[:3, 3] - marker.world_from_marker[:3, 3]) < 0.01
         turned_deg.append(np.degrees(angle_between(world_from_marker[:3, :3], marker.world_from_marker[:3, :3])))
+    assert len(turned_deg) >= 4
     assert np.median(turned_deg) < 1.0
 
 

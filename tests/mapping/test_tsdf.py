@@ -172,7 +172,7 @@ def test_a_room_comes_out_as_it_is() -> None:
 def test_any_window_shows_the_same_voxels(origin: tuple[int, int, int]) -> None:
     tsdf = Tsdf(Config(known_weight=1e-6))
     tsdf.integrate(wall(1.5), rigid(np.eye(3), [-1.0, -1.0, -1.5]), np.full((120, 160, 3), 7, np.uint8))
-    whole = tsdf.window((-80, -80, -80), (160, 160, 160))
+    whole = tsdf.window((-80, -80, -80), (168, 168, 168))
     part = tsdf.window(origin, (19, 8, 21))
     x, y, z = (c + 80 for c in origin)
     np.testing.assert_array_equal(part.tsdf_m, whole.tsdf_m[x : x + 19, y : y + 8, z : z + 21])
