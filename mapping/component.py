@@ -50,7 +50,7 @@ class Component:
         self.distances: list[Scale] = []
         self._poses: dict[int, F64] = {}
         self._ups_camera: deque[tuple[int, F64]] = deque(maxlen=_MAX_UPS)
-        self._sightings: dict[int, deque[tuple[int, F64]]] = {}
+        self._sightings: dict[int, deque[tuple[int, markers.Sighting]]] = {}
         self.num_sightings = 0
         """Counts all sightings of markers there ever were."""
         self._landmark_distances: deque[float] = deque(maxlen=_MAX_UPS)
@@ -73,7 +73,7 @@ class Component:
             self._landmark_distances.append(float(np.median(distances)))
         for sighting in sightings:
             seen = self._sightings.setdefault(sighting.marker, deque(maxlen=_MAX_SIGHTINGS))
-            seen.append((frame.seq, sighting.camera_from_marker))
+            seen.append((frame.seq, sighting))
             self.num_sightings += 1
 
     def correct(self, poses: dict[int, F64]) -> None:
@@ -138,7 +138,7 @@ class Component:
     def placed_by(self, marker: int) -> markers.Placed | None:
         """Where this component lies in the frame of a marker it has seen often enough."""
         seen = self._sightings.get(marker, ())
-        return markers.place([(self._poses[seq], pose) for seq, pose in seen if seq in self._poses])
+        return markers.place([(self._poses[seq], sighting) for seq, sighting in seen if seq in self._poses])
 
     def _typical_distances(self, kept: Sequence[Kept]) -> NDArray[np.floating]:
         if self._landmark_distances:

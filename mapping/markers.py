@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from mapping.alignment import fit_cameras
-from mapping.transforms import F64, Sim3, invert, rigid
+from mapping.transforms import F64, Sim3, rigid, umeyama
 from streams.frame import Intrinsics
 
 
@@ -60,6 +59,8 @@ class Sighting:
     camera_from_marker: F64  # (4, 4) metres
     error_px: float
     """RMS distance between the seen corners and the model's."""
+    size_m: float
+    """Edge of its black square."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,8 +81,7 @@ class MarkerFinder:
         parameters.cornerRefinementMethod = cv2.aruco.CORNER_REFINE_SUBPIX
         dictionary = cv2.aruco.getPredefinedDictionary(_dictionary_names()[config.dictionary])
         self._detector = cv2.aruco.ArucoDetector(dictionary, parameters)
-        half = config.size_m / 2
-        self._corners_m = np.array([[-half, half, 0], [half, half, 0], [half, -half, 0], [-half, -half, 0]])
+        self._corners_m = _corners_m(config.size_m)
 
     def find(self, gray: NDArray[np.uint8], intrinsics: Intrinsics) -> list[Sighting]:
         """Every believable marker in an image (h, w), in camera axes."""
@@ -106,28 +106,73 @@ class MarkerFinder:
         is_clear = len(errors) == 1 or errors[1] > self._config.min_ambiguity * max(float(errors[0]), 0.05)
         if errors[0] > self._config.max_error_px or not is_clear or float(moves[0][2, 0]) <= 0:
             return None
-        return Sighting(marker, rigid(cv2.Rodrigues(turns[0])[0], moves[0].ravel()), float(errors[0]))
+        pose = rigid(cv2.Rodrigues(turns[0])[0], moves[0].ravel())
+        return Sighting(marker, pose, float(errors[0]), self._config.size_m)
 
 
-_MIN_SPREAD = 0.08
-"""Cameras must stand apart by this share of their distance to the marker, or scale is noise."""
-_CENTRE_NOISE_M = 0.005
-"""What a camera centre seen from a marker is off by at least: two sightings always fit well and prove nothing."""
+_MIN_SPREAD_RAD = 0.08
+"""The directions from which a marker was seen must differ by this much (RMS), or scale is noise."""
+_RAY_NOISE_RAD = 0.001
+"""What a ray to a corner is off by at least, the camera's own pose included: two rays always fit and prove nothing."""
+_MAX_SIGMA = 0.03
+_OUTLIER_RATIO = 3.0
 
 
-def place(sightings: Sequence[tuple[F64, F64]]) -> Placed | None:
+def place(sightings: Sequence[tuple[F64, Sighting]]) -> Placed | None:
     """Put a component into a marker's frame; None until the sightings suffice.
 
+    The corners are triangulated in the component: the baseline between its cameras and the directions to the corners
+    are known far better than the distance that a single small square tells.
+
     Args:
-        sightings: pairs (component_from_camera, camera_from_marker), both (4, 4).
+        sightings: pairs (component_from_camera (4, 4), the marker as that camera saw it), all of one marker.
     """
     if len(sightings) < 2:
         return None
-    in_component = np.array([pose for pose, _ in sightings])
-    in_marker = np.array([invert(camera_from_marker) for _, camera_from_marker in sightings])
-    fit = fit_cameras(in_component, in_marker)
-    distance_m = float(np.median(np.linalg.norm(in_marker[:, :3, 3], axis=1)))
-    if fit is None or fit.num_cameras < 2 or fit.spread < _MIN_SPREAD * distance_m:
+    eyes = np.array([pose[:3, 3] for pose, _ in sightings])
+    rays = np.array([_rays(seen) @ pose[:3, :3].T for pose, seen in sightings])
+    corners, off_rad, information = _triangulate(eyes, rays)
+    if len(eyes) > 2:
+        fits = off_rad <= _OUTLIER_RATIO * float(np.median(off_rad)) + 1e-9
+        eyes, rays = eyes[fits], rays[fits]
+        corners, off_rad, information = _triangulate(eyes, rays)
+    weakest = float(np.linalg.eigvalsh(information)[:, 0].mean())  # in sightings times squared radians
+    if len(eyes) < 2 or weakest < len(eyes) * _MIN_SPREAD_RAD**2:
         return None
-    noise_m = max(fit.residual, _CENTRE_NOISE_M)
-    return Placed(fit.b_from_a, float(np.hypot(0.005, noise_m / (fit.spread * np.sqrt(fit.num_cameras)))))
+    noise_rad = max(float(np.sqrt(np.mean(off_rad**2))), _RAY_NOISE_RAD)
+    sigma = float(np.hypot(0.005, noise_rad / np.sqrt(weakest)))
+    if sigma > _MAX_SIGMA:
+        return None
+    return Placed(umeyama(corners, _corners_m(sightings[0][1].size_m)), sigma)
+
+
+def _corners_m(size_m: float) -> F64:
+    """(4, 3) corners in the marker's frame, in OpenCV's order."""
+    half = size_m / 2
+    return np.array([[-half, half, 0.0], [half, half, 0.0], [half, -half, 0.0], [-half, -half, 0.0]])
+
+
+def _rays(seen: Sighting) -> F64:
+    """(4, 3) unit directions to the corners, in camera axes."""
+    corners = _corners_m(seen.size_m) @ seen.camera_from_marker[:3, :3].T + seen.camera_from_marker[:3, 3]
+    return np.asarray(corners / np.linalg.norm(corners, axis=1, keepdims=True))
+
+
+def _triangulate(eyes: F64, rays: F64) -> tuple[F64, F64, F64]:
+    """Where the rays (n, 4, 3) from the eyes (n, 3) meet, counting errors as angles.
+
+    Returns:
+        corners (4, 3); RMS angle (n,) by which each eye's rays miss them; information (4, 3, 3) on each
+        corner per squared radian, for lengths relative to its distance.
+    """
+    across = np.eye(3) - rays[..., :, None] * rays[..., None, :]  # (n, 4, 3, 3) what a ray says: nothing along itself
+    distance = np.ones(rays.shape[:2])
+    for _ in range(2):
+        weighted = across / distance[..., None, None] ** 2
+        normal = weighted.sum(axis=0)
+        seen_from = np.einsum("nkij,nj->ki", weighted, eyes)
+        corners = np.stack([np.linalg.lstsq(a, b, rcond=None)[0] for a, b in zip(normal, seen_from, strict=True)])
+        to_corner = corners - eyes[:, None]
+        distance = np.maximum(np.linalg.norm(to_corner, axis=-1), 1e-12)
+    off = np.linalg.norm(np.einsum("nkij,nkj->nki", across, to_corner), axis=-1) / distance
+    return corners, np.sqrt(np.mean(off**2, axis=1)), across.sum(axis=0)

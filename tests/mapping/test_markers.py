@@ -67,14 +67,14 @@ def test_unknown_dictionaries_are_named() -> None:
         Config(dictionary="qr")
 
 
-def sightings(marker_from_component: Sim3, eyes: list[tuple[float, float, float]]) -> list[tuple[F64, F64]]:
+def sightings(marker_from_component: Sim3, eyes: list[tuple[float, float, float]]) -> list[tuple[F64, markers.Sighting]]:
     finder = MarkerFinder(Config(size_m=SIZE_M))
     component_from_marker = marker_from_component.inverse()
     pairs = []
     for eye in eyes:
         truth = camera_at(eye)
         (sighting,) = finder.find(photo(truth), K)
-        pairs.append((component_from_marker.apply_pose(invert(truth)), sighting.camera_from_marker))
+        pairs.append((component_from_marker.apply_pose(invert(truth)), sighting))
     return pairs
 
 
