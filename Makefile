@@ -2,6 +2,7 @@
 .PHONY: demo test test-all setup lint bench wheel clean
 
 PY := .venv/bin/python
+export PATH := $(PATH):$(CURDIR)/.venv/bin
 
 demo: setup            ## the server with two simulated phones; prints the URL and a QR code
 	@$(PY) -m benchmarks.demo --prepare
@@ -9,11 +10,11 @@ demo: setup            ## the server with two simulated phones; prints the URL a
 
 test: setup-test       ## every test but the slow and GPU ones
 	$(PY) -m pytest
-	PATH="$$PATH:$$PWD/.venv/bin" npm test --prefix clients/web --silent
+	npm test --prefix clients/web --silent
 
 test-all: setup-test   ## the slow ones too (kill -9 loops, long clips, second WebRTC stack)
 	$(PY) -m pytest -m "not gpu"
-	PATH="$$PATH:$$PWD/.venv/bin" npm test --prefix clients/web --silent
+	npm test --prefix clients/web --silent
 
 setup:
 	@scripts/setup.sh
