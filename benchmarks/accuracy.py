@@ -18,7 +18,6 @@ import argparse
 import json
 import resource
 import sys
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,10 +26,9 @@ import cv2
 import numpy as np
 
 from benchmarks.clips import Clip
-from benchmarks.playback import Playback
+from benchmarks.tracking_run import Run, play
 from benchmarks.trajectory import Scored, score, write_tum
-from mapping.tracker import Tracked, Tracker, TrackerConfig, warm_up
-from streams.frame import StreamId
+from mapping.tracker import TrackerConfig, warm_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,35 +64,6 @@ class Result:
     dropped: int
     posed: bool
     live: bool
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Run:
-    """What came back for one clip."""
-
-    clip: Clip
-    tracked: tuple[Tracked, ...]
-    latency_ms: tuple[float, ...]
-    cpu_s: float
-    tracker_cpu_s: float
-    dropped: int
-
-
-def play(clip: Clip, *, fast: bool, posed: bool, with_intrinsics: bool, config: TrackerConfig) -> Run:
-    """Send a clip through a fresh tracker."""
-    stream = StreamId(clip.name)
-    tracker = Tracker(stream, config)
-    playback = Playback(clip, stream, fast=fast, posed=posed, with_intrinsics=with_intrinsics)
-    tracked, latency_ms = [], []
-    tracker_cpu_s, began_s = 0.0, time.process_time()
-    for frame in playback:
-        before_s = time.thread_time()
-        tracked.append(tracker.track(frame))
-        tracker_cpu_s += time.thread_time() - before_s
-        if not fast:
-            latency_ms.append(playback.age_ms(frame))
-    cpu_s = time.process_time() - began_s
-    return Run(clip, tuple(tracked), tuple(latency_ms), cpu_s, tracker_cpu_s, playback.dropped)
 
 
 def judge(run: Run, *, posed: bool, fast: bool) -> tuple[Result, dict[int, Scored]]:

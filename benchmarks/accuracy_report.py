@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
 
+from benchmarks.tracking_run import Run
 from benchmarks.trajectory import WRONG_M, Scored
 from mapping.transforms import F64
-
-if TYPE_CHECKING:
-    from benchmarks.accuracy import Run
 
 _COLOURS = {"starting": "tab:orange", "lost": "tab:red"}
 

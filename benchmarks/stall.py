@@ -21,6 +21,7 @@ from benchmarks.bus_server import BusServer, bus_server, tile
 
 RESTING, CHANGING, TILE_BYTES, UPDATES_PER_S = 500, 50, 20_000, 50.0
 READ_FIRST_S = 3.0
+WINDOW_S = 5
 
 
 async def measure(*, num_others: int, stall_s: float) -> dict[str, Any]:
@@ -29,7 +30,7 @@ async def measure(*, num_others: int, stall_s: float) -> dict[str, Any]:
         for key in range(RESTING):
             server.put(tile(1000 + key, TILE_BYTES))
         publishing = asyncio.create_task(server.publish(list(range(CHANGING)), TILE_BYTES, UPDATES_PER_S))
-        before = await _others(server, num_others, stall_s / 2)
+        before = await _others(server, num_others, stall_s)
         rss = [_rss_mb()]
         watching = asyncio.create_task(_watch(rss))
         others, stalled = await asyncio.gather(
@@ -56,9 +57,12 @@ async def measure(*, num_others: int, stall_s: float) -> dict[str, Any]:
 async def _others(server: BusServer, num_clients: int, seconds: float) -> dict[str, float]:
     result = await server.readers(clients=num_clients, seconds=seconds)
     samples = np.array(result["latencies_ms"])
-    counted = samples[samples[:, 0] > samples[0, 0] + READ_FIRST_S, 1]  # while nobody loads a snapshot
-    p50, p99 = np.percentile(counted, [50, 99])
-    return {"p50": round(float(p50), 2), "p99": round(float(p99), 2)}
+    times, latencies = samples[:, 0] - samples[0, 0], samples[:, 1]
+    windows = range(int(READ_FIRST_S), int(times[-1] - WINDOW_S), WINDOW_S)
+    p50s, p99s = zip(
+        *(np.percentile(latencies[(times >= t) & (times < t + WINDOW_S)], [50, 99]) for t in windows), strict=True
+    )
+    return {"p50": round(float(np.median(p50s)), 2), "p99": round(float(np.median(p99s)), 2)}
 
 
 async def _watch(rss_mb: list[float]) -> None:

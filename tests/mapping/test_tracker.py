@@ -249,7 +249,8 @@ def test_clocks_may_jump(images: list[np.ndarray]) -> None:
 
 @pytest.mark.slow
 def test_live_kitchen_meets_its_promise() -> None:
-    from benchmarks.accuracy import judge, play
+    from benchmarks.accuracy import judge
+    from benchmarks.tracking_run import play
     from benchmarks.clips import Clip, data_folder
 
     folder: Path = data_folder() / "redkitchen"
