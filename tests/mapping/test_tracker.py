@@ -250,8 +250,8 @@ def test_clocks_may_jump(images: list[np.ndarray]) -> None:
 @pytest.mark.slow
 def test_live_kitchen_meets_its_promise() -> None:
     from benchmarks.accuracy import judge
-    from benchmarks.tracking_run import play
     from benchmarks.clips import Clip, data_folder
+    from benchmarks.tracking_run import play
 
     folder: Path = data_folder() / "redkitchen"
     if not folder.exists():
