@@ -62,7 +62,8 @@ class World:
         self._options: dict[StreamId, StreamOptions] = {}
         self._founder: Component | None = None
         self._anchor: Anchor | None = None
-        self._joined_by_marker: set[ComponentKey] = set()
+        self._joined_by_marker: dict[ComponentKey, float] = {}
+        """How sure (relative error) each component's place was that a marker gave it."""
         self._is_settled = False
         self._looked_at_cues = -1
 
@@ -100,19 +101,23 @@ class World:
         elif component.is_posed and name in self.state.named_worlds:
             component.world_from_component = self.state.named_worlds[name]
         elif (by_marker := self._by_marker(component)) is not None:
-            component.world_from_component = by_marker
-            self._joined_by_marker.add(component.key)
+            component.world_from_component, self._joined_by_marker[component.key] = by_marker
         elif component.options.start == "shared" and self.state.world_from_start is not None:
             component.world_from_component = self._by_start(component, self.state.world_from_start)
         self.learn_from(component)
 
     def refine(self, component: Component) -> bool:
-        """Place a component that joined by a marker anew when it has seen markers twice as often; whether it moved."""
+        """Place a component that joined by a marker anew when it has seen markers twice as often and so knows better.
+
+        A second visit after a long walk often knows less: what the tracker drifted in between is in it. Returns whether
+        the component moved.
+        """
         num = component.num_sightings
         is_due = num >= _FIRST_REFINEMENT and num & (num - 1) == 0
-        if not is_due or component.key not in self._joined_by_marker:
+        found = self._by_marker(component) if is_due and component.key in self._joined_by_marker else None
+        if found is None or found[1] >= self._joined_by_marker[component.key]:
             return False
-        component.world_from_component = self._by_marker(component) or component.world_from_component
+        component.world_from_component, self._joined_by_marker[component.key] = found
         return True
 
     def put(self, component: Component, world_from_component: Sim3) -> None:
@@ -124,7 +129,7 @@ class World:
         if component is self._founder:
             raise ValueError(f"component {component.key} carries the world itself; align the others to it")
         component.world_from_component = world_from_component
-        self._joined_by_marker.discard(component.key)
+        self._joined_by_marker.pop(component.key, None)
         self.learn_from(component)
 
     def learn_from(self, component: Component) -> None:
@@ -184,13 +189,14 @@ class World:
             gravity_source=made.gravity.source, gravity_sigma_deg=made.gravity.sigma_deg,
         )  # fmt: skip
 
-    def _by_marker(self, component: Component) -> Sim3 | None:
-        for marker in component.marker_ids():
-            world_from_marker = self.state.markers.get(marker)
-            placed = component.placed_by(marker) if world_from_marker is not None else None
-            if world_from_marker is not None and placed is not None:
-                return world_from_marker @ placed.marker_from_component
-        return None
+    def _by_marker(self, component: Component) -> tuple[Sim3, float] | None:
+        """world_from_component by the marker that knows it best, and its relative error."""
+        found = [
+            (world_from_marker @ placed.marker_from_component, placed.sigma)
+            for marker, world_from_marker in self.state.markers.items()
+            if (placed := component.placed_by(marker)) is not None
+        ]
+        return min(found, key=lambda known: known[1], default=None)
 
     def _by_start(self, component: Component, world_from_start: F64) -> Sim3 | None:
         """A shared start gives position and direction; the unit must come from a cue, and the world be in metres."""

@@ -17,6 +17,8 @@ class Config(BaseModel):
     revisit_after: int = Field(default=2, ge=0, le=16)
     """A view gets depth twice: at once, from the views before it, and when this many more have come, from both sides.
     0 = only at once."""
+    enough_seen: float = Field(default=0.9, ge=0, le=1)
+    """A view of which two earlier views saw at least this share is not looked at again."""
     patch_radius_px: int = Field(default=2, ge=1, le=8)
     near: float = Field(default=0.4, gt=0)
     """Nearest depth in window units where a view has no landmarks to tell."""

@@ -15,7 +15,7 @@ from mapping.engines.classical.config import Config
 from mapping.engines.classical.consistency import compare
 from mapping.engines.classical.poses import pose_views
 from mapping.engines.classical.stereo import Stereo
-from mapping.engines.classical.views import Prepared, choose_sources, depth_range, prepare
+from mapping.engines.classical.views import Prepared, choose_sources, depth_range, prepare, share_seen_twice
 from mapping.transforms import invert, rigid
 from streams.frame import Intrinsics
 
@@ -53,9 +53,9 @@ class ClassicalEngine:
         views = window.views if is_tracked else _posed(window.views)
         prepared = [self._prepare(view) for view in views]
         known: DepthByKeyframe = self._remembered if is_tracked else OrderedDict()  # windows posed here share no unit
-        wanted = [len(prepared) - 1]
-        if is_tracked and len(prepared) > self._config.revisit_after > 0:
-            wanted.append(len(prepared) - 1 - self._config.revisit_after)
+        wanted, again = [len(prepared) - 1], len(prepared) - 1 - self._config.revisit_after
+        if is_tracked and 0 <= again < wanted[0] and self._is_worth_another_look(prepared[again], prepared[:again]):
+            wanted.append(again)
         maps = {n: self._sure_depth(prepared, n, known) for n in wanted}
         return WindowPrediction(
             tuple(
@@ -82,11 +82,19 @@ class ClassicalEngine:
     def _depth(
         self, reference: Prepared, others: Sequence[Prepared]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        limits = depth_range(reference, (self._config.near, self._config.far))
-        typical = 2.0 / (1.0 / limits[0] + 1.0 / limits[1])
-        return self._stereo.depth(
-            reference, choose_sources(reference, others, typical, self._config.max_sources), limits
-        )
+        limits, typical = self._distances(reference)
+        sources = choose_sources(reference, others, typical, self._config.max_sources)
+        return self._stereo.depth(reference, sources, limits)
+
+    def _is_worth_another_look(self, view: Prepared, before: Sequence[Prepared]) -> bool:
+        """Whether the views before it saw too little of what it sees: it turned, or came round a corner."""
+        _, typical = self._distances(view)
+        return share_seen_twice(view, before, typical) < self._config.enough_seen
+
+    def _distances(self, view: Prepared) -> tuple[tuple[float, float], float]:
+        """Nearest and farthest depth to look at, and a typical one."""
+        near, far = depth_range(view, (self._config.near, self._config.far))
+        return (near, far), 2.0 / (1.0 / near + 1.0 / far)
 
     def _confirm(
         self,

@@ -75,13 +75,9 @@ def choose_sources(reference: Prepared, others: Sequence[Prepared], depth: float
     Args:
         depth: a typical depth of the reference view, in window units.
     """
-    k = reference.intrinsics
-    u, v = np.meshgrid((np.arange(_GRID) + 0.5) / _GRID * k.width, (np.arange(_GRID) + 0.5) / _GRID * k.height)
-    rays = np.stack([(u - k.cx) / k.fx, (v - k.cy) / k.fy, np.ones_like(u)], axis=-1).reshape(-1, 3)
-    points = (rays * depth) @ reference.window_from_camera[:3, :3].T + reference.window_from_camera[:3, 3]
-    worth = np.array([_worth(reference, other, points) for other in others]).reshape(len(others), len(points))
+    worth = _worths(reference, others, depth)
     chosen: list[int] = []
-    gain = np.ones(len(points))
+    gain = np.ones(_GRID * _GRID)
     while len(chosen) < max_sources:
         added = worth @ gain
         added[chosen] = 0.0
@@ -91,6 +87,21 @@ def choose_sources(reference: Prepared, others: Sequence[Prepared], depth: float
         chosen.append(best)
         gain = np.where(worth[best] > 0, gain * _AGAIN, gain)
     return [others[n] for n in chosen]
+
+
+def share_seen_twice(reference: Prepared, others: Sequence[Prepared], depth: float) -> float:
+    """Share of the reference view, taken to be `depth` away, that at least two others see from a useful angle."""
+    return float(np.mean(np.count_nonzero(_worths(reference, others, depth), axis=0) >= 2))
+
+
+def _worths(reference: Prepared, others: Sequence[Prepared], depth: float) -> F64:
+    """(others, n) what `_worth` says about a grid of points of the reference view."""
+    k = reference.intrinsics
+    u, v = np.meshgrid((np.arange(_GRID) + 0.5) / _GRID * k.width, (np.arange(_GRID) + 0.5) / _GRID * k.height)
+    rays = np.stack([(u - k.cx) / k.fx, (v - k.cy) / k.fy, np.ones_like(u)], axis=-1).reshape(-1, 3)
+    points = (rays * depth) @ reference.window_from_camera[:3, :3].T + reference.window_from_camera[:3, 3]
+    worth = [_worth(reference, other, points) for other in others]
+    return np.array(worth, np.float64).reshape(len(others), len(points))
 
 
 def _worth(reference: Prepared, other: Prepared, points: F64) -> F64:
@@ -108,4 +119,4 @@ def _worth(reference: Prepared, other: Prepared, points: F64) -> F64:
     if is_turned or np.mean(is_seen) < _MIN_OVERLAP or not _MIN_ANGLE_DEG < angle_deg < _MAX_ANGLE_DEG:
         return np.zeros(len(points))
     low, high = _GOOD_ANGLES_DEG
-    return is_seen * min(1.0, angle_deg / low, (_MAX_ANGLE_DEG - angle_deg) / (_MAX_ANGLE_DEG - high))
+    return np.asarray(is_seen, np.float64) * min(1.0, angle_deg / low, (_MAX_ANGLE_DEG - angle_deg) / (_MAX_ANGLE_DEG - high))
