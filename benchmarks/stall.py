@@ -3,6 +3,8 @@
 A scene of 500 tiles that rest and 50 that change (20 KB each, 50 updates a second: 1 MB/s to every client). First some
 clients alone, then the same with one more that reads for a while and then not at all. Reported: the others' p99 with
 and without it, the server's memory, with what code it was closed, and how many tiles it was sent when it came back.
+Latencies are medians over windows of 5 s: other work on the machine shows in some of them, a cost of the stalled client
+would show in all.
 """
 
 from __future__ import annotations
