@@ -1,8 +1,8 @@
 """How fast one update reaches many clients: `python -m benchmarks.fanout [--clients 200] [--json]`.
 
 The real server socket, by TLS and plain, on loopback; clients (Python `websockets`) in one other process. `latency_ms`
-is from the call of publish to the message being decoded in the client, whose own time is in it. `server_cpu_share` is
-of one core.
+is from the call of publish to the message being in the client's hands; that one process serves all the clients, one
+after the other, is in it. `server_cpu_share` is of one core.
 """
 
 from __future__ import annotations

@@ -9,15 +9,19 @@ import argparse
 import asyncio
 import json
 import ssl
+import struct
 import sys
 import time
 from typing import Any
 
+import msgspec
 import uvloop
 import websockets
 from websockets.asyncio.client import ClientConnection
 
 from server import protocol as p
+
+HEADER_BYTES = 1024
 
 
 def main() -> None:
@@ -35,31 +39,34 @@ def main() -> None:
 
 async def read_many(options: argparse.Namespace) -> dict[str, Any]:
     """Receive for a while; when each message came, since it was published, by client."""
-    latencies_ms: list[tuple[float, float]] = []
+    received: list[list[tuple[int, bytes]]] = [[] for _ in range(options.clients)]
     sockets = [await connect(options) for _ in range(options.clients)]
     for socket in sockets:
         await socket.send(p.pack(p.Subscribe(scene="main", layers=["mesh"])))
-    until = time.monotonic() + options.seconds
 
-    async def client(socket: ClientConnection) -> None:
-        is_live = False  # what belongs to the snapshot was published long ago
-        async with socket:
-            while (left_s := until - time.monotonic()) > 0:
-                try:
-                    frame = await asyncio.wait_for(socket.recv(), left_s)
-                except TimeoutError:
-                    break
-                now_ns = time.time_ns()
-                assert isinstance(frame, bytes)
-                message, _ = p.unpack_server(frame)
-                is_live = is_live or isinstance(message, p.SnapshotEnd)
-                if isinstance(message, p.Delta) and is_live:
-                    latencies_ms.append((now_ns / 1e9, (now_ns - message.publish_ns) / 1e6))
+    async def client(socket: ClientConnection, mine: list[tuple[int, bytes]]) -> None:
+        async for frame in socket:
+            header = _bytes(frame)[:HEADER_BYTES]  # read later: the clients share this process
+            mine.append((time.time_ns(), header))  # noqa: PERF401 (what came must survive a cut)
 
     async with asyncio.TaskGroup() as group:
-        for socket in sockets:
-            group.create_task(client(socket))
-    return {"latencies_ms": latencies_ms}
+        for socket, mine in zip(sockets, received, strict=True):
+            group.create_task(client(socket, mine))
+        await asyncio.sleep(options.seconds)
+        await asyncio.gather(*(socket.close() for socket in sockets))
+    return {"latencies_ms": sorted(sample for mine in received for sample in _latencies_ms(mine))}
+
+
+def _latencies_ms(frames: list[tuple[int, bytes]]) -> list[tuple[float, float]]:
+    """When each live delta came (s) and how long after it was published; a snapshot's were published long before."""
+    out, is_live = [], False
+    for received_ns, frame in frames:
+        (length,) = struct.unpack_from("<I", frame)
+        header = msgspec.msgpack.decode(frame[4 : 4 + length])
+        is_live = is_live or header["t"] == "snapshot_end"
+        if is_live and header["t"] == "delta":
+            out.append((received_ns / 1e9, (received_ns - header["publish_ns"]) / 1e6))
+    return out
 
 
 async def stall(options: argparse.Namespace) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import secrets
 import time
 from collections import Counter
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from fastapi.responses import JSONResponse
@@ -17,11 +18,12 @@ from server import protocol as p
 from server.api.contract import Refused
 from server.api.guard import Guard
 from server.api.problems import problem
+from server.api.sender import Sender
 from server.api.transport import EXTENSION, Wire
 from server.auth import Denied, Grant, Role
 from server.bus.bus import Bus
 from server.bus.outbox import Outbox
-from server.bus.pace import Pace, Verdict
+from server.bus.pace import Pace
 from server.config import LimitsConfig
 from server.metrics import Metrics
 from server.ratelimit import RateLimiter
@@ -29,7 +31,6 @@ from server.ratelimit import RateLimiter
 log = logging.getLogger(__name__)
 
 CLOSE_TRY_LATER = 1013
-CHECK_EVERY_S = 0.5
 MAX_SUBSCRIPTIONS = 16
 INBOUND_PER_S, INBOUND_BURST = 100.0, 200
 MAX_RADIUS_M = 1e6
@@ -41,7 +42,6 @@ class _Close(Exception):
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
         self.code = code
-        self.reason = reason
 
 
 class MapSockets:
@@ -111,28 +111,43 @@ class _Connection:
         self._wire: Wire = websocket.scope["extensions"][EXTENSION]
         self._session = secrets.token_urlsafe(9)
         self._grant: Grant | None = None
-        self._ready = asyncio.Event()
-        self._pace = Pace(sockets.bus.config.pace, time.monotonic())
-        self._next_check = 0.0
+        self._lost: asyncio.Future[_Close] = asyncio.get_running_loop().create_future()
+        config = sockets.bus.config
+        self._sender = Sender(self._wire, Pace(config.pace, time.monotonic()), self._metrics, self._lose)
         self._inbound = RateLimiter(INBOUND_PER_S, INBOUND_BURST, 1)
         self._scenes: set[str] = set()
-        self._outbox = self._make_outbox(sockets.bus.config.max_message_bytes)
+        self._outbox = self._make_outbox(config.max_message_bytes)
+        self._received_ns = 0
 
     async def run(self) -> None:
+        reading = asyncio.create_task(self._serve(), name=f"map client {self._session}")
+        try:
+            ends: list[asyncio.Future[Any]] = [reading, self._lost]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            close = self._lost.result() if self._lost.done() else reading.result()
+        finally:
+            reading.cancel()
+            self._sender.stop()
+            self._outbox.close()
+        if close is not None:
+            self._metrics.closed.labels(close.code).inc()
+            log.info("map client closed", extra={"session": self._session, "code": close.code, "why": str(close)})
+            self._wire.evict(close.code, str(close))
+
+    async def _serve(self) -> _Close | None:
+        """Read to the end; None when it was the client who ended it."""
         try:
             await self._greet()
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._read())
-                group.create_task(self._write())
-        except* _Close as group_error:
-            close = next(error for error in _leaves(group_error) if isinstance(error, _Close))
-            self._metrics.closed.labels(close.code).inc()
-            log.info("map client closed", extra={"session": self._session, "code": close.code, "why": close.reason})
-            self._wire.evict(close.code, close.reason)
-        except* WebSocketDisconnect:
+            await self._read()
+        except _Close as close:
+            return close
+        except WebSocketDisconnect:
             pass
-        finally:
-            self._outbox.close()
+        return None
+
+    def _lose(self, reason: str) -> None:
+        if not self._lost.done():
+            self._lost.set_result(_Close(p.CLOSE_TOO_SLOW, reason))
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -168,6 +183,7 @@ class _Connection:
                 scenes=scenes,
             )
         )
+        self._sender.start(self._outbox)
         log.info("map client connected", extra={"session": self._session, "client": message.client})
 
     async def _read(self) -> None:
@@ -246,55 +262,11 @@ class _Connection:
     def _refuse(self, code: str, detail: str) -> None:
         self._outbox.post(p.Error(code=code, detail=detail))
 
-    # -- writing ------------------------------------------------------------------------------------------------------
-
-    async def _write(self) -> None:
-        while True:
-            await self._room()
-            if self._outbox.is_overflowing:
-                raise _Close(p.CLOSE_TOO_SLOW, "control messages are not read; resume")
-            self._ready.clear()
-            now = time.monotonic()
-            frame = self._outbox.pop(now, self._pace.interval_s)
-            if frame is None:
-                await self._news(self._outbox.wait_s(now))
-                continue
-            await self._websocket.send_bytes(frame)
-            self._wire.written_bytes += len(frame)
-            self._metrics.sent_messages.inc()
-            self._metrics.sent_bytes.inc(len(frame))
-
-    async def _room(self) -> None:
-        """Wait until the transport takes more; only then is the next message chosen, so that it is the newest."""
-        if time.monotonic() >= self._next_check:
-            self._check()
-        while not self._wire.writable.is_set():
-            try:
-                async with asyncio.timeout(CHECK_EVERY_S):
-                    await self._wire.writable.wait()
-            except TimeoutError:
-                self._check()
-
-    def _check(self) -> None:
-        now = time.monotonic()
-        self._next_check = now + CHECK_EVERY_S
-        in_transport = self._wire.unsent_bytes
-        unsent = in_transport + self._outbox.unsent_bytes if in_transport else 0
-        if self._pace.observe(self._wire.taken_bytes, unsent, now) is Verdict.CLOSE:
-            raise _Close(p.CLOSE_TOO_SLOW, "nothing was read for too long; connect again and resume")
-
-    async def _news(self, wait_s: float | None) -> None:
-        try:
-            async with asyncio.timeout(wait_s):
-                await self._ready.wait()
-        except TimeoutError:
-            pass
-
     def _make_outbox(self, max_message_bytes: int) -> Outbox:
         return Outbox(
             max_message_bytes=max_message_bytes,
             max_controls=self._sockets.bus.config.max_controls,
-            on_ready=self._ready.set,
+            on_ready=self._sender.wake,
         )
 
 
@@ -306,13 +278,6 @@ def _is_sound(roi: p.Roi | None) -> bool:
     if roi is None:
         return True
     return _is_finite(roi) and 0 < roi.radius_m <= MAX_RADIUS_M and (roi.center_m is None) != (roi.follow is None)
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    out: list[BaseException] = []
-    for error in group.exceptions:
-        out += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return out
 
 
 def _server_name() -> str:
