@@ -51,7 +51,6 @@ class Config(BaseModel):
     """Keyframes of one stream that are inferred together."""
     deadline_s: float = Field(default=2.0, gt=0)
     """A keyframe whose turn has not come by then is not mapped any more."""
-    thumbnail_s: float = Field(default=0.5, gt=0)
     save_s: float = Field(default=0.5, gt=0)
     """Least time between two syncs to disk."""
     tidy_s: float = Field(default=30.0, gt=0)
@@ -228,7 +227,6 @@ class Scene:
         self._observe("infer", time.perf_counter() - began)
         step = await self.write(self.writer.add, due.tracked, keyframe.frame, prediction, self._viewers())
         self._publish(step, keyframe.frame.capture_ns, infer_ns)
-        self._publish_thumbnail(stream, keyframe.frame, infer_ns)
         stream.counters.mapped += 1
         stream.counters.seen_share = await self.write(self.writer.seen_share, stream.id)
         self._observe("keyframe_to_tile", time.perf_counter() - began)
@@ -264,10 +262,6 @@ class Scene:
             self.channel.publish(item, capture_ns=capture_ns, infer_ns=infer_ns, now_ns=time.time_ns())
         for hop, seconds in (step.seconds | {"publish": time.perf_counter() - began}).items():
             self._observe(hop, seconds)
-
-    def _publish_thumbnail(self, stream: LiveStream, frame: Frame, infer_ns: int) -> None:
-        picture = encode.thumbnail(stream.id, frame.image.rgb)
-        self.channel.publish(picture, capture_ns=frame.capture_ns, infer_ns=infer_ns, now_ns=time.time_ns())
 
     def _remove_camera(self, stream: StreamId) -> None:
         now_ns = time.time_ns()

@@ -107,7 +107,8 @@ class Writer:
             changes += [self.map.place(tracked, frame, prediction), self.map.fuse()]
         self._save_keyframe(frame, changes)
         self._remember_seen(frame.stream, changes)
-        return self._build(changes, viewers, {"fuse": time.perf_counter() - began})
+        step = self._build(changes, viewers, {"fuse": time.perf_counter() - began})
+        return replace(step, publications=(*step.publications, encode.thumbnail(frame.stream, frame.image.rgb)))
 
     def build(self, viewers: Viewers) -> Step:
         """Go on with keyframes and tiles that are still waiting."""
