@@ -39,7 +39,7 @@ from streams.sources import SourceError, open_source
 DEMO = "benchmarks.demo"
 DEMO_TOKEN = "COMMONGROUND_TOKEN"
 SWITCH_INTERVAL_S = 0.0005
-"""How long a thread may keep the interpreter while the event loop waits for it; Python's own 5 ms add up over threads."""
+"""How long a thread may keep the interpreter from the event loop; with many threads, Python's 5 ms add up."""
 
 
 async def serve(settings: Settings, console: Console, num_demo_phones: int = 0) -> None:
