@@ -38,7 +38,7 @@ class Config(BaseModel):
     """Weight of seeing through a voxel, as a share of seeing a surface in it."""
     max_weight: float = Field(default=12.0, gt=0)
     """A voxel's memory in full-trust views; less forgets moved things sooner, more averages noise better."""
-    known_weight: float = Field(default=0.3, gt=0)
+    known_weight: float = Field(default=0.2, gt=0)
     """Voxels with less weight than this are shown as unknown."""
     dirty_m: float = Field(default=0.002, ge=0)
     """A block is reported once a voxel of it has moved this far since its last report; 0 = at any change."""

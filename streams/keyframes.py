@@ -72,10 +72,10 @@ class KeyframeConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    parallax_deg: float = Field(default=4.0, gt=0)
-    overlap: float = Field(default=0.75, gt=0, le=1)
+    parallax_deg: float = Field(default=3.0, gt=0)
+    overlap: float = Field(default=0.85, gt=0, le=1)
     """Below this share of common content a keyframe is due."""
-    rotation_deg: float = Field(default=12.0, gt=0)
+    rotation_deg: float = Field(default=8.0, gt=0)
     max_age_s: float = Field(default=5.0, gt=0)
     """A camera that hardly moves still refreshes the map this often."""
     min_age_s: float = Field(default=0.1, ge=0)

@@ -22,7 +22,7 @@ def test_the_first_posed_view_is_kept_and_a_still_camera_only_refreshes() -> Non
         (ViewChange(parallax_rad=np.radians(5)), "parallax"),
         (ViewChange(overlap=0.5), "overlap"),
         (ViewChange(rotation_rad=np.radians(15)), "rotation"),
-        (ViewChange(parallax_rad=np.radians(3), overlap=0.9, rotation_rad=np.radians(10)), None),
+        (ViewChange(parallax_rad=np.radians(2), overlap=0.9, rotation_rad=np.radians(7)), None),
     ],
 )
 def test_each_kind_of_change_is_a_reason(view: ViewChange, reason: str | None) -> None:
