@@ -52,7 +52,7 @@ class ViewPrediction:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WindowPrediction:
-    """An engine's answer to a window; at least the last view has depth."""
+    """An engine's answer to a window. The last view has depth; an earlier one that does replaces what it had before."""
 
     views: tuple[ViewPrediction, ...]
 

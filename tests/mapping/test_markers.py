@@ -67,7 +67,9 @@ def test_unknown_dictionaries_are_named() -> None:
         Config(dictionary="qr")
 
 
-def sightings(marker_from_component: Sim3, eyes: list[tuple[float, float, float]]) -> list[tuple[F64, markers.Sighting]]:
+def sightings(
+    marker_from_component: Sim3, eyes: list[tuple[float, float, float]]
+) -> list[tuple[F64, markers.Sighting]]:
     finder = MarkerFinder(Config(size_m=SIZE_M))
     component_from_marker = marker_from_component.inverse()
     pairs = []

@@ -359,6 +359,30 @@ def test_refuses_what_it_cannot_place() -> None:
         SceneMap().declare_distance(np.zeros(3), np.ones(3), 1.0)
 
 
+def test_a_second_look_replaces_the_first_in_the_volume() -> None:
+    scene, phone = SceneMap(Config()), Phone("a")
+    for n, pose in enumerate(phone.poses(5)):
+        tracked, frame, prediction = phone.sees(pose)
+        assert prediction is not None
+        (view,) = prediction.views
+        assert view.depth is not None
+        first = replace(view, depth=view.depth * np.float32(0.8)) if n == 2 else view
+        if n == 2:
+            better = view
+        answer = WindowPrediction((better, first)) if n == 4 else WindowPrediction((first,))
+        scene.observe(tracked, frame)
+        change = scene.place(tracked, frame, answer)
+        scene.fuse()
+        assert (KeyframeId("a/2") in change.poses) == (n in (2, 4)), "who looked again is told again"
+    plain, other = SceneMap(Config()), Phone("a")
+    feed(plain, other, other.poses(5))
+    again, once = scene.voxels.window((-40, -10, -60), (80, 60, 80)), plain.voxels.window((-40, -10, -60), (80, 60, 80))
+    known = (again.weight > 0) & (once.weight > 0)
+    assert known.sum() > 2000
+    assert np.sum(again.tsdf_m < 0) == pytest.approx(np.sum(once.tsdf_m < 0), rel=0.02), "nothing solid is left behind"
+    assert np.mean(np.abs(again.tsdf_m - once.tsdf_m)[known] < 0.005) > 0.98
+
+
 def test_an_engine_with_a_frame_of_its_own_is_brought_to_the_trackers_unit() -> None:
     scene, phone = SceneMap(), Phone("a", unit=0.5)
     window_from_component = Sim3(7.0, exp_so3(np.array([0.2, 0.5, -0.1])), np.array([1.0, 2.0, 3.0]))

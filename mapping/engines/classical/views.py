@@ -119,4 +119,5 @@ def _worth(reference: Prepared, other: Prepared, points: F64) -> F64:
     if is_turned or np.mean(is_seen) < _MIN_OVERLAP or not _MIN_ANGLE_DEG < angle_deg < _MAX_ANGLE_DEG:
         return np.zeros(len(points))
     low, high = _GOOD_ANGLES_DEG
-    return np.asarray(is_seen, np.float64) * min(1.0, angle_deg / low, (_MAX_ANGLE_DEG - angle_deg) / (_MAX_ANGLE_DEG - high))
+    quality = min(1.0, angle_deg / low, (_MAX_ANGLE_DEG - angle_deg) / (_MAX_ANGLE_DEG - high))
+    return np.where(is_seen, quality, 0.0)

@@ -76,6 +76,20 @@ def test_depth_of_a_textured_room(engine: GeometryEngine, unit: float) -> None:
     np.testing.assert_array_equal(last.confidence > 0, known)
 
 
+def test_looks_again_from_both_sides_where_the_past_saw_too_little(engine: GeometryEngine) -> None:
+    step = [look_at([0.3 + 0.1 * n, 1.4, 1.5], [-1.2 + 0.5 * n, 0.7, -1.5]) for n in range(7)]  # turns as it goes
+    early = engine.predict(Window(views(step[:5], name="turn"))).views
+    late = engine.predict(Window(views(step, name="turn"))).views
+    assert [n for n, view in enumerate(late) if view.depth is not None] == [4, 6]
+    first, second = early[4], late[4]
+    assert first.confidence is not None
+    assert second.depth is not None
+    assert second.confidence is not None
+    assert np.mean(second.confidence > 0.5) > np.mean(first.confidence > 0.5) + 0.05
+    known = second.depth > 0
+    assert np.median(np.abs(second.depth / truth(second, step[4]) - 1)[known]) < 0.03
+
+
 def test_a_bare_wall_stays_unknown(engine: GeometryEngine) -> None:
     last = engine.predict(Window(views(walk(5), contrast=0.0, name="bare"))).views[-1]
     assert last.depth is not None
