@@ -19,7 +19,7 @@ BLOCK_VOXELS = 8
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VoxelWindow:
-    """A dense box of voxels, axes (x, y, z); voxel (i, j, k) of the world has its centre at (i+.5, j+.5, k+.5) * size."""
+    """A dense box of voxels, axes (x, y, z); voxel (i, j, k) of the world has its centre at (i, j, k) + 0.5 sizes."""
 
     origin_voxel: tuple[int, int, int]
     tsdf_m: NDArray[np.float32]  # (nx, ny, nz) signed distance, + in front of the surface, truncated

@@ -1,4 +1,4 @@
-"""A stored scene in memory: what its records add up to. `apply` is the whole meaning of the log; nothing here is I/O."""
+"""A stored scene in memory: what its records add up to. `apply` is the meaning of the log; nothing here is I/O."""
 
 from __future__ import annotations
 

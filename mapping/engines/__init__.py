@@ -27,7 +27,7 @@ class View:
     intrinsics: Intrinsics | None
     """Of this image's size; None = unknown."""
     prior_window_from_camera: NDArray[np.float64] | None = None
-    """(4, 4) where the tracker (or a posed stream) puts the camera, all views in one frame and one scale; None = unknown."""
+    """(4, 4) where the tracker or a posed stream puts the camera, all in one frame and one scale; None = unknown."""
     landmarks_window: NDArray[np.float32] | None = None
     """(n, 3) sparse points this view sees, in the prior's frame: depth range and scale for dense matching."""
 
