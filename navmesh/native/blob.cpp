@@ -81,6 +81,44 @@ int check_polys(const std::vector<dtPoly>& polys, const dtMeshHeader& header) {
     return links;
 }
 
+// Twice the area, in the xz plane, of the triangle of three vertices; its sign is the way they turn.
+float turn(const std::vector<float>& verts, unsigned short a, unsigned short b, unsigned short c) {
+    const float *p = &verts[3 * a], *q = &verts[3 * b], *r = &verts[3 * c];
+    return (q[0] - p[0]) * (r[2] - p[2]) - (r[0] - p[0]) * (q[2] - p[2]);
+}
+
+bool shares_edge(const dtPoly& poly, unsigned short from, unsigned short to, std::size_t neighbour) {
+    for (int edge = 0; edge < poly.vertCount; ++edge)
+        if (poly.neis[edge] == neighbour + 1 && poly.verts[edge] == from &&
+            poly.verts[(edge + 1) % poly.vertCount] == to)
+            return true;
+    return false;
+}
+
+// Detour walks a ray from polygon to polygon without counting its steps. It arrives because polygons are convex, all turn
+// the same way, and neighbours share the edge between them; a tile that breaks this can keep it going round for ever.
+void check_shapes(const std::vector<dtPoly>& polys, const std::vector<float>& verts) {
+    constexpr float kFlat = 1e-4f;  // m^2: rounding may bend a straight edge by so much
+    float way = 0.0f;
+    for (std::size_t i = 0; i < polys.size(); ++i) {
+        const dtPoly& poly = polys[i];
+        float area = 0.0f, least = 0.0f, most = 0.0f;
+        for (int edge = 0; edge < poly.vertCount; ++edge) {
+            const unsigned short a = poly.verts[edge], b = poly.verts[(edge + 1) % poly.vertCount];
+            const float bend = turn(verts, a, b, poly.verts[(edge + 2) % poly.vertCount]);
+            least = std::fmin(least, bend);
+            most = std::fmax(most, bend);
+            area += turn(verts, poly.verts[0], a, b);
+            const unsigned short neighbour = poly.neis[edge];
+            if (neighbour == 0 || (neighbour & DT_EXT_LINK)) continue;
+            require(shares_edge(polys[neighbour - 1], b, a, i), "neighbours do not share an edge");
+        }
+        require(least >= -kFlat || most <= kFlat, "a polygon is not convex");
+        if (way == 0.0f) way = area;
+        require(std::fabs(area) > kFlat && (area > 0) == (way > 0), "a polygon is flat or turns the wrong way");
+    }
+}
+
 void check_detail(const std::vector<dtPolyDetail>& details, const std::vector<dtPoly>& polys,
                   const std::vector<unsigned char>& triangles, const dtMeshHeader& header) {
     for (std::size_t i = 0; i < details.size(); ++i) {
@@ -125,6 +163,7 @@ void check_blob(const std::uint8_t* data, std::size_t size) {
     const auto polys = reader.section<dtPoly>(header.polyCount);
     const int links = check_polys(polys, header);
     require(header.maxLinkCount >= links, "it has too few links");
+    check_shapes(polys, verts);
     reader.section<dtLink>(header.maxLinkCount);
     const auto details = reader.section<dtPolyDetail>(header.detailMeshCount);
     const auto detail_verts = reader.section<float>(3 * header.detailVertCount);
