@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import contextlib
 import time
 from collections.abc import Coroutine, Iterator
@@ -78,7 +79,12 @@ def replay(
     from server import run
 
     settings = _settings(config, data_dir=data_dir, scene=scene)
-    _go(run.replay(settings, console, sources, is_realtime=realtime, k=_numbers(k), is_posed=posed, is_served=show))
+    camera = _numbers(k)
+    summary = _go(
+        run.replay(settings, console, sources, is_realtime=realtime, k=camera, is_posed=posed, is_served=show)
+    )
+    if any(source.failure for source in summary.sources):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -199,6 +205,8 @@ def _numbers(k: str | None) -> tuple[float, float, float, float] | None:
         fx, fy, cx, cy = (float(part) for part in k.split(","))
     except ValueError:
         raise typer.BadParameter("--k is four numbers: fx,fy,cx,cy") from None
+    if not all(math.isfinite(value) and 0 < value < 1e5 for value in (fx, fy, cx, cy)):
+        raise typer.BadParameter("--k: focal lengths and centre are pixels, above zero")
     return fx, fy, cx, cy
 
 

@@ -29,6 +29,8 @@ class Played:
     tracked: int
     dropped: int
     keyframes: int
+    failure: str | None
+    """Why it ended early."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,9 @@ async def _play(
     finally:
         player.close()
     counters = stream.counters
-    return Played(name, counters.frames, counters.tracked, counters.dropped + player.late, counters.keyframes)
+    return Played(
+        name, counters.frames, counters.tracked, counters.dropped + player.late, counters.keyframes, stream.failure
+    )
 
 
 async def _every(player: Player) -> AsyncIterator[Frame]:

@@ -224,7 +224,7 @@ def _tell(console: Console, summary: Summary) -> None:
     for source in summary.sources:
         console.print(
             f"  {source.stream}: {source.frames} frames, {source.tracked} tracked, {source.keyframes} keyframes,"
-            f" {source.dropped} dropped"
+            f" {source.dropped} dropped" + (f"; [red]failed:[/] {source.failure}" if source.failure else "")
         )
     frames = sum(source.frames for source in summary.sources)
     console.print(f"  {summary.seconds:.1f} s, {frames / max(summary.seconds, 1e-9):.1f} frames/s")

@@ -144,7 +144,8 @@ class Scene:
                 await self._see(stream, frame)
             stream.due.close()
             await mapper
-        except Exception:
+        except Exception as error:
+            stream.failure = f"{type(error).__name__}: {error}"
             _log.exception("stream failed", extra={"stream": stream.id, "scene": self.id})
         finally:
             mapper.cancel()

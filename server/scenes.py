@@ -45,7 +45,7 @@ from server.scene import Scene
 from server.workers.pool import Pool
 from server.writer import Writer
 from streams.frame import Frame, SceneId, StreamId
-from streams.mailbox import Mailbox
+from streams.mailbox import Mailbox, MailboxClosed
 from streams.webrtc import WhipConfig, WhipPeer, WhipSession
 
 _log = logging.getLogger(__name__)
@@ -62,6 +62,8 @@ class Config(BaseModel):
     max_scenes: int = Field(default=64, gt=0)
     max_streams: int = Field(default=32, gt=0)
     """Cameras at once, all scenes together; more get 503."""
+    posed_silence_s: float = Field(default=30.0, gt=0)
+    """A posed stream that sends nothing for so long is ended."""
     tracker_threads: int = Field(default=0, ge=0)
     """0 = one per core, at least two."""
 
@@ -208,7 +210,8 @@ class Scenes:
     async def open_posed(self, scene: SceneId, options: StreamOptions) -> StreamId:
         found = self._admit(scene)
         frames: Mailbox[Frame] = Mailbox()
-        stream = self._make(found, StreamId(f"posed-{secrets.token_urlsafe(9)}"), "posed", frames)
+        heard = _until_silent(frames, self._config.posed_silence_s)
+        stream = self._make(found, StreamId(f"posed-{secrets.token_urlsafe(9)}"), "posed", heard)
         task = await self._join(found, stream, options)
         self._posed[stream.id] = frames
         task.add_done_callback(lambda _: self._posed.pop(stream.id, None))
@@ -311,6 +314,15 @@ class Scenes:
     def readiness(self) -> Readiness:
         detail = {s.device: "ok" if s.state == "ready" else s.state for s in self._pool.stats()}
         return Readiness(is_ready=bool(detail) and all(v == "ok" for v in detail.values()), detail=detail)
+
+
+async def _until_silent(frames: Mailbox[Frame], silence_s: float) -> AsyncIterator[Frame]:
+    """What comes in, until nothing has come for so long."""
+    while True:
+        try:
+            yield await asyncio.wait_for(frames.get(), silence_s)
+        except (TimeoutError, MailboxClosed):
+            return
 
 
 __all__ = ["Config", "Refused", "Scenes"]

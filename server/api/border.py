@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
@@ -10,6 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from server.api.contract import Refused
 from server.api.guard import Guard
 from server.api.problems import problem
+
+BODY_PATIENCE_S = 10.0
+"""How long a request's body may pause."""
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -41,6 +46,12 @@ class TooLarge(Refused):
     """The body is longer than the route takes."""
 
     status = 413
+
+
+class TooSlow(Refused):
+    """The body stopped coming."""
+
+    status = 408
 
 
 class Border:
@@ -99,11 +110,15 @@ def _check_length(connection: HTTPConnection, limit: int) -> None:
 
 
 def _capped(receive: Receive, limit: int) -> Receive:
-    received = 0
+    received, complete = 0, False
 
     async def receive_capped() -> Message:
-        nonlocal received
-        message = await receive()
+        nonlocal received, complete
+        try:
+            message = await asyncio.wait_for(receive(), BODY_PATIENCE_S) if not complete else await receive()
+        except TimeoutError:
+            raise TooSlow(f"the body did not go on for {BODY_PATIENCE_S:g} s") from None
+        complete = message["type"] != "http.request" or not message.get("more_body", False)
         received += len(message.get("body", b""))
         if received > limit:
             raise TooLarge(f"the body is longer than the {limit} bytes that are taken here")

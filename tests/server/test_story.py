@@ -175,6 +175,18 @@ async def test_a_stranger_without_a_place_in_the_world_is_told_so_and_maps_nothi
     await scenes.close()
 
 
+async def test_a_posed_stream_that_falls_silent_is_ended(film: list[Frame], tmp_path: Path) -> None:
+    scenes = await open_scenes(tmp_path, Config(posed_silence_s=0.05, max_streams=1))
+    stream = await scenes.open_posed(MAIN, StreamOptions())
+    with pytest.raises(Busy):
+        await scenes.open_posed(MAIN, StreamOptions())
+    task = next(t for t in asyncio.all_tasks() if t.get_name() == f"stream {stream}")
+    await asyncio.wait_for(asyncio.wait([task]), 30)
+    assert scenes.streams() == []
+    await scenes.open_posed(MAIN, StreamOptions())
+    await scenes.close()
+
+
 async def test_scenes_are_named_counted_and_deleted(tmp_path: Path) -> None:
     scenes = await open_scenes(tmp_path, Config(max_scenes=2))
     with pytest.raises(Conflict):
@@ -201,6 +213,7 @@ async def test_a_camera_that_fails_harms_nobody_else(film: list[Frame], tmp_path
     stream = await scenes.replay(MAIN, RGBD, broken(), StreamOptions(), is_patient=True)
     await asyncio.wait_for(stream.ended, 30)
     assert scenes.streams() == []
+    assert stream.failure == "RuntimeError: the camera fell into the sea"
     other = await scenes.replay(MAIN, StreamId("b"), play([replace(f, stream=StreamId("b")) for f in film[:2]]),
                                 StreamOptions(), is_patient=True)  # fmt: skip
     await other.ended
