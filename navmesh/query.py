@@ -1,6 +1,8 @@
-"""Paths and rays on the tiles that were published: the live NavMesh of each agent.
+"""Paths, rays and reach on the tiles that were published: the live NavMesh of each agent.
 
-Every answer names the tiles it rests on and their revisions, so that a client can tell when to ask again.
+Every answer names the tiles it rests on and their revisions, so that a client can tell when to ask again. The revisions
+are those that the search saw, even while other threads swap tiles. Many questions at once are asked of one moment's
+mesh each, not of one for all: their revisions tell.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from navmesh.recast import Agent, Point, World
+from navmesh.recast import Agent, Point, Reach, Revisions, Standing, World
 from navmesh.spans import BASE_HALF_VOXELS
 from navmesh.tiles import TILE_CELLS, NavTile, TileChange, TileKey
 
@@ -30,7 +32,7 @@ class Path:
     points_m: NDArray[np.float32]  # (n, 3) world, both ends included; n = 0: there is nowhere to stand near the start
     is_partial: bool
     """The last point is not the goal: it cannot be reached from the start."""
-    revisions: dict[TileKey, int]
+    revisions: Revisions
     """Tiles the path crosses, and the revision of each that it was found on."""
 
     @property
@@ -44,7 +46,10 @@ class Ray:
 
     end_m: Point
     is_blocked: bool
-    revisions: dict[TileKey, int]
+    """Something that cannot be walked on came before the end."""
+    revisions: Revisions
+    sees_end: bool = False
+    """The way is clear, and leads to the floor that the end stands on: not to the one above or below it."""
 
 
 class Query:
@@ -72,9 +77,9 @@ class Query:
             ValueError: a tile's blob is corrupt.
         """
         for tile in tiles:
-            self._world(tile.agent).set(tile.key, tile.blob)
-            revision = self._revisions.get((tile.agent, tile.key), 0)
-            self._revisions[tile.agent, tile.key] = revision + 1
+            revision = self.revision(tile.agent, tile.key) + 1
+            self._world(tile.agent).set(tile.key, tile.blob, revision)
+            self._revisions[tile.agent, tile.key] = revision
 
     def revision(self, agent: str, key: TileKey) -> int:
         """How often this tile changed since the query was made; 0 = never seen."""
@@ -90,8 +95,12 @@ class Query:
             UnknownAgent: no such profile.
             ValueError: a coordinate is not finite.
         """
-        points_m, tiles, is_partial = self._world(agent).path(start_m, goal_m, search_m)
-        return Path(points_m, is_partial, self._revisions_of(agent, tiles))
+        points_m, revisions, is_partial = self._world(agent).path(start_m, goal_m, search_m)
+        return Path(points_m, is_partial, revisions)
+
+    def paths(self, ends_m: Iterable[tuple[Point, Point]], agent: str, search_m: Point = SEARCH_M) -> list[Path]:
+        """`path` for many pairs of start and goal."""
+        return [self.path(start_m, goal_m, agent, search_m) for start_m, goal_m in ends_m]
 
     def reachable(self, start_m: Point, goal_m: Point, agent: str, search_m: Point = SEARCH_M) -> bool:
         """Is there any way from start to goal?"""
@@ -99,22 +108,42 @@ class Query:
 
     def nearest(self, point_m: Point, agent: str, search_m: Point = SEARCH_M) -> Point | None:
         """The point nearest to a given one where the agent can stand, or None within `search_m`."""
-        found = self._world(agent).nearest(point_m, search_m)
-        return None if found is None else found[0]
+        found = self.standing(point_m, agent, search_m)
+        return None if found is None else found.point_m
+
+    def standing(self, point_m: Point, agent: str, search_m: Point = SEARCH_M) -> Standing | None:
+        """Where the agent can stand that is nearest to a point, and on what; None when nowhere within `search_m`."""
+        return self._world(agent).nearest(point_m, search_m)
+
+    def standings(self, points_m: Iterable[Point], agent: str, search_m: Point = SEARCH_M) -> list[Standing | None]:
+        """`standing` for many points."""
+        return [self.standing(point_m, agent, search_m) for point_m in points_m]
 
     def raycast(self, start_m: Point, end_m: Point, agent: str, search_m: Point = SEARCH_M) -> Ray | None:
         """Walk straight from start towards end; None when there is nowhere to stand near the start."""
         found = self._world(agent).raycast(start_m, end_m, search_m)
         if found is None:
             return None
-        end, is_blocked, tiles = found
-        return Ray(end, is_blocked, self._revisions_of(agent, tiles))
+        stop_m, is_blocked, sees_end, revisions = found
+        return Ray(stop_m, is_blocked, revisions, sees_end)
+
+    def raycasts(
+        self, ends_m: Iterable[tuple[Point, Point]], agent: str, search_m: Point = SEARCH_M
+    ) -> list[Ray | None]:
+        """`raycast` for many pairs of start and end."""
+        return [self.raycast(start_m, end_m, agent, search_m) for start_m, end_m in ends_m]
+
+    def reach(self, start_m: Point, within_m: float, agent: str, search_m: Point = SEARCH_M) -> Reach | None:
+        """Every polygon to which a walk of `within_m` metres leads; None when there is nowhere to stand near the start.
+
+        Raises:
+            UnknownAgent: no such profile.
+            ValueError: a coordinate is not finite, or `within_m` not positive.
+        """
+        return self._world(agent).reach(start_m, within_m, search_m)
 
     def _world(self, agent: str) -> World:
         try:
             return self._worlds[agent]
         except KeyError:
             raise UnknownAgent(f"no agent {agent!r} on this map; there are {', '.join(self._worlds)}") from None
-
-    def _revisions_of(self, agent: str, tiles: Iterable[TileKey]) -> dict[TileKey, int]:
-        return {key: self.revision(agent, key) for key in tiles}

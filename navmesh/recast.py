@@ -7,7 +7,7 @@ asked at import. https://github.com/recastnavigation/recastnavigation
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -19,6 +19,9 @@ from navmesh import _recast
 from navmesh.tiles import TILE_CELLS, NavTile, TileKey
 
 Point = tuple[float, float, float]
+Revisions = dict[TileKey, int]
+"""Tiles that an answer rests on, in the order they are met, and the revision each had."""
+
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 MAX_SPAN_HEIGHT = _recast.MAX_SPAN_HEIGHT
@@ -169,6 +172,27 @@ def _nav_tile(tile: _recast.Tile, frame: TileFrame, agent: Agent) -> NavTile:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A place where an agent can stand."""
+
+    point_m: Point
+    revisions: Revisions
+    area: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reach:
+    """Where one can get by walking no farther than asked for; the polygon one stands on is the first."""
+
+    tiles: NDArray[np.int32]  # (n, 2) key (x, z) of each polygon's tile
+    polygons: NDArray[np.int32]  # (n,) row of `NavTile.polys`
+    walk_m: NDArray[np.float32]  # (n,) about how far it is to the edge over which the polygon is entered
+    revisions: Revisions
+    is_cut: bool
+    """There is more within reach than one search explores."""
+
+
 class World:
     """A live Detour navmesh of one agent; safe to use from several threads."""
 
@@ -178,14 +202,14 @@ class World:
         self._tile_size_m = tile_size_m
         self._grid_origin_m = grid_origin_m
         self._tile_bits = tile_bits
-        self._blobs: dict[TileKey, bytes] = {}
+        self._blobs: dict[TileKey, tuple[bytes, int]] = {}
         self._native = self._new_native()
 
     def __len__(self) -> int:
         return len(self._blobs)
 
-    def set(self, key: TileKey, blob: bytes) -> None:
-        """Add or replace a tile; an empty blob removes it.
+    def set(self, key: TileKey, blob: bytes, revision: int = 0) -> None:
+        """Add or replace a tile; an empty blob removes it. Answers that rest on the tile name its revision.
 
         Raises:
             ValueError: the blob is not a Detour tile, or not of this key, or has too many polygons.
@@ -196,37 +220,46 @@ class World:
             return
         if key not in self._blobs and len(self._blobs) == 1 << self._tile_bits:
             self._grow()
-        self._native.set_tile(blob, *key)
-        self._blobs[key] = blob
+        self._native.set_tile(blob, *key, revision)
+        self._blobs[key] = blob, revision
 
-    def nearest(self, point: Point, half_extents_m: Point) -> tuple[Point, TileKey] | None:
-        """The walkable point nearest to `point` within a box, and its tile."""
+    def nearest(self, point: Point, half_extents_m: Point) -> Standing | None:
+        """The walkable point nearest to `point` within a box."""
         found = self._native.nearest(point, half_extents_m)
         if found is None:
             return None
-        (x, y, z), tile = found
-        return (x, y, z), TileKey(*tile)
+        (x, y, z), tile, area = found
+        return Standing((x, y, z), _revisions([tile]), area)
 
     def reachable(self, start: Point, goal: Point, half_extents_m: Point) -> bool:
         """Do both points stand on one connected island?"""
         return self._native.reachable(start, goal, half_extents_m)
 
-    def path(
-        self, start: Point, goal: Point, half_extents_m: Point
-    ) -> tuple[NDArray[np.float32], tuple[TileKey, ...], bool]:
+    def path(self, start: Point, goal: Point, half_extents_m: Point) -> tuple[NDArray[np.float32], Revisions, bool]:
         """String-pulled points (n, 3), the tiles they pass, and whether the path ends short of the goal."""
         points, tiles, is_partial = self._native.path(start, goal, half_extents_m)
-        return points, _tile_keys(tiles), is_partial
+        return points, _revisions(tiles), is_partial
 
-    def raycast(
-        self, start: Point, end: Point, half_extents_m: Point
-    ) -> tuple[Point, bool, tuple[TileKey, ...]] | None:
-        """Walk straight from start towards end: where that stops, whether a wall stopped it, the tiles passed."""
+    def raycast(self, start: Point, end: Point, half_extents_m: Point) -> tuple[Point, bool, bool, Revisions] | None:
+        """Walk straight from start towards end.
+
+        Returns:
+            where that stops, whether a wall stopped it, whether it arrived on the end's own floor, the tiles passed.
+        """
         found = self._native.raycast(start, end, half_extents_m)
         if found is None:
             return None
-        (x, y, z), is_blocked, tiles = found
-        return (x, y, z), is_blocked, _tile_keys(tiles)
+        (x, y, z), is_blocked, sees, tiles = found
+        return (x, y, z), is_blocked, sees, _revisions(tiles)
+
+    def reach(self, start: Point, within_m: float, half_extents_m: Point) -> Reach | None:
+        """All polygons whose nearest edge lies within a walk of `within_m`."""
+        found = self._native.reach(start, within_m, half_extents_m)
+        if found is None:
+            return None
+        tile_of, polygons, walk_m, tiles, is_cut = found
+        keys = np.array([tile[:2] for tile in tiles], np.int32).reshape(-1, 2)[tile_of]
+        return Reach(keys, polygons, walk_m, _revisions(tiles), is_cut)
 
     def _new_native(self) -> _recast.World:
         poly_bits = self._TOTAL_BITS - self._tile_bits
@@ -235,9 +268,9 @@ class World:
     def _grow(self) -> None:
         self._tile_bits += 1
         self._native = self._new_native()
-        for key, blob in self._blobs.items():
-            self._native.set_tile(blob, *key)
+        for key, (blob, revision) in self._blobs.items():
+            self._native.set_tile(blob, *key, revision)
 
 
-def _tile_keys(tiles: Sequence[Sequence[int]]) -> tuple[TileKey, ...]:
-    return tuple(TileKey(x, z) for x, z in tiles)
+def _revisions(tiles: Iterable[tuple[int, int, int]]) -> Revisions:
+    return {TileKey(x, z): revision for x, z, revision in tiles}

@@ -46,6 +46,14 @@ nb::object points_array(const std::vector<Point>& points) {
     return rows(std::move(flat), 3);
 }
 
+nb::tuple tile_tuple(const TileUse& tile) { return nb::make_tuple(tile.x, tile.z, tile.revision); }
+
+nb::list tile_list(const std::vector<TileUse>& tiles) {
+    nb::list out;
+    for (const TileUse& tile : tiles) out.append(tile_tuple(tile));
+    return out;
+}
+
 struct Heightfield {
     HeightfieldPtr field;
 
@@ -149,13 +157,13 @@ NB_MODULE(_recast, m) {
             "origin"_a, "tile_size_m"_a, "tile_bits"_a = 12, "poly_bits"_a = 10, "max_nodes"_a = 16384)
         .def(
             "set_tile",
-            [](World& self, const nb::bytes& blob, int x, int z) {
+            [](World& self, const nb::bytes& blob, int x, int z, std::uint32_t revision) {
                 const auto* data = static_cast<const std::uint8_t*>(blob.data());
                 const std::size_t size = blob.size();
                 const nb::gil_scoped_release release;
-                self.set_tile(data, size, x, z);
+                self.set_tile(data, size, x, z, revision);
             },
-            "blob"_a, "x"_a, "z"_a)
+            "blob"_a, "x"_a, "z"_a, "revision"_a = 0)
         .def("remove_tile", &World::remove_tile, "x"_a, "z"_a, nb::call_guard<nb::gil_scoped_release>())
         .def_prop_ro("tile_count", &World::tile_count)
         .def(
@@ -167,9 +175,9 @@ NB_MODULE(_recast, m) {
                     found = self.nearest(point, half_extents);
                 }
                 if (!found) return nb::none();
-                return nb::make_tuple(found->point, found->tile);
+                return nb::make_tuple(found->point, tile_tuple(found->tile), found->area);
             },
-            "point"_a, "half_extents"_a, "(point, (x, z) of its tile) or None.")
+            "point"_a, "half_extents"_a, "(point, (x, z, revision) of its tile, area) or None.")
         .def("reachable", &World::reachable, "start"_a, "goal"_a, "half_extents"_a,
              nb::call_guard<nb::gil_scoped_release>())
         .def(
@@ -180,9 +188,9 @@ NB_MODULE(_recast, m) {
                     const nb::gil_scoped_release release;
                     result = self.path(from, to, half_extents);
                 }
-                return nb::make_tuple(points_array(result.points), result.tiles, result.partial);
+                return nb::make_tuple(points_array(result.points), tile_list(result.tiles), result.partial);
             },
-            "start"_a, "goal"_a, "half_extents"_a, "(points (n, 3) float32, [(x, z) of tiles passed], partial).")
+            "start"_a, "goal"_a, "half_extents"_a, "(points (n, 3) float32, [(x, z, revision) of tiles passed], partial).")
         .def(
             "raycast",
             [](const World& self, Point from, Point to, Point half_extents) -> nb::object {
@@ -192,7 +200,23 @@ NB_MODULE(_recast, m) {
                     result = self.raycast(from, to, half_extents);
                 }
                 if (!result) return nb::none();
-                return nb::make_tuple(result->hit, result->blocked, result->tiles);
+                return nb::make_tuple(result->hit, result->blocked, result->sees, tile_list(result->tiles));
             },
-            "start"_a, "end"_a, "half_extents"_a, "(point where the ray ends, blocked, [(x, z)]) or None.");
+            "start"_a, "end"_a, "half_extents"_a, "(point where the ray ends, blocked, sees the end, [(x, z, revision)]) or None.")
+        .def(
+            "reach",
+            [](const World& self, Point from, float within_m, Point half_extents) -> nb::object {
+                std::optional<ReachResult> result;
+                {
+                    const nb::gil_scoped_release release;
+                    result = self.reach(from, within_m, half_extents);
+                }
+                if (!result) return nb::none();
+                const std::size_t count = result->polygon.size();
+                return nb::make_tuple(to_numpy(std::move(result->tile_of), {count}),
+                                      to_numpy(std::move(result->polygon), {count}),
+                                      to_numpy(std::move(result->walk_m), {count}), tile_list(result->tiles), result->cut);
+            },
+            "start"_a, "within_m"_a, "half_extents"_a,
+            "(index of the tile in the list, polygon in that tile, metres walked, [(x, z, revision)], cut short) or None.");
 }

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <functional>
 #include <stdexcept>
+#include <unordered_set>
 
 namespace commonground {
 
@@ -90,9 +91,10 @@ World::World(const WorldParams& params)
         throw std::bad_alloc();
     max_path_ = params.max_nodes;
     components_.resize(static_cast<std::size_t>(mesh.maxTiles));
+    revisions_.resize(static_cast<std::size_t>(mesh.maxTiles));
 }
 
-void World::set_tile(const std::uint8_t* data, std::size_t size, int x, int z) {
+void World::set_tile(const std::uint8_t* data, std::size_t size, int x, int z, std::uint32_t revision) {
     check_blob(data, size);
     dtMeshHeader header;
     std::memcpy(&header, data, sizeof header);
@@ -110,12 +112,14 @@ void World::set_tile(const std::uint8_t* data, std::size_t size, int x, int z) {
     if (!copy) throw std::bad_alloc();
     std::memcpy(copy, data, size);
     if (old) mesh_->removeTile(old, nullptr, nullptr);
-    if (dtStatusFailed(mesh_->addTile(copy, static_cast<int>(size), DT_TILE_FREE_DATA, 0, nullptr))) {
+    dtTileRef added = 0;
+    if (dtStatusFailed(mesh_->addTile(copy, static_cast<int>(size), DT_TILE_FREE_DATA, 0, &added))) {
         dtFree(copy);
         tile_count_ -= old != 0;
         components_stale_ = true;
         throw std::invalid_argument("Detour refused the tile");
     }
+    revisions_[mesh_->decodePolyIdTile(added)] = revision;
     tile_count_ += old == 0;
     components_stale_ = true;
 }
@@ -140,7 +144,9 @@ std::optional<Nearest> World::nearest(const Point& point, const Point& half_exte
     const std::lock_guard<std::mutex> lock(mutex_);
     const Anchor found = anchor(point, half_extents);
     if (!found.poly) return std::nullopt;
-    return Nearest{found.point, tile_of(found.poly)};
+    unsigned char area = 0;
+    mesh_->getPolyArea(found.poly, &area);
+    return Nearest{found.point, tile_of(found.poly), area};
 }
 
 bool World::reachable(const Point& from, const Point& to, const Point& half_extents) const {
@@ -211,7 +217,41 @@ std::optional<RayResult> World::raycast(const Point& from, const Point& to, cons
         if (dtStatusSucceed(query_->getPolyHeight(passed[hit.pathCount - 1], result.hit.data(), &height)))
             result.hit[1] = height;
     }
+    const Anchor goal = result.blocked ? Anchor{} : anchor(to, half_extents);
+    result.sees = goal.poly && std::fabs(goal.point[1] - result.hit[1]) <= climb_of(goal.poly);
     result.tiles = tiles_of(passed.data(), hit.pathCount);
+    return result;
+}
+
+std::optional<ReachResult> World::reach(const Point& from, float within_m, const Point& half_extents) const {
+    check_query(from, half_extents);
+    if (!(within_m > 0.0f) || !std::isfinite(within_m)) throw std::invalid_argument("the walk must be positive");
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const Anchor start = anchor(from, half_extents);
+    if (!start.poly) return std::nullopt;
+    std::vector<dtPolyRef> polys(static_cast<std::size_t>(max_path_));
+    std::vector<float> walk_m(polys.size());
+    int count = 0;
+    const dtStatus status = query_->findPolysAroundCircle(start.poly, start.point.data(), within_m, &filter_,
+                                                          polys.data(), nullptr, walk_m.data(), &count, max_path_);
+    ReachResult result;
+    result.cut = dtStatusDetail(status, DT_OUT_OF_NODES) || dtStatusDetail(status, DT_BUFFER_TOO_SMALL);
+    std::vector<dtPolyRef> near;
+    for (int i = 0; i < count; ++i) {
+        if (walk_m[i] > within_m) continue;
+        near.push_back(polys[i]);
+        result.walk_m.push_back(walk_m[i]);
+        result.polygon.push_back(static_cast<std::int32_t>(mesh_->decodePolyIdPoly(polys[i])));
+    }
+    std::vector<std::int32_t> number(static_cast<std::size_t>(mesh_->getMaxTiles()), -1);
+    for (const dtPolyRef poly : near) {
+        std::int32_t& tile = number[mesh_->decodePolyIdTile(poly)];
+        if (tile < 0) {
+            tile = static_cast<std::int32_t>(result.tiles.size());
+            result.tiles.push_back(tile_of(poly));
+        }
+        result.tile_of.push_back(tile);
+    }
     return result;
 }
 
@@ -222,20 +262,22 @@ World::Anchor World::anchor(const Point& point, const Point& half_extents,
     return {nearest.poly, nearest.point};
 }
 
-TileXZ World::tile_of(dtPolyRef poly) const {
-    const dtMeshTile* tile = nullptr;
-    const dtPoly* unused = nullptr;
-    mesh_->getTileAndPolyByRefUnsafe(poly, &tile, &unused);
-    return {tile->header->x, tile->header->y};
+TileUse World::tile_of(dtPolyRef poly) const {
+    const unsigned slot = mesh_->decodePolyIdTile(poly);
+    const dtMeshHeader& header = *const_mesh().getTile(static_cast<int>(slot))->header;
+    return {header.x, header.y, revisions_[slot]};
 }
 
-std::vector<TileXZ> World::tiles_of(const dtPolyRef* polys, int count) const {
-    std::vector<TileXZ> tiles;
-    for (int i = 0; i < count; ++i) {
-        const TileXZ tile = tile_of(polys[i]);
-        if (std::find(tiles.begin(), tiles.end(), tile) == tiles.end()) tiles.push_back(tile);
-    }
+std::vector<TileUse> World::tiles_of(const dtPolyRef* polys, int count) const {
+    std::vector<TileUse> tiles;
+    std::unordered_set<unsigned> met;
+    for (int i = 0; i < count; ++i)
+        if (met.insert(mesh_->decodePolyIdTile(polys[i])).second) tiles.push_back(tile_of(polys[i]));
     return tiles;
+}
+
+float World::climb_of(dtPolyRef poly) const {
+    return const_mesh().getTile(static_cast<int>(mesh_->decodePolyIdTile(poly)))->header->walkableClimb;
 }
 
 std::uint32_t World::component_of(dtPolyRef poly) const {

@@ -18,6 +18,12 @@ namespace commonground {
 using Point = std::array<float, 3>;
 using TileXZ = std::array<int, 2>;
 
+// A tile that an answer rests on, and the revision it had.
+struct TileUse {
+    int x, z;
+    std::uint32_t revision;
+};
+
 struct WorldParams {
     Point origin{};
     float tile_size_m = 3.2f;
@@ -28,19 +34,30 @@ struct WorldParams {
 
 struct Nearest {
     Point point;
-    TileXZ tile;
+    TileUse tile;
+    int area;
 };
 
 struct PathResult {
     std::vector<Point> points;  // string-pulled, both ends included; empty when there is nowhere to stand
-    std::vector<TileXZ> tiles;  // those the corridor passes, in order, without repeats
+    std::vector<TileUse> tiles;  // those the corridor passes, in order, without repeats
     bool partial = true;        // the last point is not the goal
 };
 
 struct RayResult {
     Point hit;      // where the ray left the walkable surface, or its end
     bool blocked;
-    std::vector<TileXZ> tiles;
+    bool sees;      // not blocked, and the end stands on the floor that the ray ended on
+    std::vector<TileUse> tiles;
+};
+
+// Polygons within a walk of some length, the nearest first. All vectors but `tiles` are of one length.
+struct ReachResult {
+    std::vector<std::int32_t> tile_of;  // index into `tiles`
+    std::vector<std::int32_t> polygon;  // index within its tile
+    std::vector<float> walk_m;          // to the middle of the edge over which it is entered
+    std::vector<TileUse> tiles;
+    bool cut = false;  // there is more than a search may explore
 };
 
 // Every method takes the world's lock, so threads may call them without Python's.
@@ -50,7 +67,7 @@ public:
 
     // Add or replace a tile; an untouched copy of the bytes is not needed afterwards.
     // Throws std::invalid_argument when the blob is corrupt, is not of tile (x, z), or does not fit into this world.
-    void set_tile(const std::uint8_t* data, std::size_t size, int x, int z);
+    void set_tile(const std::uint8_t* data, std::size_t size, int x, int z, std::uint32_t revision);
     bool remove_tile(int x, int z);
     int tile_count() const;
 
@@ -58,6 +75,7 @@ public:
     PathResult path(const Point& from, const Point& to, const Point& half_extents) const;
     std::optional<RayResult> raycast(const Point& from, const Point& to, const Point& half_extents) const;
     bool reachable(const Point& from, const Point& to, const Point& half_extents) const;
+    std::optional<ReachResult> reach(const Point& from, float within_m, const Point& half_extents) const;
 
 private:
     struct Anchor {
@@ -67,8 +85,10 @@ private:
 
     Anchor anchor(const Point& point, const Point& half_extents,
                   const std::function<bool(dtPolyRef)>& accepts = nullptr) const;
-    TileXZ tile_of(dtPolyRef poly) const;
-    std::vector<TileXZ> tiles_of(const dtPolyRef* polys, int count) const;
+    TileUse tile_of(dtPolyRef poly) const;
+    std::vector<TileUse> tiles_of(const dtPolyRef* polys, int count) const;
+    float climb_of(dtPolyRef poly) const;
+    const dtNavMesh& const_mesh() const { return *mesh_; }
     std::uint32_t component_of(dtPolyRef poly) const;
     void label_components() const;
 
@@ -78,6 +98,7 @@ private:
     dtQueryFilter filter_;
     int max_path_;
     int tile_count_ = 0;
+    std::vector<std::uint32_t> revisions_;  // per tile slot
     // Per tile slot, per polygon: which island it belongs to. Labelled anew by the first query after a change.
     mutable std::vector<std::vector<std::uint32_t>> components_;
     mutable bool components_stale_ = true;

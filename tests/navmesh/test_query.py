@@ -87,6 +87,42 @@ def test_rays_and_nearest_points() -> None:
     assert query.nearest((0.0, 0.5, 1.0), "human", (0.1, 1.0, 0.1)) is None
 
 
+def test_a_ray_sees_what_stands_on_its_own_floor_only() -> None:
+    world = SdfWorld([Box((-0.5, -0.3, -0.5), (6.5, 0.0, 6.5)), Box((-0.5, 2.7, -0.5), (6.5, 3.0, 6.5))])
+    query = Query([HUMAN], world.voxel_size_m)
+    query.apply(Incremental(world, [HUMAN], Config(surfaces=False)).step())
+    near = (0.5, 0.5, 0.5)
+    below, above = query.raycasts([((1, 0, 1), (5, 0, 5)), ((1, 0, 1), (5, 3, 5))], "human", near)
+    assert below is not None
+    assert above is not None
+    assert not below.is_blocked
+    assert below.sees_end
+    assert not above.sees_end
+
+
+def test_many_questions_at_once_are_answered_one_by_one() -> None:
+    query = Scene().query
+    paths = query.paths([(HERE, THERE), (THERE, HERE)], "human")
+    assert [path.points_m[0].tolist() for path in paths] == [
+        pytest.approx(HERE, abs=0.03),
+        pytest.approx(THERE, abs=0.03),
+    ]
+    here, nowhere = query.standings([HERE, (90.0, 0.0, 0.0)], "human")
+    assert here is not None
+    assert here.revisions == {TileKey(0, 0): 1}
+    assert nowhere is None
+
+
+def test_reach_goes_through_the_door_only_when_the_walk_is_long_enough() -> None:
+    query = Scene().query
+    short, long = (query.reach(HERE, within_m, "human") for within_m in (1.5, 20.0))
+    assert short is not None
+    assert long is not None
+    assert TileKey(1, 1) not in short.revisions
+    assert set(long.revisions) == {TileKey(0, 0), TileKey(0, 1), TileKey(1, 0), TileKey(1, 1)}
+    assert (np.diff(long.walk_m[:2]) >= 0).all()
+
+
 def test_mistakes_are_named() -> None:
     query = Scene().query
     assert query.agents == ("human", "cat")

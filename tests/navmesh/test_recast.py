@@ -8,6 +8,7 @@ from navmesh.recast import (
     WALKABLE,
     Agent,
     Config,
+    Standing,
     TileFrame,
     World,
     build_from_spans,
@@ -42,7 +43,7 @@ def flat_tile(x: int = 0, z: int = 0) -> NavTile:
 def flat_world(*keys: tuple[int, int]) -> World:
     world = World(TILE_M, (0.0, 0.0, 0.0))
     for x, z in keys:
-        world.set(TileKey(x, z), flat_tile(x, z).blob)
+        world.set(TileKey(x, z), flat_tile(x, z).blob, revision=7)
     return world
 
 
@@ -152,7 +153,7 @@ def test_a_path_crosses_tiles_and_leaves_their_bytes_alone() -> None:
     assert not is_partial
     assert points[0].tolist() == pytest.approx([0.5, 0.25, 1.6])
     assert points[-1].tolist() == pytest.approx([9.0, 0.25, 1.6])
-    assert tiles == (TileKey(0, 0), TileKey(1, 0), TileKey(2, 0))
+    assert list(tiles) == [TileKey(0, 0), TileKey(1, 0), TileKey(2, 0)]
     assert blob == untouched
 
 
@@ -165,7 +166,7 @@ def test_an_unreachable_goal_is_partial_and_leads_as_near_as_one_can_stand() -> 
     points, tiles, is_partial = world.path((0.5, 0.25, 1.6), (6.8, 0.25, 1.6), REACH)
     assert is_partial
     assert len(points) == 0
-    assert tiles == ()
+    assert tiles == {}
 
 
 def test_nowhere_to_stand() -> None:
@@ -177,14 +178,32 @@ def test_nowhere_to_stand() -> None:
 
 def test_nearest_and_raycast() -> None:
     world = flat_world((0, 0), (1, 0))
-    assert world.nearest((1.0, 1.0, -0.4), REACH) == (pytest.approx((1.0, 0.25, 0.0)), TileKey(0, 0))
-    end, is_blocked, tiles = world.raycast((1.0, 0.25, 1.0), (9.0, 0.25, 1.0), REACH) or pytest.fail("no ray")
+    found = world.nearest((1.0, 1.0, -0.4), REACH)
+    assert found == Standing(pytest.approx((1.0, 0.25, 0.0)), {TileKey(0, 0): 7}, WALKABLE)  # type: ignore[arg-type]
+    end, is_blocked, sees, tiles = world.raycast((1.0, 0.25, 1.0), (9.0, 0.25, 1.0), REACH) or pytest.fail("no ray")
     assert is_blocked
     assert end == pytest.approx((6.4, 0.25, 1.0), abs=1e-3)
-    assert tiles == (TileKey(0, 0), TileKey(1, 0))
-    end, is_blocked, _ = world.raycast((1.0, 0.25, 1.0), (5.0, 0.25, 2.0), REACH) or pytest.fail("no ray")
+    assert not sees
+    assert tiles == {TileKey(0, 0): 7, TileKey(1, 0): 7}
+    end, is_blocked, sees, _ = world.raycast((1.0, 0.25, 1.0), (5.0, 0.25, 2.0), REACH) or pytest.fail("no ray")
     assert not is_blocked
     assert end == pytest.approx((5.0, 0.25, 2.0))
+    assert sees
+
+
+def test_reach_is_bounded_by_the_walk() -> None:
+    world = flat_world((0, 0), (1, 0), (2, 0), (5, 0))
+    near = world.reach((1.0, 0.25, 1.0), 3.0, REACH) or pytest.fail("nowhere")
+    assert near.tiles.tolist() == [[0, 0], [1, 0]]
+    assert near.polygons.tolist() == [0, 0]
+    assert near.walk_m[0] == 0.0
+    assert near.walk_m[1] == pytest.approx(np.hypot(2.2, 0.6), abs=1e-3)  # to the middle of the edge between them
+    far = world.reach((1.0, 0.25, 1.0), 100.0, REACH) or pytest.fail("nowhere")
+    assert list(far.revisions) == [TileKey(0, 0), TileKey(1, 0), TileKey(2, 0)]
+    assert not far.is_cut
+    assert world.reach((50.0, 0.0, 50.0), 1.0, REACH) is None
+    with pytest.raises(ValueError, match="positive"):
+        world.reach((1.0, 0.25, 1.0), 0.0, REACH)
 
 
 def test_tiles_are_replaced_and_removed() -> None:
