@@ -30,8 +30,11 @@ class Walkable:
 
     agent: str
     polygons_m: list[NDArray[np.float64]]  # each (k, 3) world, in Recast's order
+    areas: NDArray[np.uint8]  # (m,) of each polygon
+    detail_m: NDArray[np.float64] | None
+    """(t, 3, 3) world: triangles that follow the floor's heights; None where the part `detail` was not asked for."""
     blob: bytes
-    """The tile for Detour's `addTile`, in the coordinates of the put's own epoch."""
+    """The tile for Detour's `addTile`, in the coordinates of the put's own epoch; empty without the part `blob`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,9 +73,14 @@ def walkable(put: Put, world_now: NDArray[np.float64] | None = None) -> Walkable
     """
     cells = np.array([put.body["cell_size_m"], put.body["cell_height_m"], put.body["cell_size_m"]])
     verts = np.asarray(put.body["origin_m"]) + put.arrays["verts"].astype(np.float64) * cells
+    detail_m = None
+    if "detail_tris" in put.arrays:
+        corners = np.concatenate([verts, put.arrays["detail_verts"].astype(np.float64)])
+        detail_m = _carried(corners, world_now)[put.arrays["detail_tris"][:, 1:].astype(np.int64)]
     verts = _carried(verts, world_now)
     polygons = [verts[row[row != NO_NEIGHBOUR].astype(np.int64)] for row in put.arrays["polys"]]
-    return Walkable(put.body["agent"], polygons, put.arrays["blob"].tobytes())
+    blob = put.arrays["blob"].tobytes() if "blob" in put.arrays else b""
+    return Walkable(put.body["agent"], polygons, put.arrays["areas"], detail_m, blob)
 
 
 def cloud(put: Put, world_now: NDArray[np.float64] | None = None) -> Cloud:

@@ -48,7 +48,7 @@ from clients.transport import (
     tls_context,
 )
 from server import protocol
-from server.protocol import Layer, Roi
+from server.protocol import Layer, Part, Roi
 
 __all__ = [
     "Cleared",
@@ -80,8 +80,16 @@ RETRY_FIRST_S, RETRY_MOST_S = 0.25, 8.0
 class Subscription:
     """One scene, live. Iterate it for updates, or just look at `tiles`; one reader at a time."""
 
-    def __init__(self, client: Client, scene: str, layers: list[Layer], roi: Roi | None, max_hz: float | None) -> None:
-        self._client, self._layers, self._roi, self._max_hz = client, layers, roi, max_hz
+    def __init__(
+        self,
+        client: Client,
+        scene: str,
+        layers: list[Layer],
+        roi: Roi | None,
+        max_hz: float | None,
+        parts: list[Part],
+    ) -> None:
+        self._client, self._layers, self._roi, self._max_hz, self._parts = client, layers, roi, max_hz, parts
         self._mirror = SceneMirror(scene)
         self._ready = asyncio.Event()
         self._error: SdkError | None = None
@@ -146,7 +154,12 @@ class Subscription:
 
     def _request(self) -> protocol.Subscribe:
         return protocol.Subscribe(
-            scene=self.scene, layers=self._layers, roi=self._roi, max_hz=self._max_hz, resume=self._mirror.resume
+            scene=self.scene,
+            layers=self._layers,
+            roi=self._roi,
+            max_hz=self._max_hz,
+            resume=self._mirror.resume,
+            parts=self._parts,
         )
 
     def _end(self, error: SdkError | None) -> None:
@@ -188,18 +201,25 @@ class Client:
         *,
         roi: Roi | None = None,
         max_hz: float | None = None,
+        parts: Iterable[Part] = (),
     ) -> Subscription:
         """Ask for layers of a scene: all of it first, nearest to the region first, then every change.
 
+        `parts` says what `nav` tiles bring besides polygons: `detail` (heights between the corners) and `blob` (the
+        tile for Detour).
+
         Raises:
-            ValueError: this client is subscribed to the scene already, or a layer does not exist.
+            ValueError: this client is subscribed to the scene already, or a layer or part does not exist.
         """
         wanted = list(layers)
         if unknown := [layer for layer in wanted if layer not in protocol.LAYERS]:
             raise ValueError(f"no layer {unknown[0]!r}; there are {', '.join(protocol.LAYERS)}")
+        extra = list(parts)
+        if unknown_parts := [part for part in extra if part not in protocol.PARTS]:
+            raise ValueError(f"no part {unknown_parts[0]!r}; there are {', '.join(protocol.PARTS)}")
         if scene in self._subscriptions:
             raise ValueError(f"subscribed to {scene!r} already; close that subscription first")
-        subscription = Subscription(self, scene, wanted, roi, max_hz)
+        subscription = Subscription(self, scene, wanted, roi, max_hz, extra)
         self._subscriptions[scene] = subscription
         self._spawn(self._ask(subscription))
         return subscription

@@ -29,6 +29,10 @@ COMPRESS_ABOVE_BYTES = 512
 Layer = Literal["pose", "thumbnail", "points", "mesh", "nav", "occluder", "asset", "event"]
 LAYERS: tuple[Layer, ...] = ("pose", "thumbnail", "points", "mesh", "nav", "occluder", "asset", "event")
 
+Part = Literal["detail", "blob"]
+PARTS: dict[Part, frozenset[str]] = {"detail": frozenset({"detail_verts", "detail_tris"}), "blob": frozenset({"blob"})}
+"""Buffers of `nav` tiles that are sent only to clients that ask for that part."""
+
 Vector3 = tuple[float, float, float]
 Short = Annotated[str, msgspec.Meta(max_length=256)]
 Token = Annotated[str, msgspec.Meta(max_length=4096)]
@@ -79,6 +83,8 @@ class Subscribe(_Message, frozen=True, tag="subscribe"):
     max_hz: float | None = None
     """At most this many updates a second for each key."""
     resume: Resume | None = None
+    parts: Annotated[list[Part], msgspec.Meta(max_length=16)] = []
+    """What `nav` tiles are to bring besides polygons; a client that resumes asks for the same again."""
 
 
 class UpdateRoi(_Message, frozen=True, tag="update_roi"):
@@ -264,6 +270,27 @@ def pack_buffers(arrays: dict[str, NDArray[Any]]) -> tuple[list[Buffer], bytes]:
         parts += [data, b"\0" * pad]
         offset += len(data) + pad
     return buffers, b"".join(parts)
+
+
+def without(frame: bytes, names: frozenset[str]) -> bytes:
+    """A packed delta without the buffers of these names, the others as they were.
+
+    Raises:
+        ProtocolError: the frame is no delta.
+    """
+    header, payload = _split(frame)
+    delta = _decode_server.decode(header)
+    if not isinstance(delta, Delta):
+        raise ProtocolError("only deltas have buffers")
+    kept, parts, offset = [], [], 0
+    for buffer in delta.buffers:
+        if buffer.name in names:
+            continue
+        span = buffer.len + -buffer.len % 8
+        kept.append(msgspec.structs.replace(buffer, off=offset))
+        parts.append(payload[buffer.off : buffer.off + span])
+        offset += span
+    return pack(msgspec.structs.replace(delta, buffers=kept), b"".join(parts))
 
 
 def unpack_client(frame: bytes) -> ClientMessage:

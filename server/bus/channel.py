@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from mapping.transforms import Sim3, quat_from_rotation
 from server.bus.encode import Footprint, Key, Publication, Removal
-from server.protocol import Delta, Event, Layer, Remove, Resume, SceneInfo, Xform, pack
+from server.protocol import PARTS, Delta, Event, Layer, Part, Remove, Resume, SceneInfo, Xform, pack, without
 
 EntryKey = tuple[Layer, Key]
 
@@ -27,8 +27,18 @@ class Entry:
     epoch: int
     capture_ns: int
     frame: bytes
+    """With all its parts."""
     footprint_m: Footprint | None
     removed: bool = False
+    _frames: dict[frozenset[Part], bytes] = field(default_factory=dict, repr=False)
+
+    def frame_with(self, parts: frozenset[Part]) -> bytes:
+        """The message for clients that asked for these parts: made when the first of them is sent it, then shared."""
+        if self.layer != "nav" or self.removed or len(parts) == len(PARTS):
+            return self.frame
+        if parts not in self._frames:
+            self._frames[parts] = without(self.frame, frozenset().union(*(PARTS[p] for p in PARTS if p not in parts)))
+        return self._frames[parts]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,7 +5,8 @@ Layer, its `key`, fields of `body`, and arrays after the colon:
 - thumbnail [stream]: stream, width, height : jpeg u8 (n,)
 - points [keyframe]: stream, world_from_camera {t, q_wxyz}, step_m : xyz i16 (n, 3), rgb u8 (n, 3)
 - nav [x, z, agent]: agent, origin_m (3), cell_size_m, cell_height_m : verts u16 (n, 3), polys u16 (m, 6),
-  neighbours u16 (m, 6), areas u8 (m,), blob u8 (k,)
+  neighbours u16 (m, 6), areas u8 (m,), and for clients that ask: detail_verts f32 (d, 3), detail_tris u16 (t, 4);
+  blob u8 (k,)
 - mesh [x, z] and occluder [x, z]: origin_m (3), step_m : vertices i16 (n, 3), indices u16 or u32 (m, 3), rgb u8 (n, 3)
   if coloured
 
@@ -16,8 +17,9 @@ How to read them:
 - mesh, occluder: `x_world = origin_m + vertices * step_m`. Triangles turn counter-clockwise as seen from free space.
   Origins are multiples of `step_m`, so that the borders of neighbouring tiles meet exactly.
 - nav: `x_world = origin_m + verts * (cell_size_m, cell_height_m, cell_size_m)`. Polygons are convex, 0xffff ends one;
-  neighbours, per edge: 0xffff wall, 0x8000 | side a portal to the next tile, else a polygon. `blob` is the same tile
-  for Detour's `addTile` (navmesh data version 7).
+  neighbours, per edge: 0xffff wall, 0x8000 | side a portal to the next tile, else a polygon. Part `detail` is the floor
+  with its heights: `detail_verts` are further vertices in world metres, a row of `detail_tris` is a polygon and three
+  vertices, those of `verts` first. Part `blob` is the same tile for Detour's `addTile` (navmesh data version 7).
 - A tile that became empty is a `remove`. Events are no deltas: they are sent once, as `event` messages. The `asset`
   layer is reserved for generated objects.
 """
@@ -34,6 +36,7 @@ from numpy.typing import NDArray
 
 from mapping.changes import KeyframeId
 from mapping.transforms import quat_from_rotation
+from navmesh.detail import detail_of
 from navmesh.tiles import TILE_CELLS, NavTile, SurfaceTile, TileChange
 from server.protocol import Buffer, Layer, pack_buffers
 from streams.frame import Intrinsics, StreamId
@@ -82,6 +85,7 @@ def nav(tile: NavTile, tile_size_m: float = TILE_CELLS * VOXEL_SIZE_M) -> Public
     key: Key = (tile.key.x, tile.key.z, tile.agent)
     if not len(tile.verts):
         return Removal("nav", key)
+    detail = detail_of(tile)
     body = {
         "agent": tile.agent,
         "origin_m": _floats(tile.origin_m),
@@ -93,6 +97,8 @@ def nav(tile: NavTile, tile_size_m: float = TILE_CELLS * VOXEL_SIZE_M) -> Public
         "polys": tile.polys,
         "neighbours": tile.neighbours,
         "areas": tile.areas,
+        "detail_verts": detail.verts_m,
+        "detail_tris": detail.tris,
         "blob": np.frombuffer(tile.blob, np.uint8),
     }
     return _publication("nav", key, body, arrays, _tile_footprint(key, tile_size_m))

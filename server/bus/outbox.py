@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from server.bus.channel import Channel, Entry
 from server.bus.subscription import Subscription
-from server.protocol import Error, Layer, Resume, Roi, ServerMessage, pack
+from server.protocol import Error, Layer, Part, Resume, Roi, ServerMessage, pack
 
 RECENT = 512
 
@@ -45,6 +45,7 @@ class Outbox:
         roi: Roi | None = None,
         max_hz: float | None = None,
         resume: Resume | None = None,
+        parts: frozenset[Part] = frozenset(),
     ) -> None:
         """Start sending a scene; a subscription it had is replaced."""
         self.unsubscribe(channel.scene)
@@ -54,6 +55,7 @@ class Outbox:
             roi=roi,
             max_hz=max_hz,
             resume=resume,
+            parts=parts,
             on_change=self._on_ready,
             on_event=self._post_frame,
         )
@@ -82,15 +84,16 @@ class Outbox:
             return self._controls.popleft()
         for scene in list(self._subscriptions):
             self._subscriptions.move_to_end(scene)
-            while (item := self._subscriptions[scene].pop(now, floor_s)) is not None:
-                if isinstance(item, bytes):
-                    return item
-                if isinstance(item, Entry):
-                    if len(item.frame) > self._max_message_bytes:
-                        self._refuse(item)
-                        continue
-                    self._remember(item)
-                return item.frame
+            subscription = self._subscriptions[scene]
+            while (item := subscription.pop(now, floor_s)) is not None:
+                if not isinstance(item, Entry):
+                    return item if isinstance(item, bytes) else item.frame
+                frame = item.frame_with(subscription.parts)
+                if len(frame) > self._max_message_bytes:
+                    self._refuse(item, len(frame))
+                    continue
+                self._remember(item)
+                return frame
         return self._controls.popleft() if self._controls else None
 
     def wait_s(self, now: float) -> float | None:
@@ -121,9 +124,9 @@ class Outbox:
             if len(self._recent) > RECENT:
                 self._recent.popitem(last=False)
 
-    def _refuse(self, entry: Entry) -> None:
+    def _refuse(self, entry: Entry, size: int) -> None:
         if entry.layer not in self._too_large:
             self._too_large.add(entry.layer)
-            size, limit = len(entry.frame), self._max_message_bytes
+            limit = self._max_message_bytes
             detail = f"{entry.layer} {list(entry.key)} has {size} bytes, max_message_bytes is {limit}: not sent"
             self.post(Error(code="message_too_large", detail=detail))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from server.bus.channel import Channel, Entry, EntryKey, Move
 from server.bus.region import LEAVE_FACTOR, Region, resolve
 from server.bus.snapshot import plan, taken_back
-from server.protocol import Layer, Resume, Roi, Synced, pack
+from server.protocol import Layer, Part, Resume, Roi, Synced, pack
 
 SYNCED_EVERY_S = 1.0
 
@@ -32,12 +32,14 @@ class Subscription:
         roi: Roi | None = None,
         max_hz: float | None = None,
         resume: Resume | None = None,
+        parts: frozenset[Part] = frozenset(),
         on_change: Callable[[], None] = lambda: None,
         on_event: Callable[[bytes], None] = lambda _: None,
     ) -> None:
         """Listen to the channel; `on_change` is called when there is something to send, `on_event` with events."""
         self.channel = channel
         self.layers = layers
+        self.parts = parts
         self._roi = roi
         self._region = resolve(roi, channel, None)
         self._min_interval_s = 1.0 / max_hz if max_hz else 0.0
@@ -169,7 +171,12 @@ class Subscription:
     def unsent_bytes(self) -> int:
         """What waits, counted as it would be sent now."""
         waiting = [*self._pending.values(), *self._deferred.values(), *self._snapshot]
-        return sum(len(item if isinstance(item, bytes) else item.frame) for item in waiting)
+        return sum(len(self._frame_of(item)) for item in waiting)
+
+    def _frame_of(self, item: Outgoing) -> bytes:
+        if isinstance(item, bytes):
+            return item
+        return item.frame_with(self.parts) if isinstance(item, Entry) else item.frame
 
     def _pop_snapshot(self, now: float) -> Outgoing | None:
         item = self._snapshot.popleft()

@@ -124,16 +124,24 @@ def test_every_header_of_a_busy_scene_fits() -> None:
     big = Outbox(max_message_bytes=1 << 30)
     big.subscribe(channel, layers)
     frames += list(iter(lambda: big.pop(0.0), None))
+    for parts in (["detail"], ["blob"], ["detail", "blob"]):
+        big.subscribe(channel, frozenset({"nav"}), parts=frozenset(parts))
+        frames += list(iter(lambda: big.pop(0.0), None))
 
     names = {m.__struct_config__.tag: name for name, m in STRUCTS.items()}
-    seen, layers_seen = set(), set()
+    seen, layers_seen, nav_buffers = set(), set(), set()
     for frame in frames:
         header = header_of(frame)
         check(names[header["t"]], header)
         seen.add(header["t"])
         layers_seen.add(header.get("layer"))
+        if header["t"] == "delta" and header["layer"] == "nav":
+            nav_buffers.add(tuple(buffer["name"] for buffer in header["buffers"]))
     assert seen == {m.__struct_config__.tag for m in get_args(p.ServerMessage)}
     assert {"pose", "thumbnail", "points", "nav", "mesh", "occluder"} <= layers_seen
+    always = ("verts", "polys", "neighbours", "areas")
+    detail = ("detail_verts", "detail_tris")
+    assert nav_buffers == {always, (*always, *detail), (*always, "blob"), (*always, *detail, "blob")}
 
 
 def test_the_check_can_fail() -> None:
@@ -148,6 +156,7 @@ def test_requests_of_clients_fit() -> None:
     for message in (
         p.Hello(client="x"),
         p.Subscribe(scene="s", layers=["nav"], roi=p.Roi(radius_m=1.0, follow="x"), resume=p.Resume("l", 1)),
+        p.Subscribe(scene="s", layers=["nav"], parts=["detail", "blob"]),
         p.UpdateRoi(scene="s", roi=None),
         p.Unsubscribe(scene="s"),
         p.Ack(seq=1, applied_ns=2),

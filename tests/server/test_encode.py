@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 
 from mapping.changes import KeyframeId
 from mapping.transforms import look_at, rotation_from_quat
+from navmesh.build import border_cells
+from navmesh.detail import detail_of
+from navmesh.recast import WALKABLE, Agent, TileFrame, build_from_spans
+from navmesh.recast import Config as RecastConfig
 from navmesh.tiles import NavTile, SurfaceTile, TileChange, TileKey
 from server.bus import encode
 from server.bus.channel import Channel
@@ -99,12 +103,13 @@ def test_empty_tiles_become_removals() -> None:
     ]
 
 
-def nav_tile() -> NavTile:
-    square = np.array([[0, 0, 0], [0, 0, 9], [9, 0, 9], [9, 0, 0]], np.uint16)
-    polys = np.array([[0, 1, 2, 3, 0xFFFF, 0xFFFF]], np.uint16)
-    walls = np.full((1, 6), 0xFFFF, np.uint16)
-    areas = np.array([63], np.uint8)
-    return NavTile(TileKey(-1, 4), "human", (-3.2, -20.0, 12.8), 0.05, 0.025, square, polys, walls, areas, b"DNAV" * 9)
+def nav_tile(key: TileKey = TileKey(-1, 4)) -> NavTile:  # noqa: B008
+    """A floor with a hump that has no corner of its own."""
+    frame = TileFrame(key, 0.05, 0.025, border_cells(Agent(), 0.05, RecastConfig()), grid_origin_m=(0.0, -20.0, 0.0))
+    x, z = (index.ravel() for index in np.indices((frame.side_cells, frame.side_cells)))
+    top = 800 + np.maximum(0, 8 - np.hypot(x - 40, z - 40) / 3).astype(np.int64)
+    spans = np.column_stack([x, z, top - 1, top, np.full_like(x, WALKABLE)]).astype(np.uint16)
+    return build_from_spans(spans, frame, Agent(), RecastConfig())
 
 
 def test_nav_tiles_come_back_whole() -> None:
@@ -114,6 +119,10 @@ def test_nav_tiles_come_back_whole() -> None:
     for name in ("verts", "polys", "neighbours", "areas"):
         np.testing.assert_array_equal(arrays[name], getattr(tile, name))
     assert arrays["blob"].tobytes() == tile.blob
+    detail = detail_of(tile)
+    assert len(detail.verts_m) > 0
+    np.testing.assert_array_equal(arrays["detail_verts"], detail.verts_m)
+    np.testing.assert_array_equal(arrays["detail_tris"], detail.tris)
     footprint = encode.nav(tile).footprint_m  # type: ignore[union-attr]
     assert footprint == pytest.approx((-3.2, 12.8, 0.0, 16.0))
 

@@ -15,6 +15,7 @@ import {
   encode,
   type Layer,
   LAYERS,
+  type Part,
   ProtocolError,
   type Roi,
   type ServerMessage,
@@ -39,6 +40,8 @@ export interface SubscribeOptions {
   roi?: Roi;
   /** At most this many updates a second for each key. */
   maxHz?: number;
+  /** What nav tiles bring besides polygons: `detail` the heights between corners, `blob` the tile for Detour. */
+  parts?: readonly Part[];
 }
 
 interface ClientEvents {
@@ -83,7 +86,7 @@ export class Subscription {
 
   /** The message that (re)starts this subscription; after a loss it says where we had got to. */
   request(): ClientMessage {
-    const { layers = LAYERS, roi, maxHz } = this.options;
+    const { layers = LAYERS, roi, maxHz, parts } = this.options;
     const { resume } = this.map;
     return {
       t: "subscribe",
@@ -92,6 +95,7 @@ export class Subscription {
       ...(roi && { roi }),
       ...(maxHz !== undefined && { max_hz: maxHz }),
       ...(resume && { resume }),
+      ...(parts && { parts }),
     };
   }
 }

@@ -9,6 +9,7 @@ export {
   Subscription,
 } from "./client.js";
 export {
+  type NavDetail,
   type NavEdge,
   type NavTile,
   type Placement,
@@ -21,6 +22,7 @@ export {
   readThumbnail,
   type Surface,
   type Thumbnail,
+  TILE_CELLS,
 } from "./layers.js";
 export { type Change, type Entry, SceneMap } from "./map.js";
 export {
@@ -30,6 +32,7 @@ export {
   type Key,
   type Layer,
   LAYERS,
+  type Part,
   ProtocolError,
   type QuaternionWxyz,
   Reader,

@@ -57,12 +57,28 @@ export interface NavTile {
   readonly polygons: readonly (readonly number[])[];
   /** Per polygon and edge: the neighbouring polygon, or what lies there instead. */
   readonly edges: readonly (readonly NavEdge[])[];
-  /** The same tile for Detour (`dtCreateNavMeshData`); empty when the server sends none. */
+  /** Per polygon: what kind of ground it is (63 = floor). */
+  readonly areas: Uint8Array;
+  /** The floor with its heights; null unless the part `detail` was asked for. */
+  readonly detail: NavDetail | null;
+  /** The same tile for Detour (version 7); empty unless the part `blob` was asked for. */
   readonly detour: Uint8Array;
+}
+
+export interface NavDetail {
+  /** 3 per vertex, metres: those of the tile first, then the detail's own. */
+  readonly vertices: Float32Array;
+  /** 3 per triangle. */
+  readonly indices: Uint16Array;
+  /** Per triangle: the polygon it belongs to. */
+  readonly polygons: Uint16Array;
 }
 
 /** `portal` continues in the neighbouring tile. */
 export type NavEdge = number | "wall" | "portal";
+
+/** Cells along a side of a tile: tile [x, z] begins at `TILE_CELLS * cell_size_m` times x and z. */
+export const TILE_CELLS = 64;
 
 const UNUSED = 0xffff;
 const BORDER = 0x8000;
@@ -126,8 +142,24 @@ export function readNav({ body, arrays }: Delta): NavTile {
     polygons.push(polygon);
     edges.push(polygon.map((_, i) => edgeOf(neighbours[start + i] ?? UNUSED)));
   }
+  const areas = need(arrays.areas, Uint8Array, "areas");
+  if (areas.length !== polygons.length) throw new ProtocolError("polygons and areas differ in number");
+  const detail = arrays.detail_tris === undefined ? null : readDetail(arrays, vertices, polygons.length);
   const blob = arrays.blob instanceof Uint8Array ? arrays.blob : new Uint8Array();
-  return { agent: r.string("agent"), vertices, polygons, edges, detour: blob };
+  return { agent: r.string("agent"), vertices, polygons, edges, areas, detail, detour: blob };
+}
+
+function readDetail(arrays: Delta["arrays"], own: Float32Array, numPolygons: number): NavDetail {
+  const further = need(arrays.detail_verts, Float32Array, "detail_verts");
+  const rows = need(arrays.detail_tris, Uint16Array, "detail_tris");
+  const vertices = new Float32Array(own.length + further.length);
+  vertices.set(own);
+  vertices.set(further, own.length);
+  const polygons = rows.filter((_, i) => i % 4 === 0);
+  const indices = rows.filter((_, i) => i % 4 !== 0);
+  checkBelow(polygons, numPolygons);
+  checkBelow(indices, vertices.length / 3);
+  return { vertices, indices, polygons };
 }
 
 function edgeOf(neighbour: number): NavEdge {

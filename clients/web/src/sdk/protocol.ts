@@ -17,6 +17,8 @@ export const MAX_BUFFER_BYTES = 64 * 1024 * 1024;
 
 export const LAYERS = ["pose", "thumbnail", "points", "mesh", "nav", "occluder", "asset", "event"] as const;
 export type Layer = (typeof LAYERS)[number];
+/** What a nav tile can bring besides polygons. */
+export type Part = "detail" | "blob";
 
 export type Vector3 = readonly [number, number, number];
 /** w, x, y, z. */
@@ -49,7 +51,15 @@ export interface Resume {
 
 export type ClientMessage =
   | { t: "hello"; client: string; token?: string; max_message_bytes?: number }
-  | { t: "subscribe"; scene: string; layers: readonly Layer[]; roi?: Roi; max_hz?: number; resume?: Resume }
+  | {
+      t: "subscribe";
+      scene: string;
+      layers: readonly Layer[];
+      roi?: Roi;
+      max_hz?: number;
+      resume?: Resume;
+      parts?: readonly Part[];
+    }
   | { t: "update_roi"; scene: string; roi: Roi | null }
   | { t: "unsubscribe"; scene: string }
   | { t: "ack"; seq: number; applied_ns: bigint }
