@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from mapping import depth as depth_maps
-from mapping import markers, surface, tsdf
+from mapping import markers, surface, tsdf, visibility
 from mapping.changes import KeyframeId, MapChange, VoxelSource
 from mapping.component import Component, StreamOptions
 from mapping.depth import working_size
@@ -25,6 +25,7 @@ from mapping.kept import Kept, KeptKeyframes
 from mapping.placing import keep, keyframe_id, own_depth, predicted_depths
 from mapping.tracker import Tracked
 from mapping.transforms import F64, Sim3
+from mapping.visibility import DepthView, Sight, line_of_sight
 from mapping.world import World, WorldState
 from streams.frame import DepthMap, Frame, Intrinsics, StreamId
 
@@ -243,6 +244,20 @@ class SceneMap:
         points, rgb = kept.points_camera(_SURE, max_points)
         return Points(points * np.float32(world.scale), rgb)
 
+    def line_of_sight(self, eye_m: F64, target_m: F64) -> Sight:
+        """Whether a world point (3,) is visible from another, by the volume and by what the kept keyframes saw through.
+
+        Raises:
+            ValueError: see `visibility.line_of_sight`.
+        """
+        newest_first = reversed(list(self._kept))
+        views = (
+            DepthView(f.world_from_camera, kept.intrinsics, f.depth, f.metres_per_unit)
+            for kept in newest_first
+            if (f := kept.fused_as) is not None
+        )
+        return line_of_sight(self._tsdf, eye_m, target_m, views)
+
     def blocks(self, keys: NDArray[np.int32]) -> tsdf.Blocks:
         """Copy voxels (n, 3 BlockKeys) to be stored; keys of blocks that do not exist are left out."""
         return self._tsdf.blocks(keys)
@@ -341,3 +356,4 @@ def warm_up() -> None:
     tsdf.warm_up()
     depth_maps.warm_up()
     surface.warm_up()
+    visibility.warm_up()

@@ -309,6 +309,20 @@ def test_points_are_in_camera_axes_and_metres() -> None:
     assert scene.keyframe_points(KeyframeId("a/9")) is None
 
 
+def test_lines_of_sight_end_at_the_chest_and_stay_unknown_where_nobody_looked() -> None:
+    scene, phone = SceneMap(), Phone("a", posed=True)
+    feed(scene, phone, phone.poses(6))
+    eye = phone.poses(1)[0][:3, 3]
+    on_the_chest, inside_it = np.array([0.0, 0.6, -1.2]), np.array([0.0, 0.1, -1.5])
+    assert scene.line_of_sight(eye, on_the_chest).verdict == "visible"
+    hidden = scene.line_of_sight(eye, inside_it)
+    assert hidden.verdict == "occluded"
+    assert hidden.blocker_m is not None
+    front = eye + (inside_it - eye) * (hidden.blocker_m / hidden.distance_m)
+    assert front[2] == pytest.approx(-1.0, abs=0.02)
+    assert scene.line_of_sight(eye, np.add(eye, [0.0, 0.3, 1.5])).verdict == "unknown"
+
+
 def test_goes_on_from_what_was_stored() -> None:
     scene, phone = SceneMap(), Phone("a", posed=True)
     scene.join(phone.stream, StreamOptions(world="house"))
