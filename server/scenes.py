@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from mapping import exporters, markers
 from mapping.scene_map import StreamOptions as MapStreamOptions
 from mapping.store import Store
-from navmesh.query import UnknownAgent
 from server.api.contract import (
+    AgentProfile,
     Busy,
     CameraHeightCue,
     Conflict,
@@ -28,8 +28,6 @@ from server.api.contract import (
     DeviceSummary,
     DistanceCue,
     NotFound,
-    PathAnswer,
-    Point,
     Readiness,
     Refused,
     SceneSummary,
@@ -37,8 +35,11 @@ from server.api.contract import (
     StreamSummary,
     Unprocessable,
 )
+from server.api.queries_contract import BatchAnswer, Question
 from server.bus.bus import Bus
 from server.live import Kind, LiveStream
+from server.queries import Config as QueriesConfig
+from server.queries import Queries
 from server.restart import restore_channel
 from server.scene import Config as SceneConfig
 from server.scene import Scene
@@ -59,6 +60,7 @@ class Config(BaseModel):
 
     each: SceneConfig = SceneConfig()
     whip: WhipConfig = WhipConfig()
+    queries: QueriesConfig = QueriesConfig()
     max_scenes: int = Field(default=64, gt=0)
     max_streams: int = Field(default=32, gt=0)
     """Cameras at once, all scenes together; more get 503."""
@@ -84,6 +86,7 @@ class Scenes:
         self._config, self._folder, self._pool, self._observe = config, folder, pool, observe
         self._open: dict[SceneId, Scene] = {}
         self._opening = asyncio.Lock()
+        self._queries = Queries(config.queries)
         self._peer = WhipPeer(config.whip)
         self._whip: dict[str, WhipSession] = {}
         self._posed: dict[StreamId, Mailbox[Frame]] = {}
@@ -104,6 +107,7 @@ class Scenes:
         for scene in list(self._open.values()):
             await scene.close()
         self._open.clear()
+        self._queries.close()
         self._trackers.shutdown(wait=False)
 
     # -- scenes --------------------------------------------------------------------------------------------------------
@@ -122,6 +126,7 @@ class Scenes:
             num_streams=len(found.streams),
             num_keyframes=status.num_keyframes,
             num_tiles=sum(entry.layer == "nav" for entry in found.channel.entries()),
+            agents=[AgentProfile.model_validate(agent, from_attributes=True) for agent in found.config.map.agents],
         )
 
     async def create(self, scene: SceneId) -> SceneSummary:
@@ -259,25 +264,8 @@ class Scenes:
 
     # -- what can be asked of a map ------------------------------------------------------------------------------------
 
-    async def path(self, scene: SceneId, start: Point, goal: Point, agent: str | None) -> PathAnswer:
-        query = self._find(scene).writer.query
-        name = agent or query.agents[0]
-        try:
-            path = await asyncio.to_thread(query.path, start, goal, name)
-        except UnknownAgent:
-            raise Unprocessable(f"unknown agent {name!r}; there are {', '.join(query.agents)}") from None
-        if not len(path.points_m):
-            raise NotFound("there is no walkable ground near the start")
-        points = [(float(x), float(y), float(z)) for x, y, z in path.points_m]
-        return PathAnswer(agent=name, points_m=points, length_m=path.length_m, is_partial=path.is_partial)
-
-    async def nearest(self, scene: SceneId, point: Point, agent: str | None) -> Point | None:
-        query = self._find(scene).writer.query
-        name = agent or query.agents[0]
-        try:
-            return await asyncio.to_thread(query.nearest, point, name)
-        except UnknownAgent:
-            raise Unprocessable(f"unknown agent {name!r}; there are {', '.join(query.agents)}") from None
+    async def ask(self, scene: SceneId, questions: Sequence[Question], epoch: int | None) -> BatchAnswer:
+        return await self._queries.ask(self._find(scene), questions, epoch)
 
     async def export(self, scene: SceneId, path: Path) -> None:
         found = self._find(scene)

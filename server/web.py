@@ -18,13 +18,13 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from server import tls
-from server.api import frames, pages, problems, rest, system, whip
+from server.api import frames, navmesh, pages, problems, queries, rest, system, whip
 from server.api.border import Border
 from server.api.capability import Seals
 from server.api.contract import Scenes
 from server.api.guard import Guard
 from server.api.socket import MapSockets
-from server.api.transport import MapSocketProtocol
+from server.api.transport import Framer, MapSocketProtocol
 from server.auth import Tokens, load_secret
 from server.config import Settings
 from server.join import Invitations, svg
@@ -98,6 +98,8 @@ def create_api(
     ca_path = identity.authority.ca_path if identity.authority is not None else None
     api.include_router(system.router(scenes, guard, metrics, invite, ca_path))
     api.include_router(rest.router(scenes, guard, seals))
+    api.include_router(queries.router(scenes, guard))
+    api.include_router(navmesh.router(scenes.bus, guard))
     api.include_router(frames.router(scenes, guard, seals))
     api.include_router(whip.router(scenes, guard, seals))
     api.include_router(MapSockets(scenes.bus, guard, settings.limits, metrics).router())
@@ -153,7 +155,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _uvicorn_config(settings: Settings, app: ASGIApp, identity: Identity) -> uvicorn.Config:
-    protocol = type("MapSocket", (MapSocketProtocol,), {"linger_s": settings.limits.linger_s})
+    protocol = type("MapSocket", (MapSocketProtocol,), {"linger_s": settings.limits.linger_s, "framer": Framer()})
     return uvicorn.Config(
         app,
         ws=protocol,

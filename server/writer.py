@@ -77,6 +77,8 @@ class Writer:
         self.scene, self.config, self.store = scene, config, disk
         self.map = SceneMap(config.map)
         self.query = Query(config.agents, config.map.volume.voxel_size_m)
+        self.query_epoch = self.map.status.epoch
+        """Of the tiles in `query`: ahead of what is published while a correction is on its way there."""
         self._tiles = Incremental(self.map.voxels, config.agents, config.tiles)
         self._unsaved: set[tuple[int, int, int]] = set()
         self._starts_afresh = False
@@ -141,6 +143,7 @@ class Writer:
             tsdf.Blocks(blocks.keys, blocks.tsdf_m.astype(np.float32), blocks.weight.astype(np.float32), blocks.rgb),
             world_from_state(state),
         )
+        self.query_epoch = state.meta.epoch
         self._tiles.mark(MapChange(state.meta.epoch, dirty_blocks=blocks.keys))
         self._unconfirmed = {slot for slot, tile in state.tiles.items() if slot[0] in TILE_LAYERS and not tile.removed}
 
@@ -188,6 +191,7 @@ class Writer:
         for change in changes:
             self._unsaved |= _as_set(change.dirty_blocks)
         began = time.perf_counter()
+        self.query_epoch = self.map.status.epoch
         tiles = self._tiles.apply(_merged(changes), viewers, self.config.tile_budget_s)
         self.query.apply(tiles)
         built = time.perf_counter()

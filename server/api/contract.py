@@ -5,11 +5,13 @@ The consumer declares it; `server/scenes.py` fulfils it. Values here are also th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from server.api.queries_contract import BatchAnswer, Question
 from server.bus.bus import Bus
 from streams.frame import Frame, SceneId, StreamId
 
@@ -18,6 +20,16 @@ Point = tuple[float, float, float]
 
 class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AgentProfile(_Value):
+    """Who can walk on a map: a cylinder that climbs. Each profile has `nav` tiles of its own, [x, z, name]."""
+
+    name: str
+    radius_m: float
+    height_m: float
+    max_climb_m: float
+    max_slope_deg: float
 
 
 class SceneSummary(_Value):
@@ -31,6 +43,8 @@ class SceneSummary(_Value):
     num_streams: int
     num_keyframes: int
     num_tiles: int
+    agents: list[AgentProfile] = []
+    """Queries take the first one unless told."""
 
 
 class StreamSummary(_Value):
@@ -57,16 +71,6 @@ class DeviceSummary(_Value):
     engine: str
     num_waiting: int
     detail: str = ""
-
-
-class PathAnswer(_Value):
-    """A way over walkable ground."""
-
-    agent: str
-    points_m: list[Point] = Field(serialization_alias="points")
-    length_m: float
-    is_partial: bool = Field(serialization_alias="partial")
-    """The goal could not be reached: this leads to the nearest place that can be."""
 
 
 class Readiness(_Value):
@@ -122,10 +126,12 @@ class Refused(Exception):
 
     status = 400
 
-    def __init__(self, detail: str, *, retry_after_s: float | None = None) -> None:
+    def __init__(self, detail: str, *, retry_after_s: float | None = None, **more: Any) -> None:
+        """`more` are members of the answer that programs can read."""
         super().__init__(detail)
         self.detail = detail
         self.retry_after_s = retry_after_s
+        self.more = more
 
 
 class NotFound(Refused):
@@ -201,11 +207,13 @@ class Scenes(Protocol):
         """Hand in a frame with its pose; the newest wins when the map cannot keep up."""
         ...
 
-    async def path(self, scene: SceneId, start: Point, goal: Point, agent: str | None) -> PathAnswer:
-        """Raises NotFound when one end is not near walkable ground, Unprocessable for an unknown agent."""
-        ...
+    async def ask(self, scene: SceneId, questions: Sequence[Question], epoch: int | None) -> BatchAnswer:
+        """Answer questions on one state of the map.
 
-    async def nearest(self, scene: SceneId, point: Point, agent: str | None) -> Point | None: ...
+        Raises Unprocessable for an unknown agent, Conflict when the coordinates are of another epoch, Busy when too
+        much is asked at once.
+        """
+        ...
 
     async def export(self, scene: SceneId, path: Path) -> None:
         """Write the map to `path`; its suffix (.ply, .glb, .obj) says how. Raises NotFound while it is empty."""

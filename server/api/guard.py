@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from starlette.requests import HTTPConnection
 
 from server.api.contract import Refused
+from server.api.queries_contract import MAX_QUESTIONS
 from server.auth import ANY_SCENE, Config, Denied, Grant, Role, Tokens, is_allowed_origin, is_loopback
 from server.ratelimit import Config as RateConfig
 from server.ratelimit import RateLimiter
@@ -31,6 +32,9 @@ class Guard:
         self._clock = clock
         self._requests = RateLimiter(rate.per_s, rate.burst, rate.max_clients)
         self._frames = RateLimiter(rate.frames_per_s, int(2 * rate.frames_per_s), rate.max_clients)
+        self._queries = RateLimiter(
+            rate.queries_per_s, max(MAX_QUESTIONS, int(2 * rate.queries_per_s)), rate.max_clients
+        )
         self.names = frozenset(name.lower() for name in names)
 
     def grant(self, connection: HTTPConnection, token: str | None) -> Grant:
@@ -84,11 +88,19 @@ class Guard:
         Raises:
             TooMany: come back later.
         """
-        host = connection.client.host if connection.client else "-"
-        key = f"token {grant.token_id}" if grant is not None and grant.token_id else f"host {host}"
-        wait_s = (self._frames if is_frame else self._requests).take(key, self._clock())
+        wait_s = (self._frames if is_frame else self._requests).take(_payer(connection, grant), self._clock())
         if wait_s > 0:
             raise TooMany("too many requests; slow down", retry_after_s=wait_s)
+
+    def charge(self, connection: HTTPConnection, grant: Grant, num_questions: int) -> None:
+        """Count questions about a map.
+
+        Raises:
+            TooMany: come back later.
+        """
+        wait_s = self._queries.take(_payer(connection, grant), self._clock(), num_questions)
+        if wait_s > 0:
+            raise TooMany("too many queries; slow down, or ask less in one batch", retry_after_s=wait_s)
 
     def _is_local(self, connection: HTTPConnection) -> bool:
         """From this machine itself and addressed to it by a name of ours: neither a proxy nor a rebound DNS name."""
@@ -97,6 +109,12 @@ class Guard:
         if any(header in connection.headers for header in _FORWARDED):
             return False
         return host_name(connection.headers.get("host", "")) in self.names
+
+
+def _payer(connection: HTTPConnection, grant: Grant | None) -> str:
+    if grant is not None and grant.token_id:
+        return f"token {grant.token_id}"
+    return f"host {connection.client.host if connection.client else '-'}"
 
 
 def bearer(connection: HTTPConnection) -> str | None:

@@ -49,7 +49,7 @@ def install(app: FastAPI) -> None:
 
     async def refused(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, Refused)
-        return problem(error.status, error.detail, retry_after_s=error.retry_after_s)
+        return problem(error.status, error.detail, retry_after_s=error.retry_after_s, **error.more)
 
     async def http(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)

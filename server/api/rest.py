@@ -1,15 +1,14 @@
-"""REST: scenes, their streams, devices, ways over the map, exports and cues."""
+"""REST: scenes, their streams, devices, exports and cues."""
 
 from __future__ import annotations
 
 import asyncio
-import math
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.background import BackgroundTask
@@ -20,8 +19,6 @@ from server.api.contract import (
     Cue,
     DeviceSummary,
     NotFound,
-    PathAnswer,
-    Point,
     Scenes,
     SceneSummary,
     StreamOptions,
@@ -39,7 +36,6 @@ PROBLEM: dict[int | str, dict[str, Any]] = {
 }
 EXPORTS = {"ply": "application/octet-stream", "glb": "model/gltf-binary", "obj": "model/obj"}
 MAX_EXPORTS = 2
-MAX_COORDINATE_M = 1e6
 
 
 class NewScene(BaseModel):
@@ -57,12 +53,6 @@ class NewStream(BaseModel):
     """Its name on the map."""
     frames: str
     """Where its frames go. Only you know this address: `DELETE` without `/frames` ends and erases the stream."""
-
-
-class Nearest(BaseModel):
-    """The nearest place where the agent can stand; null when there is none near."""
-
-    point: Point | None
 
 
 def router(scenes: Scenes, guard: Guard, seals: Seals) -> APIRouter:
@@ -120,25 +110,6 @@ def router(scenes: Scenes, guard: Guard, seals: Seals) -> APIRouter:
         except ValueError as error:
             raise Unprocessable(str(error)) from error
         return Response(status_code=202)
-
-    @api.get("/scenes/{scene}/path", tags=["map"], dependencies=[Depends(subscriber)])
-    async def find_path(
-        scene: SceneName,
-        start: Annotated[str, Query(alias="from", description="x,y,z in world metres")],
-        goal: Annotated[str, Query(alias="to", description="x,y,z in world metres")],
-        agent: Annotated[str | None, Query(max_length=64)] = None,
-    ) -> PathAnswer:
-        """The shortest way over walkable ground."""
-        return await scenes.path(SceneId(scene), _point("from", start), _point("to", goal), agent)
-
-    @api.get("/scenes/{scene}/nearest", tags=["map"], dependencies=[Depends(subscriber)])
-    async def find_nearest(
-        scene: SceneName,
-        point: Annotated[str, Query(description="x,y,z in world metres")],
-        agent: Annotated[str | None, Query(max_length=64)] = None,
-    ) -> Nearest:
-        """Where one can stand that is nearest to a point."""
-        return Nearest(point=await scenes.nearest(SceneId(scene), _point("point", point), agent))
 
     @api.get("/scenes/{scene}/export.{suffix}", tags=["map"], dependencies=[Depends(subscriber)])
     async def export(scene: SceneName, suffix: Literal["ply", "glb", "obj"]) -> FileResponse:
@@ -198,18 +169,3 @@ def router(scenes: Scenes, guard: Guard, seals: Seals) -> APIRouter:
         return scenes.devices()
 
     return api
-
-
-def _point(name: str, text: str) -> Point:
-    """Read `x,y,z`.
-
-    Raises:
-        Unprocessable: it is not three finite numbers.
-    """
-    try:
-        x, y, z = (float(part) for part in text[:200].split(","))
-    except ValueError:
-        raise Unprocessable(f"{name} must be x,y,z in metres, such as 1.5,0,-2") from None
-    if not all(math.isfinite(v) and abs(v) <= MAX_COORDINATE_M for v in (x, y, z)):
-        raise Unprocessable(f"{name} must be finite and on this planet")
-    return (x, y, z)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,12 +17,20 @@ from server.api.contract import (
     Cue,
     DeviceSummary,
     NotFound,
-    PathAnswer,
-    Point,
     Readiness,
     SceneSummary,
     StreamOptions,
     StreamSummary,
+)
+from server.api.queries_contract import (
+    Answer,
+    BatchAnswer,
+    NearestAnswer,
+    PathAnswer,
+    Question,
+    RaycastAnswer,
+    ReachableAnswer,
+    VisibleAnswer,
 )
 from server.bus.bus import Bus
 from server.bus.bus import Config as BusConfig
@@ -33,6 +41,13 @@ from streams.frame import Frame, SceneId, StreamId
 from streams.problem import RequestRefused
 
 ANSWER = "v=0\r\n"
+ANSWERS: dict[str, Answer] = {
+    "path": PathAnswer(found=True, agent="human", points_m=((0, 0, 0), (1, 0, 2.5)), length_m=2.7),
+    "nearest": NearestAnswer(found=False, reason="goal_off_mesh", agent="human"),
+    "raycast": RaycastAnswer(found=True, agent="human", end_m=(1, 0, 0), is_blocked=True, length_m=1.0),
+    "reachable": ReachableAnswer(found=True, reason="unreachable", agent="human"),
+    "visible": VisibleAnswer(found=True, state="visible"),
+}
 
 
 class FakeSession:
@@ -62,6 +77,7 @@ class FakeScenes:
     deleted: list[str] = field(default_factory=list)
     cues: list[Cue] = field(default_factory=list)
     options: list[StreamOptions] = field(default_factory=list)
+    asked: list[tuple[Question, ...]] = field(default_factory=list)
     is_ready: bool = True
 
     def scenes(self) -> list[SceneSummary]:
@@ -140,11 +156,10 @@ class FakeScenes:
     async def offer_posed(self, stream: StreamId, frame: Frame) -> None:
         self.posed[stream].append(frame)
 
-    async def path(self, scene: SceneId, start: Point, goal: Point, agent: str | None) -> PathAnswer:
-        return PathAnswer(agent=agent or "human", points_m=[start, goal], length_m=1.0, is_partial=False)
-
-    async def nearest(self, scene: SceneId, point: Point, agent: str | None) -> Point | None:
-        return point if point[1] < 10 else None
+    async def ask(self, scene: SceneId, questions: Sequence[Question], epoch: int | None) -> BatchAnswer:
+        self.scene(scene)
+        self.asked.append(tuple(questions))
+        return BatchAnswer(epoch=epoch or 0, answers=tuple(ANSWERS[question.kind] for question in questions))
 
     async def export(self, scene: SceneId, path: Path) -> None:
         if scene == "empty":

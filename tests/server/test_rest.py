@@ -40,18 +40,6 @@ async def test_scenes_are_made_listed_and_deleted(tmp_path: Path) -> None:
         assert_problem(await server.http.post("/v1/scenes", content=b"{"), 422)
 
 
-async def test_paths_and_their_bad_questions(tmp_path: Path) -> None:
-    async with served(tmp_path) as server:
-        path = "/v1/scenes/main/path"
-        answer = (await server.http.get(path, params={"from": "0,0,0", "to": "1,0,2.5"})).json()
-        assert answer == {"agent": "human", "points": [[0, 0, 0], [1, 0, 2.5]], "length_m": 1.0, "partial": False}
-        for bad in ("", "1,2", "nan,0,0", "1e99,0,0", "a,b,c", "1,2,3,4", "," * 10_000):
-            assert_problem(await server.http.get(path, params={"from": bad, "to": "0,0,0"}), 422)
-        assert_problem(await server.http.get(path), 422)
-        nearest = await server.http.get("/v1/scenes/main/nearest", params={"point": "0,20,0"})
-        assert nearest.json() == {"point": None}
-
-
 async def test_cues_are_typed(tmp_path: Path) -> None:
     async with served(tmp_path) as server:
         cues = "/v1/scenes/main/cues"
@@ -276,9 +264,8 @@ async def test_openapi_describes_every_route(tmp_path: Path) -> None:
             "/v1/scenes",
             "/v1/scenes/{scene}",
             "/v1/scenes/{scene}/cues",
-            "/v1/scenes/{scene}/path",
-            "/v1/scenes/{scene}/nearest",
             "/v1/scenes/{scene}/export.{suffix}",
+            "/v1/scenes/{scene}/navmesh.{suffix}",
             "/v1/scenes/{scene}/streams",
             "/v1/scenes/{scene}/whip",
             "/v1/streams",

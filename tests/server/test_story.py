@@ -13,6 +13,7 @@ import pytest
 
 from benchmarks import synthetic
 from server.api.contract import Busy, Conflict, NotFound, StreamOptions, Unprocessable
+from server.api.queries_contract import NearestAnswer, NearestQuestion
 from server.bus.bus import Bus
 from server.bus.channel import Entry, Move
 from server.protocol import unpack_server
@@ -94,11 +95,11 @@ async def test_frames_become_tiles_paths_and_files(film: list[Frame], tmp_path: 
     assert summary.scale_source == "posed"
     assert summary.num_keyframes >= 3
     standing = [frame.pose.world_from_camera[:3, 3] for frame in film if frame.pose is not None]
-    floor = await scenes.nearest(MAIN, (float(standing[-1][0]), 0.0, float(standing[-1][2])), None)
-    assert floor is not None
-    assert abs(floor[1]) < 0.15
-    with pytest.raises(Unprocessable, match="human"):
-        await scenes.path(MAIN, floor, floor, "giraffe")
+    below = (float(standing[-1][0]), 0.0, float(standing[-1][2]))
+    (floor,) = (await scenes.ask(MAIN, [NearestQuestion(point=below)], None)).answers
+    assert isinstance(floor, NearestAnswer)
+    assert floor.point_m is not None
+    assert abs(floor.point_m[1]) < 0.15
     for suffix in ("ply", "glb", "obj"):
         out = tmp_path / f"map.{suffix}"
         await scenes.export(MAIN, out)
@@ -132,7 +133,8 @@ async def test_what_was_acknowledged_is_served_after_a_restart(film: list[Frame]
     }
     spot = film[-1].pose
     assert spot is not None
-    assert await again.nearest(MAIN, (spot.world_from_camera[0, 3], 0.0, spot.world_from_camera[2, 3]), None)
+    below = NearestQuestion(point=(float(spot.world_from_camera[0, 3]), 0.0, float(spot.world_from_camera[2, 3])))
+    assert (await again.ask(MAIN, [below], None)).answers[0].found
     await again.close()
 
 

@@ -1,0 +1,203 @@
+"""Queries over the API: ways, rays and sight lines on the live map, one by one or several at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Body, Query, Request
+from pydantic import BaseModel, ValidationError
+
+from server.api.contract import Scenes, Unprocessable
+from server.api.guard import Guard
+from server.api.queries_contract import (
+    DEFAULT_WITHIN_M,
+    MAX_WITHIN_M,
+    Answer,
+    Batch,
+    BatchAnswer,
+    NearestAnswer,
+    NearestQuestion,
+    PathAnswer,
+    PathQuestion,
+    Question,
+    RaycastAnswer,
+    RaycastQuestion,
+    ReachableAnswer,
+    ReachableQuestion,
+    VisibleAnswer,
+    VisibleQuestion,
+)
+from server.api.rest import PROBLEM, SceneName
+from server.auth import Denied, Role
+from server.protocol import Layer
+from streams.frame import SceneId
+
+Q = TypeVar("Q", bound=BaseModel)
+
+Text = Annotated[str, Query(max_length=200)]
+From = Annotated[str, Query(alias="from", max_length=200, description="x,y,z in world metres", examples=["0.5,0,1.2"])]
+To = Annotated[str, Query(alias="to", max_length=200, description="x,y,z in world metres", examples=["4,0,-2.5"])]
+PointText = Annotated[str, Query(max_length=200, description="x,y,z in world metres", examples=["4,1.2,-2.5"])]
+Agent = Annotated[str | None, Query(max_length=64, description="a profile of the scene; its first one if left out")]
+Within = Annotated[float, Query(gt=0, le=MAX_WITHIN_M, description="how far from a point ground is looked for, m")]
+Epoch = Annotated[int | None, Query(description="the coordinates' epoch; 409 if the map has moved on")]
+
+
+def router(scenes: Scenes, guard: Guard) -> APIRouter:
+    """Routes that ask a map; each question counts against the caller's rate of queries."""
+    api = APIRouter(prefix="/v1/scenes/{scene}", tags=["queries"], responses=PROBLEM)
+
+    async def ask(request: Request, scene: str, questions: Sequence[Question], epoch: int | None) -> BatchAnswer:
+        grant = guard.require(request, Role.SUBSCRIBE, scene)
+        for layer in {_layer(question) for question in questions} - grant.layers:
+            raise Denied(403, f"this rests on the layer {layer!r}, which the token does not grant")
+        guard.charge(request, grant, len(questions))
+        return await scenes.ask(SceneId(scene), questions, epoch)
+
+    async def ask_one(request: Request, scene: str, question: Question, epoch: int | None) -> Answer:
+        return (await ask(request, scene, [question], epoch)).answers[0]
+
+    @api.get("/path", response_model=PathAnswer, responses=_example(PATH_EXAMPLE))
+    async def find_path(
+        request: Request,
+        scene: SceneName,
+        start: From,
+        goal: To,
+        agent: Agent = None,
+        within_m: Within = DEFAULT_WITHIN_M,
+        epoch: Epoch = None,
+    ) -> Answer:
+        """The shortest way over walkable ground, or the way to the nearest place that can be reached."""
+        question = _read(PathQuestion, start=start, goal=goal, agent=agent, within_m=within_m)
+        return await ask_one(request, scene, question, epoch)
+
+    @api.get("/reachable", response_model=ReachableAnswer)
+    async def find_reachable(
+        request: Request,
+        scene: SceneName,
+        start: From,
+        goal: To,
+        agent: Agent = None,
+        within_m: Within = DEFAULT_WITHIN_M,
+        epoch: Epoch = None,
+    ) -> Answer:
+        """Whether there is any way; cheaper than the way itself."""
+        question = _read(ReachableQuestion, start=start, goal=goal, agent=agent, within_m=within_m)
+        return await ask_one(request, scene, question, epoch)
+
+    @api.get("/raycast", response_model=RaycastAnswer)
+    async def cast_ray(
+        request: Request,
+        scene: SceneName,
+        start: From,
+        goal: To,
+        agent: Agent = None,
+        within_m: Within = DEFAULT_WITHIN_M,
+        epoch: Epoch = None,
+    ) -> Answer:
+        """How far one can walk straight ahead before walkable ground ends."""
+        question = _read(RaycastQuestion, start=start, goal=goal, agent=agent, within_m=within_m)
+        return await ask_one(request, scene, question, epoch)
+
+    @api.get("/nearest", response_model=NearestAnswer)
+    async def find_nearest(
+        request: Request,
+        scene: SceneName,
+        point: PointText,
+        agent: Agent = None,
+        within_m: Within = DEFAULT_WITHIN_M,
+        epoch: Epoch = None,
+    ) -> Answer:
+        """Where one can stand that is nearest to a point."""
+        question = _read(NearestQuestion, point=point, agent=agent, within_m=within_m)
+        return await ask_one(request, scene, question, epoch)
+
+    @api.get("/visible", response_model=VisibleAnswer)
+    async def see(
+        request: Request,
+        scene: SceneName,
+        point: PointText,
+        eye: Annotated[str | None, Query(alias="from", max_length=200, description="x,y,z to look from")] = None,
+        camera: Annotated[str | None, Query(max_length=256, description="a stream to look through instead")] = None,
+        epoch: Epoch = None,
+    ) -> Answer:
+        """Whether a point can be seen from another or by a camera: virtual things that hide behind real ones."""
+        question = _read(VisibleQuestion, point=point, eye=eye, camera=camera)
+        return await ask_one(request, scene, question, epoch)
+
+    @api.post("/queries")
+    async def ask_many(
+        request: Request, scene: SceneName, batch: Annotated[Batch, Body(openapi_examples=BATCH_EXAMPLE)]
+    ) -> BatchAnswer:
+        """Up to 64 questions on one state of the map; answers come in order."""
+        return await ask(request, scene, batch.questions, batch.epoch)
+
+    return api
+
+
+def _layer(question: Question) -> Layer:
+    return "mesh" if isinstance(question, VisibleQuestion) else "nav"
+
+
+def _read(kind: type[Q], **fields: Any) -> Q:
+    """A question out of a query string.
+
+    Raises:
+        Unprocessable: a point is not three finite numbers, or the fields do not go together.
+    """
+    for name in ("start", "goal", "point", "eye"):
+        if (text := fields.get(name)) is not None:
+            fields[name] = _numbers(NAMES[name], text)
+    try:
+        return kind(**fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(NAMES.get(str(part), str(part)) for part in first["loc"])
+        raise Unprocessable(f"{where}: {first['msg']}" if where else str(first["msg"])) from None
+
+
+NAMES = {"start": "from", "goal": "to", "eye": "from", "point": "point"}
+
+
+def _numbers(name: str, text: str) -> tuple[float, ...]:
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != 3:
+        raise Unprocessable(f"{name} must be x,y,z in metres, such as 1.5,0,-2")
+    return numbers
+
+
+def _example(value: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
+    return {200: {"content": {"application/json": {"example": value}}}}
+
+
+PATH_EXAMPLE: dict[str, Any] = {
+    "found": True,
+    "reason": None,
+    "epoch": 2,
+    "tile_size_m": 3.2,
+    "tiles": [
+        {"layer": "nav", "key": [0, 0, "human"], "ver": 7},
+        {"layer": "nav", "key": [1, 0, "human"], "ver": 3},
+    ],
+    "kind": "path",
+    "agent": "human",
+    "points": [[0.5, 0.02, 1.2], [3.3, 0.03, 1.4], [4.0, 0.02, 0.5]],
+    "length_m": 3.95,
+    "partial": False,
+}
+BATCH_EXAMPLE: dict[str, Any] = {
+    "two": {
+        "summary": "A way, and whether its end is in the picture of a phone",
+        "value": {
+            "epoch": 2,
+            "questions": [
+                {"kind": "path", "from": [0.5, 0, 1.2], "to": [4, 0, 0.5], "agent": "human"},
+                {"kind": "visible", "point": [4, 1.0, 0.5], "camera": "phone-3Jm9wq"},
+            ],
+        },
+    }
+}
