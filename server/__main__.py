@@ -90,16 +90,24 @@ def replay(
 @app.command()
 def export(
     scene: Annotated[str, typer.Argument(help="Name of the scene.")],
-    out: Annotated[Path, typer.Argument(help="File to write; .ply, .glb or .obj says how.")],
+    out: Annotated[Path, typer.Argument(help="File to write; its suffix says how.")],
+    what: Annotated[
+        Literal["map", "navmesh"] | None,
+        typer.Option(help="The map (.ply, .glb, .obj), or only what is walkable (.bin for Detour, .glb, .obj)."),
+    ] = None,
+    agent: Annotated[str | None, typer.Option(help="Of the NavMesh: who walks, if there are several.")] = None,
     config: ConfigFile = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Write a stored scene to a file."""
+    """Write a scene to a file, while the server runs or not."""
     from server import run
 
     settings = _settings(config, data_dir=data_dir)
     with _mendable():
-        run.export(settings, scene, out)
+        if what == "navmesh" or (what is None and out.suffix == ".bin"):
+            run.export_navmesh(settings, scene, out, agent)
+        else:
+            run.export(settings, scene, out)
     console.print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
 
 

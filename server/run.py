@@ -13,14 +13,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from mapping import exporters
+from mapping import disk, exporters
 from mapping.store import Store
 from server import logs
 from server.app import Running, mapping_only, running
@@ -29,6 +29,7 @@ from server.config import Settings
 from server.datadir import DataDirBusy, locked
 from server.join import Invitations, terminal
 from server.metrics import Metrics
+from server.navmesh_file import navmesh_file
 from server.replay import Summary
 from server.replay import replay as play
 from server.web import Identity, identify, serving
@@ -115,20 +116,46 @@ def export(settings: Settings, scene: str, path: Path) -> None:
     """
     exporter = exporters.create(path.suffix.removeprefix("."))
     try:
-        with locked(settings.data_dir):
-            folder = settings.data_dir / "scenes" / scene
-            if not folder.is_dir():
-                known = ", ".join(sorted(p.name for p in folder.parent.glob("*") if p.is_dir())) or "none"
-                raise FileNotFoundError(f"no scene {scene!r} in {settings.data_dir}; there are: {known}")
-            config = settings.scenes.each.map
-            with contextlib.closing(Store.open(folder, config.store)) as store:
-                writer = Writer(scene, config, store)
-                writer.restore(store.load())
-                exporter.export(writer.export_scene(), path)
+        with _stored(settings, scene) as store:
+            writer = Writer(scene, settings.scenes.each.map, store)
+            writer.restore(store.load())
+            exporter.export(writer.export_scene(), path)
     except DataDirBusy as busy:
         if busy.url is None:
             raise
         _download(settings, f"{busy.url}/v1/scenes/{quote(scene)}/export{path.suffix}", path)
+
+
+def export_navmesh(settings: Settings, scene: str, path: Path, agent: str | None) -> None:
+    """Write the walkable polygons that were published last; `agent` may be None where there is only one.
+
+    Raises:
+        ExportError: nothing is walkable, or there is no such agent or format.
+        OSError: there is no such scene, or the file cannot be written.
+    """
+    suffix = path.suffix.removeprefix(".")
+    try:
+        with _stored(settings, scene) as store:
+            state = store.load()
+            epoch = state.meta.epoch if state.meta is not None else 0
+            wires = [tile.wire for tile in state.tiles.values() if not tile.removed]
+            disk.write_file(path, navmesh_file(wires, epoch, suffix, agent))
+    except DataDirBusy as busy:
+        if busy.url is None:
+            raise
+        query = f"?agent={quote(agent)}" if agent else ""
+        _download(settings, f"{busy.url}/v1/scenes/{quote(scene)}/navmesh.{suffix}{query}", path)
+
+
+@contextlib.contextmanager
+def _stored(settings: Settings, scene: str) -> Iterator[Store]:
+    with locked(settings.data_dir):
+        folder = settings.data_dir / "scenes" / scene
+        if not folder.is_dir():
+            known = ", ".join(sorted(p.name for p in folder.parent.glob("*") if p.is_dir())) or "none"
+            raise FileNotFoundError(f"no scene {scene!r} in {settings.data_dir}; there are: {known}")
+        with contextlib.closing(Store.open(folder, settings.scenes.each.map.store)) as store:
+            yield store
 
 
 def _download(settings: Settings, url: str, path: Path) -> None:
