@@ -8,6 +8,7 @@ import json
 import sys
 import tempfile
 import time
+from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,17 +37,23 @@ class BusServer:
     url: str
     ca: Path | None
 
-    async def readers(self, **options: float) -> dict[str, Any]:
-        """Run map clients in another process to their end; their JSON."""
+    @contextlib.asynccontextmanager
+    async def clients(self, **options: float) -> AsyncIterator[Clients]:
+        """Map clients in another process, in step with the scene (see `benchmarks.readers`)."""
         command = [sys.executable, "-m", "benchmarks.readers", self.url]
         command += ["--ca", str(self.ca)] if self.ca is not None else []
         for name, value in options.items():
             command += [f"--{name.replace('_', '-')}", str(value)]
-        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, limit=1 << 28)
-        output, _ = await process.communicate()
-        if process.returncode:
-            raise RuntimeError("the readers failed")
-        return cast("dict[str, Any]", json.loads(output))
+        process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, limit=1 << 28)
+        try:
+            assert process.stdout is not None
+            if await process.stdout.readline() != b"ready\n":
+                raise RuntimeError("the clients failed")
+            yield Clients(process)
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
 
     async def publish(self, keys: list[int], size_bytes: int, per_s: float) -> None:
         """Publish random tiles of these keys in turn, evenly spaced, until cancelled; late ones are not made up for."""
@@ -61,6 +68,20 @@ class BusServer:
     def put(self, item: Publication) -> None:
         now_ns = time.time_ns()
         self.channel.publish(item, capture_ns=now_ns, infer_ns=now_ns, now_ns=now_ns)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clients:
+    """A running process of `benchmarks.readers`."""
+
+    process: Process
+
+    async def finish(self) -> dict[str, Any]:
+        """Tell them to finish; what they report."""
+        output, _ = await self.process.communicate(b"\n")
+        if self.process.returncode:
+            raise RuntimeError("the clients failed")
+        return cast("dict[str, Any]", json.loads(output))
 
 
 def tile(key: int, size_bytes: int) -> Publication:

@@ -1,6 +1,7 @@
 """Map clients in a process of their own, for benchmarks of the server: many that read, or one that stops reading.
 
-Started by `fanout.py` and `stall.py` as `python -m benchmarks.readers URL --clients N ...`; prints one JSON object.
+`bus_server.py` starts it as `python -m benchmarks.readers URL --clients N [--stall-after S]`. It prints `ready` when
+every client is in step (or the one has stopped reading), goes on until a line comes in, and prints one JSON object.
 """
 
 from __future__ import annotations
@@ -19,46 +20,40 @@ import uvloop
 import websockets
 from websockets.asyncio.client import ClientConnection
 
+from benchmarks.lean_client import lean_client
 from server import protocol as p
-
-HEADER_BYTES = 1024
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("url")
     parser.add_argument("--ca")
     parser.add_argument("--clients", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--stall-s", type=float, help="be one client that stops reading for so long, then comes back")
+    parser.add_argument("--stall-after", type=float, help="be one client that stops reading then, and comes back")
     options = parser.parse_args()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        work = read_many(options) if options.stall_s is None else stall(options)
+        tls = ssl.create_default_context(cafile=options.ca) if options.ca else None
+        if options.stall_after is None:
+            work = read_many(options.url, tls, options.clients)
+        else:
+            work = stall(options.url, tls, options.stall_after)
         json.dump(runner.run(work), sys.stdout)
 
 
-async def read_many(options: argparse.Namespace) -> dict[str, Any]:
-    """Receive for a while; when each message came, since it was published, by client."""
-    received: list[list[tuple[int, bytes]]] = [[] for _ in range(options.clients)]
-    sockets = [await connect(options) for _ in range(options.clients)]
-    for socket in sockets:
-        await socket.send(p.pack(p.Subscribe(scene="main", layers=["mesh"])))
-
-    async def client(socket: ClientConnection, mine: list[tuple[int, bytes]]) -> None:
-        async for frame in socket:
-            header = _bytes(frame)[:HEADER_BYTES]  # read later: the clients share this process
-            mine.append((time.time_ns(), header))
-
-    async with asyncio.TaskGroup() as group:
-        for socket, mine in zip(sockets, received, strict=True):
-            group.create_task(client(socket, mine))
-        await asyncio.sleep(options.seconds)
-        await asyncio.gather(*(socket.close() for socket in sockets))
-    return {"latencies_ms": sorted(sample for mine in received for sample in _latencies_ms(mine))}
+async def read_many(url: str, tls: ssl.SSLContext | None, num_clients: int) -> dict[str, Any]:
+    """Receive until told to stop; when each live message came, how old it was, and the CPU time it took here."""
+    clients = [await lean_client(url, tls) for _ in range(num_clients)]
+    began_s = time.process_time()
+    await _until_told()
+    cpu_s = time.process_time() - began_s
+    samples = sorted(sample for client in clients for sample in _latencies_ms(client.received))
+    for client in clients:
+        client.close()
+    return {"latencies_ms": samples, "cpu_s": cpu_s}
 
 
 def _latencies_ms(frames: list[tuple[int, bytes]]) -> list[tuple[float, float]]:
-    """When each live delta came (s) and how long after it was published; a snapshot's were published long before."""
+    """When each live delta came (Unix s) and how long after it was published; a snapshot's were published before."""
     out, is_live = [], False
     for received_ns, frame in frames:
         (length,) = struct.unpack_from("<I", frame)
@@ -69,17 +64,17 @@ def _latencies_ms(frames: list[tuple[int, bytes]]) -> list[tuple[float, float]]:
     return out
 
 
-async def stall(options: argparse.Namespace) -> dict[str, Any]:
-    """Read until in step, stop reading, then read what the server said meanwhile, and resume."""
+async def stall(url: str, tls: ssl.SSLContext | None, read_first_s: float) -> dict[str, Any]:
+    """Read until in step, stop reading until told, then read what the server said meanwhile, and resume."""
     resume: p.Resume | None = None
     held: dict[tuple[Any, ...], int] = {}
-    socket = await connect(options, max_queue=1, ping_interval=None)
+    socket = await _connect(url, tls, max_queue=1, ping_interval=None)
     await socket.send(p.pack(p.Subscribe(scene="main", layers=["mesh"])))
-    stop_at = time.monotonic() + options.seconds
-    while time.monotonic() < stop_at:
+    stop_at = time.monotonic() + read_first_s
+    while time.monotonic() < stop_at or resume is None:
         message, _ = p.unpack_server(_bytes(await socket.recv()))
         resume = _note(message, held, resume)
-    await asyncio.sleep(options.stall_s)
+    await _until_told()
     bytes_read = 0
     try:
         while True:
@@ -89,7 +84,7 @@ async def stall(options: argparse.Namespace) -> dict[str, Any]:
             resume = _note(message, held, resume)
     except websockets.ConnectionClosed:
         code = socket.close_code
-    back = await connect(options)
+    back = await _connect(url, tls)
     await back.send(p.pack(p.Subscribe(scene="main", layers=["mesh"], resume=resume)))
     deltas, resumed = 0, False
     while True:
@@ -110,16 +105,15 @@ async def stall(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-async def connect(options: argparse.Namespace, **how: Any) -> ClientConnection:
+async def _until_told() -> None:
+    print("ready", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+
+
+async def _connect(url: str, tls: ssl.SSLContext | None, **how: Any) -> ClientConnection:
     """An opened socket that was welcomed."""
-    context = ssl.create_default_context(cafile=options.ca) if options.ca else None
     socket = await websockets.connect(
-        options.url,
-        ssl=context,
-        subprotocols=[websockets.Subprotocol(p.SUBPROTOCOL)],
-        compression=None,
-        max_size=None,
-        **how,
+        url, ssl=tls, subprotocols=[websockets.Subprotocol(p.SUBPROTOCOL)], compression=None, max_size=None, **how
     )
     await socket.send(p.pack(p.Hello(client="benchmark")))
     await socket.recv()

@@ -1,10 +1,12 @@
-"""What one client that stops reading costs the others: `python -m benchmarks.stall [--stall 60] [--json]`.
+"""What a client that stops reading costs the others: `python -m benchmarks.stall [--stall 60] [--pairs 3] [--json]`.
 
-A scene of 500 tiles that rest and 50 that change (20 KB each, 50 updates a second: 1 MB/s to every client). First some
-clients alone, then the same with one more that reads for a while and then not at all. Reported: the others' p99 with
-and without it, the server's memory, with what code it was closed, and how many tiles it was sent when it came back.
-Latencies are medians over windows of 5 s: other work on the machine shows in some of them, a cost of the stalled client
-would show in all.
+A scene of 500 tiles that rest and 50 that change (20 KB each, 50 updates a second: 1 MB/s to every client). The same
+healthy clients read all the time; beside them, in turn, nobody (A) and one more that reads for a while and then not at
+all (B): A B A B ... A. Each B is compared with the mean of the two A around it, so that a machine that slows down or
+speeds up cancels out; A against the next A says how much of a difference is the machine's noise. A period's p99 is the
+median over windows, for other work on the machine shows in some of them and a cost of the stalled client would show in
+all. Also reported: the server's processor time for a thousand messages, its memory, with what code the stalled one was
+closed, and how many tiles it was sent when it came back. `verdict` says whether all of that is as promised.
 """
 
 from __future__ import annotations
@@ -13,64 +15,118 @@ import argparse
 import asyncio
 import contextlib
 import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import uvloop
+from numpy.typing import NDArray
 
 from benchmarks.bus_server import BusServer, bus_server, tile
+from server.protocol import CLOSE_TOO_SLOW
 
 RESTING, CHANGING, TILE_BYTES, UPDATES_PER_S = 500, 50, 20_000, 50.0
-READ_FIRST_S = 3.0
-WINDOW_S = 5
+READ_FIRST_S, SETTLE_S, WINDOW_S = 3.0, 2.0, 2.5
+MAX_P99_GROWTH, MAX_RSS_GROWTH_MB = 0.2, 64.0
 
 
-async def measure(*, num_others: int, stall_s: float) -> dict[str, Any]:
-    """Alone, stalled, alone again, in one run."""
-    async with bus_server(tls=True) as server:
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A stretch of time in which nothing was begun or ended."""
+
+    began_s: float
+    ended_s: float
+    """Unix seconds."""
+    cpu_s: float
+    updates: int
+    rss_growth_mb: float
+    """Most above where it began."""
+
+
+async def measure(*, num_others: int, stall_s: float, num_pairs: int) -> dict[str, Any]:
+    """Alone, beside a stalled client, alone again, ..., in one run."""
+    stalled = []
+    async with bus_server(tls=True) as server, server.clients(clients=num_others) as others:
         for key in range(RESTING):
             server.put(tile(1000 + key, TILE_BYTES))
         publishing = asyncio.create_task(server.publish(list(range(CHANGING)), TILE_BYTES, UPDATES_PER_S))
-        before = await _others(server, num_others, stall_s)
-        rss = [_rss_mb()]
-        watching = asyncio.create_task(_watch(rss))
-        others, stalled = await asyncio.gather(
-            _others(server, num_others, stall_s + READ_FIRST_S),
-            server.readers(seconds=READ_FIRST_S, stall_s=stall_s),
-        )
-        for task in (watching, publishing):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-        after_rss = rss[-1]
+        await asyncio.sleep(READ_FIRST_S)
+        periods = [await _watch(server, stall_s)]
+        for _ in range(num_pairs):
+            async with server.clients(stall_after=READ_FIRST_S) as one_more:
+                periods.append(await _watch(server, stall_s))
+                stalled.append(await one_more.finish())
+            await asyncio.sleep(SETTLE_S)
+            periods.append(await _watch(server, stall_s))
+        publishing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await publishing
+        result = await others.finish()
+    return report(periods, np.array(result["latencies_ms"]), stalled, num_others)
+
+
+def report(
+    periods: Sequence[Period], samples: NDArray[np.float64], stalled: Sequence[dict[str, Any]], num_others: int
+) -> dict[str, Any]:
+    """Figures and verdict of one run.
+
+    Args:
+        periods: alone, stalled, alone, ...: one more alone than stalled.
+        samples: (n, 2): when the healthy clients' messages came (Unix s) and how old they were (ms).
+        stalled: what the stalled clients saw (see `benchmarks.readers`).
+    """
+    p99s = np.array([_p99(samples, period) for period in periods])
+    alone, beside = p99s[0::2], p99s[1::2]
+    growth = beside / ((alone[:-1] + alone[1:]) / 2) - 1
+    noise = alone[1:] / alone[:-1] - 1
+    cpu = [p.cpu_s * 1e6 / max(1, p.updates * num_others) for p in periods]
+    rss_growth_mb = max(p.rss_growth_mb for p in periods[1::2])
+    verdict = {
+        "others_within_20_percent": bool(np.median(growth) <= MAX_P99_GROWTH),
+        "memory_bounded": rss_growth_mb <= MAX_RSS_GROWTH_MB,
+        "closed_by_4008": all(one["close_code"] == CLOSE_TOO_SLOW for one in stalled),
+        "resumed_with_what_changed": all(one["resumed"] and one["resume_deltas"] <= CHANGING for one in stalled),
+    }
     return {
         "others": num_others,
-        "stall_s": stall_s,
-        "others_p99_ms": {"alone": before["p99"], "with_stalled": others["p99"]},
-        "others_p50_ms": {"alone": before["p50"], "with_stalled": others["p50"]},
-        "p99_growth": round(others["p99"] / before["p99"] - 1, 3),
-        "rss_growth_mb": round(max(rss) - rss[0], 1),
-        "rss_end_mb": round(after_rss, 1),
-        "stalled": stalled | {"tiles": RESTING + CHANGING, "tiles_changed": CHANGING},
+        "stall_s": round(periods[0].ended_s - periods[0].began_s, 1),
+        "others_p99_ms": {"alone": _rounded(alone), "with_stalled": _rounded(beside)},
+        "p99_growth": {"median": round(float(np.median(growth)), 3), "pairs": _rounded(growth, 3)},
+        "p99_noise": _rounded(noise, 3),
+        "server_cpu_ms_per_1000": {
+            "alone": round(float(np.median(cpu[0::2])), 1),
+            "with_stalled": round(float(np.median(cpu[1::2])), 1),
+        },
+        "rss_growth_mb": round(rss_growth_mb, 1),
+        "tiles": RESTING + CHANGING,
+        "tiles_changed": CHANGING,
+        "stalled": list(stalled),
+        "verdict": verdict | {"passed": all(verdict.values())},
     }
 
 
-async def _others(server: BusServer, num_clients: int, seconds: float) -> dict[str, float]:
-    result = await server.readers(clients=num_clients, seconds=seconds)
-    samples = np.array(result["latencies_ms"])
-    times, latencies = samples[:, 0] - samples[0, 0], samples[:, 1]
-    windows = range(int(READ_FIRST_S), int(times[-1] - WINDOW_S), WINDOW_S)
-    p50s, p99s = zip(
-        *(np.percentile(latencies[(times >= t) & (times < t + WINDOW_S)], [50, 99]) for t in windows), strict=True
-    )
-    return {"p50": round(float(np.median(p50s)), 2), "p99": round(float(np.median(p99s)), 2)}
+def _p99(samples: NDArray[np.float64], period: Period) -> float:
+    """Median over windows of each window's p99."""
+    times, latencies = samples.T
+    starts = np.arange(period.began_s, max(period.ended_s - WINDOW_S, period.began_s) + 1e-6, WINDOW_S)
+    windows = [latencies[(times >= start) & (times < start + WINDOW_S)] for start in starts]
+    return float(np.median([np.percentile(window, 99) for window in windows if len(window)]))
 
 
-async def _watch(rss_mb: list[float]) -> None:
-    while True:
+def _rounded(values: NDArray[np.float64], digits: int = 2) -> list[float]:
+    return [round(float(value), digits) for value in values]
+
+
+async def _watch(server: BusServer, seconds: float) -> Period:
+    began_s, cpu_s, seq, rss_mb = time.time(), time.process_time(), server.channel.seq, _rss_mb()
+    most_mb = rss_mb
+    while time.time() < began_s + seconds:
         await asyncio.sleep(0.5)
-        rss_mb.append(_rss_mb())
+        most_mb = max(most_mb, _rss_mb())
+    return Period(began_s, time.time(), time.process_time() - cpu_s, server.channel.seq - seq, most_mb - rss_mb)
 
 
 def _rss_mb() -> float:
@@ -83,11 +139,13 @@ def _rss_mb() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--others", type=int, default=20)
-    parser.add_argument("--stall", type=float, default=60.0, help="seconds")
+    parser.add_argument("--stall", type=float, default=60.0, help="seconds of each period; above 15 it gets closed")
+    parser.add_argument("--pairs", type=int, default=3, help="how often a client stalls")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        result = runner.run(measure(num_others=options.others, stall_s=options.stall))
+        work = measure(num_others=options.others, stall_s=options.stall, num_pairs=options.pairs)
+        result = runner.run(work)
     if options.json:
         print(json.dumps({"stall": result}))
         return

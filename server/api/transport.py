@@ -8,17 +8,21 @@ It also costs a task switch for each message, which counts when one update goes 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import struct
 from asyncio.transports import BaseTransport
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
+from websockets.protocol import State
 
 EXTENSION = "commonground.wire"
 HIGH_WATER_BYTES = 256 << 10
 LOW_WATER_BYTES = 64 << 10
+MAX_SHARED, MAX_SHARED_BYTES = 16, 256 << 10
+"""Messages of which the framed bytes are kept, and how long each may be."""
 
 
 class Wire:
@@ -27,13 +31,10 @@ class Wire:
     def __init__(self, protocol: MapSocketProtocol) -> None:
         self._protocol = protocol
         self._written_bytes = 0
+        self.is_writable = True
+        """Less than the high-water mark waits in the transport."""
         self.on_writable: Callable[[], None] = lambda: None
         """Called when there is room again after there was none."""
-
-    @property
-    def is_writable(self) -> bool:
-        """Less than the high-water mark waits in the transport."""
-        return self._protocol.writable.is_set()
 
     @property
     def unsent_bytes(self) -> int:
@@ -55,13 +56,46 @@ class Wire:
         self._protocol.evict(code, reason)
 
 
+class Framer:
+    """Puts the WebSocket header before a binary message: once for all the clients that the same bytes go to.
+
+    A server's frames are not masked, so they are the same for everybody. Holds the last few messages of moderate size.
+    """
+
+    def __init__(self) -> None:
+        self._recent: OrderedDict[int, tuple[bytes, bytes]] = OrderedDict()
+
+    def framed(self, message: bytes) -> bytes:
+        known = self._recent.get(id(message))
+        if known is not None and known[0] is message:
+            return known[1]
+        frame = _binary_header(len(message)) + message
+        if len(message) <= MAX_SHARED_BYTES:
+            self._recent[id(message)] = (message, frame)
+            if len(self._recent) > MAX_SHARED:
+                self._recent.popitem(last=False)
+        return frame
+
+
+def _binary_header(length: int) -> bytes:
+    """Of one whole unmasked binary message (RFC 6455, section 5.2)."""
+    if length < 126:
+        return struct.pack("!BB", 0x82, length)
+    if length < 1 << 16:
+        return struct.pack("!BBH", 0x82, 126, length)
+    return struct.pack("!BBQ", 0x82, 127, length)
+
+
 class MapSocketProtocol(WebSocketsSansIOProtocol):
     """uvicorn's WebSocket with a bounded write buffer and a bounded end."""
 
     linger_s = 60.0
+    framer = Framer()
+    """Shared by the connections of one server."""
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
+        self.wire = Wire(self)
         self._cut: asyncio.TimerHandle | None = None
         self.transport.set_write_buffer_limits(high=HIGH_WATER_BYTES, low=LOW_WATER_BYTES)
 
@@ -72,19 +106,21 @@ class MapSocketProtocol(WebSocketsSansIOProtocol):
 
     async def run_asgi(self) -> None:
         extensions = cast("dict[str, Any]", self.scope["extensions"])
-        self.wire = extensions[EXTENSION] = Wire(self)
+        extensions[EXTENSION] = self.wire
         await super().run_asgi()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.wire.is_writable = False
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        self.wire.is_writable = True
         self.wire.on_writable()
 
     def send_now(self, frame: bytes) -> None:
-        if self.close_sent or self.disconnected:
-            return
-        with contextlib.suppress(InvalidState):  # the peer closes at this moment
-            self.conn.send_binary(frame)
-            self.transport.write(b"".join(self.conn.data_to_send()))
+        if not (self.close_sent or self.disconnected) and self.conn.state is State.OPEN:
+            self.transport.write(self.framer.framed(frame))
 
     async def send(self, message: Any) -> None:
         await super().send(message)

@@ -13,6 +13,8 @@ from mapping.transforms import Sim3, quat_from_rotation
 from server.bus.encode import Footprint, Key, Publication, Removal
 from server.protocol import PARTS, Delta, Event, Layer, Part, Remove, Resume, SceneInfo, Xform, pack, without
 
+RECENT = 4096
+
 EntryKey = tuple[Layer, Key]
 
 
@@ -84,6 +86,7 @@ class Channel:
         self.gravity_source = "none"
         self._entries: dict[EntryKey, Entry] = {}
         self._tombstones: OrderedDict[EntryKey, Entry] = OrderedDict()
+        self._recent: OrderedDict[int, int] = OrderedDict()
         self._moves: list[Move] = []
         self._oldest_resume = 0
         self._first_epoch = epoch
@@ -120,6 +123,10 @@ class Channel:
         frame = pack(delta, item.payload)
         entry = Entry(item.layer, item.key, self.seq, delta.ver, self.epoch, capture_ns, frame, item.footprint_m)
         self._entries[entry_key] = entry
+        if capture_ns:
+            self._recent[self.seq] = capture_ns
+            if len(self._recent) > RECENT:
+                self._recent.popitem(last=False)
         for listener in tuple(self._listeners):
             listener.on_entry(entry)
         return entry.ver
@@ -193,6 +200,10 @@ class Channel:
 
     def get(self, entry_key: EntryKey) -> Entry | None:
         return self._entries.get(entry_key)
+
+    def capture_ns(self, seq: int) -> int | None:
+        """Capture time of one of the last `RECENT` publications."""
+        return self._recent.get(seq)
 
     def can_resume(self, resume: Resume) -> bool:
         """Whether all that happened since is still known here."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 
 from server.bus.channel import Channel, Entry
 from server.bus.subscription import Subscription
 from server.protocol import Error, Layer, Part, Resume, Roi, ServerMessage, pack
-
-RECENT = 512
 
 
 class Outbox:
@@ -26,8 +24,7 @@ class Outbox:
         self._max_controls = max_controls
         self._on_ready = on_ready
         self._controls: deque[bytes] = deque()
-        self._subscriptions: OrderedDict[str, Subscription] = OrderedDict()
-        self._recent: OrderedDict[int, int] = OrderedDict()
+        self._subscriptions: dict[str, Subscription] = {}
         self._too_large: set[Layer] = set()
         self.is_overflowing = False
 
@@ -82,9 +79,9 @@ class Outbox:
         """The next message; `floor_s` is the least time between two updates of one key (seconds, monotonic)."""
         if self._controls:
             return self._controls.popleft()
-        for scene in list(self._subscriptions):
-            self._subscriptions.move_to_end(scene)
-            subscription = self._subscriptions[scene]
+        for scene, subscription in tuple(self._subscriptions.items()):
+            if len(self._subscriptions) > 1:
+                self._subscriptions[scene] = self._subscriptions.pop(scene)  # the others' turn is next
             while (item := subscription.pop(now, floor_s)) is not None:
                 if not isinstance(item, Entry):
                     return item if isinstance(item, bytes) else item.frame
@@ -92,7 +89,6 @@ class Outbox:
                 if len(frame) > self._max_message_bytes:
                     self._refuse(item, len(frame))
                     continue
-                self._remember(item)
                 return frame
         return self._controls.popleft() if self._controls else None
 
@@ -106,8 +102,9 @@ class Outbox:
         return sum(map(len, self._controls)) + sum(s.unsent_bytes for s in self._subscriptions.values())
 
     def capture_ns(self, seq: int) -> int | None:
-        """Capture time of a recently sent message, for the age that an ack proves."""
-        return self._recent.get(seq)
+        """Capture time of a recent message, for the age that an ack proves."""
+        found = (subscription.channel.capture_ns(seq) for subscription in self._subscriptions.values())
+        return next((capture_ns for capture_ns in found if capture_ns is not None), None)
 
     # -----------------------------------------------------------------------------------------------------------------
 
@@ -117,12 +114,6 @@ class Outbox:
         else:
             self._controls.append(frame)
         self._on_ready()
-
-    def _remember(self, entry: Entry) -> None:
-        if entry.capture_ns:
-            self._recent[entry.seq] = entry.capture_ns
-            if len(self._recent) > RECENT:
-                self._recent.popitem(last=False)
 
     def _refuse(self, entry: Entry, size: int) -> None:
         if entry.layer not in self._too_large:

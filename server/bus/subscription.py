@@ -5,6 +5,8 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict
 from collections.abc import Callable
+from itertools import chain
+from math import inf
 
 from server.bus.channel import Channel, Entry, EntryKey, Move
 from server.bus.region import LEAVE_FACTOR, Region, resolve
@@ -149,9 +151,13 @@ class Subscription:
         if self._is_void:
             self._is_void = False
             return pack(Synced(scene=self.channel.scene, resume=None))
-        self._release(now)
-        if (synced := self._sync(now)) is not None:
+        if self._due:
+            self._release(now)
+        if now - self._synced_at >= SYNCED_EVERY_S and (synced := self._sync(now)) is not None:
             return synced
+        if not self._snapshot:
+            self._snapshot_turn = True
+            return self._pop_pending(now, max(self._min_interval_s, floor_s)) if self._pending else None
         barrier = self._moves_in_snapshot > 0 or isinstance(next(iter(self._pending.values()), None), Move)
         while self._snapshot and (self._snapshot_turn or barrier or not self._pending):
             self._snapshot_turn = False
@@ -162,10 +168,11 @@ class Subscription:
 
     def wait_s(self, now: float) -> float | None:
         """How long until there may be something to send; None = only when something happens."""
-        waits = [self._due[0][0] - now] if self._due else []
-        if self._progress() is not None:
-            waits.append(self._synced_at + SYNCED_EVERY_S - now)
-        return max(0.0, min(waits)) if waits else None
+        sync_at = self._synced_at + SYNCED_EVERY_S
+        due_at = self._due[0][0] if self._due else inf
+        if due_at <= sync_at or self._progress() is None:
+            return max(0.0, due_at - now) if self._due else None
+        return max(0.0, sync_at - now)
 
     @property
     def unsent_bytes(self) -> int:
@@ -221,7 +228,7 @@ class Subscription:
                 self._pending[entry_key] = entry
 
     def _sync(self, now: float) -> bytes | None:
-        if now - self._synced_at < SYNCED_EVERY_S or (seq := self._progress()) is None:
+        if (seq := self._progress()) is None:
             return None
         self._synced, self._synced_at = (seq, self._region), now
         roi = self._region.as_roi() if self._region else None
@@ -231,7 +238,8 @@ class Subscription:
         """Up to which change all that concerns this client has been sent, if that is news."""
         if self._snapshot:
             return None
-        waiting = [*self._pending.values(), *self._deferred.values()]
-        seq = min((item.seq for item in waiting), default=self.channel.seq + 1) - 1
+        seq = self.channel.seq
+        if self._pending or self._deferred:
+            seq = min(item.seq for item in chain(self._pending.values(), self._deferred.values())) - 1
         known_seq, known_region = self._synced or (-1, None)
         return seq if seq > known_seq or (seq == known_seq >= 0 and self._region != known_region) else None
