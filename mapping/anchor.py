@@ -11,7 +11,7 @@ from mapping.gravity import Gravity
 from mapping.scale import Scale
 from mapping.transforms import F64, WORLD_UP, Sim3, rotation_between
 
-MIN_TURN_DEG = 2.0
+MIN_TURN_DEG = 1.0
 MIN_STRETCH = 0.01
 _FIRST_LOOKS = (3, 6, 12, 24)
 _LOOK_EVERY = 48
@@ -46,7 +46,7 @@ def given(gravity: Gravity, scale: Scale) -> Anchor:
 def better(now: Anchor, gravity: Gravity, scale: Scale) -> tuple[Anchor, Sim3, Literal["gravity", "scale"]] | None:
     """The anchor to move to, `new_from_old` of the world and why; None where it is not worth an epoch.
 
-    It must differ by more than 2 degrees or 1 %; see `_is_worth` for the rest.
+    It must differ by more than 1 degree or 1 %; see `_is_worth` for the rest.
     """
     turned_deg = float(np.degrees(np.arccos(np.clip(now.gravity.up @ gravity.up, -1.0, 1.0))))
     turns = _is_worth(turned_deg, MIN_TURN_DEG, gravity.sigma_deg, now.gravity.sigma_deg)

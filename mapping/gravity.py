@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from mapping import level_planes
 from mapping.transforms import F64
 
 GravitySource = Literal["posed", "motion", "planes", "cameras"]
@@ -21,6 +22,8 @@ CAMERAS_SIGMA_DEG = 15.0
 _MOTION_BIAS_DEG = 0.7
 """What is left of a phone's accelerometer bias and of the camera's mounting after any number of samples."""
 _PLANES_BIAS_DEG = 0.8
+"""Also what is claimed where normals and whole planes agree; a phone's sensor, once it has spoken for a second, is
+believed before that."""
 _PEAK_SIGMA_DEG = 5.0
 """Stereo bends large planes by a few degrees; level ones of different heights do not average that out."""
 _OUTLIER_DEG = 4.0
@@ -73,7 +76,8 @@ def up_from_planes(points: F64, normals: F64, guess: F64) -> Gravity | None:
     """Find the up in which the room is built, near a guess: floors, tables and shelves are level, walls upright.
 
     First the direction along which the points gather at the fewest heights; noise of single points does not matter
-    there. Where the normals are good enough to show walls and floors, they sharpen it. None where nothing is level.
+    there. Where the normals are good enough to show walls and floors, they sharpen it, and planes wide enough to have a
+    slope of their own do so once more. None where nothing is level.
 
     Args:
         points: (n, 3) on surfaces, evenly sampled.
@@ -86,7 +90,12 @@ def up_from_planes(points: F64, normals: F64, guess: F64) -> Gravity | None:
     peak = _gather_heights(points[picked], normals[picked], guess)
     if peak is None:
         return None
-    return _square_up(normals, peak) or Gravity(peak, _PEAK_SIGMA_DEG, "planes")
+    square = _square_up(normals, peak)
+    found = square or Gravity(peak, _PEAK_SIGMA_DEG, "planes")
+    sharper = level_planes.sharpen(points, normals, found.up)
+    if sharper is None:
+        return found
+    return Gravity(sharper, _PEAK_SIGMA_DEG if square is None else _PLANES_BIAS_DEG, "planes")
 
 
 def _gather_heights(points: F64, normals: F64, guess: F64) -> F64 | None:
