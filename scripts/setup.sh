@@ -20,6 +20,7 @@ packages=(python3-venv);              need python3 -c 'import venv, ensurepip'
 packages=(python3-dev);               need python3 -c 'import sysconfig, os; assert os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h"))'
 if [ "$want_tests" = test ]; then
   packages=(chromium);                need command -v chromium
+  packages=(godot3-server);           need command -v godot3-server
   packages=(python3-gi gir1.2-gst-plugins-base-1.0 gir1.2-gst-plugins-bad-1.0 gstreamer1.0-plugins-base
             gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-nice)
   need /usr/bin/python3 -c 'import gi; gi.require_version("GstWebRTC", "1.0"); from gi.repository import Gst; Gst.init(None); assert Gst.ElementFactory.find("webrtcbin") and Gst.ElementFactory.find("nicesrc") and Gst.ElementFactory.find("vp8enc")'
@@ -66,6 +67,17 @@ if [ ! -e $web/dist/index.html ] || [ -n "$(find $web -path $web/node_modules -p
   say "Building the pages"
   npm run --prefix $web --silent build
   touch $web/dist/index.html
+fi
+engines=clients/engines/web
+if [ "$want_tests" = test ]; then
+  if [ ! -d $engines/node_modules ] || [ $engines/package-lock.json -nt $engines/node_modules/.package-lock.json ]; then
+    say "Installing the engines' packages"
+    npm ci --prefix $engines --silent --no-audit --no-fund
+  fi
+  if [ ! -e $engines/dist/recast.js ] || [ -n "$(find $engines/src $web/dist/sdk -newer $engines/dist/recast.js -print -quit)" ]; then
+    npm run --prefix $engines --silent build
+    touch $engines/dist/recast.js
+  fi
 fi
 
 # -- 4. compiled kernels: nothing stalls on first use -------------------------------------------------------------------

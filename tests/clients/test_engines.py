@@ -1,0 +1,86 @@
+"""The live NavMesh in the engines people use, each run for real: its paths against the server's own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import pytest
+
+from tests.clients.live_floor import Floor, live_floor, pairs_on, tiles_of
+
+ENGINES = Path(__file__).parents[2] / "clients" / "engines"
+
+
+def lack(what: str) -> NoReturn:
+    """What set-up installs may be missing on a developer's machine, never on CI."""
+    reason = f"{what} is not here: scripts/setup.sh test"
+    pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+
+
+def program(name: str) -> str:
+    return shutil.which(name) or lack(name)
+
+
+async def report_of(process: asyncio.subprocess.Process, floor: Floor) -> dict[str, Any]:
+    """What an engine says of the floor as it is now; its other words are shown when it ends early."""
+    assert process.stdout is not None
+    now = {",".join(map(str, entry.key)): entry.ver for entry in floor.channel.entries()}
+    said: list[str] = []
+    async with asyncio.timeout(60):
+        while line := (await process.stdout.readline()).decode():
+            report: dict[str, Any] = json.loads(line) if line.startswith("{") else {}
+            if report.get("versions") == now:
+                return report
+            said.append(line[:500])
+    raise AssertionError("".join(said))
+
+
+def length_m(points: np.ndarray) -> float:
+    return float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum())
+
+
+def assert_equals_ours(floor: Floor, pairs: list[Any], report: dict[str, Any]) -> None:
+    """Recast's corridors, lengths and turns are ours to a millimetre; three.js has the same ground."""
+    walkable = [tile for tile in floor.tiles if len(tile.verts)]
+    assert report["tiles"] == report["three"]["meshes"] == len(walkable)
+    for (start, goal), theirs in zip(pairs, report["paths"], strict=True):
+        ours = floor.path(start, goal)
+        assert theirs["reached"] != ours.is_partial
+        if theirs["reached"]:
+            np.testing.assert_allclose(np.reshape(theirs["points"], (-1, 3)), ours.points_m, atol=1e-3)
+    area_m2 = report["three"]["areaM2"]
+    assert sorted(area_m2) == sorted({str(area) for tile in walkable for area in tile.areas.tolist()})
+    assert sum(area_m2.values()) == pytest.approx(floor.area_m2, rel=1e-3)
+
+
+async def test_javascript_engines_follow_the_server(tmp_path: Path) -> None:
+    package = ENGINES / "web"
+    if not (package / "dist" / "recast.js").exists() or not (package / "node_modules").exists():
+        lack("clients/engines/web/dist")
+    async with live_floor(tmp_path) as floor:
+        pairs = pairs_on(floor.query, 40)
+        command = [program("node"), str(package / "test" / "follow.mjs"), floor.url, "main", json.dumps(pairs)]
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=pipe, stderr=asyncio.subprocess.STDOUT, limit=1 << 22
+        )
+        try:
+            first = await report_of(process, floor)
+            assert_equals_ours(floor, pairs, first)
+            assert all(path["reached"] for path in first["paths"])
+            heights = [start[1] for start, _ in pairs]
+            np.testing.assert_allclose(first["three"]["hits"], heights, atol=0.04)
+
+            floor.publish(tiles_of(door_z_m=7.6))
+            second = await report_of(process, floor)
+            assert_equals_ours(floor, pairs, second)
+            assert second["paths"] != first["paths"], "the door has moved"
+        finally:
+            process.terminate()
+            await process.wait()
