@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.sdf_world import Box, SdfWorld, Shape
-from mapping.changes import BLOCK_VOXELS, VoxelWindow
+from mapping.changes import BLOCK_VOXELS, VoxelBlocks, VoxelWindow
 from mapping.tsdf import Blocks, Config, Tsdf
 from navmesh.tiles import TILE_BLOCKS, TILE_CELLS
 
@@ -77,6 +77,13 @@ class Copies:
 
     def block_keys(self) -> NDArray[np.int32]:
         return self._keys
+
+    def lend(self, keys: NDArray[np.int32]) -> VoxelBlocks:
+        """Show the blocks of the one floor there is."""
+        period = PERIOD_TILES * TILE_BLOCKS
+        here = keys.copy()
+        here[:, [0, 2]] %= period
+        return self._tsdf.lend(here)
 
     def window(self, origin_voxel: tuple[int, int, int], shape: tuple[int, int, int]) -> VoxelWindow:
         """Read through to the one floor there is; windows may be a tile wider than a period."""

@@ -26,7 +26,6 @@ from benchmarks.occluders import measure as measure_occluders
 from benchmarks.recast_parity import mesh_parity, path_parity, triangle_route_ms
 from benchmarks.sdf_world import Box, SdfWorld
 from mapping.changes import MapChange
-from navmesh import spans
 from navmesh.incremental import Config, Incremental
 from navmesh.query import Query
 from navmesh.recast import Agent
@@ -174,7 +173,6 @@ def clearance(num_paths: int) -> Figures:
 
 def measure(copies: int, num_edits: int, meshes: Sequence[Path]) -> Figures:
     """Every figure; those the peer is needed for say why when it is missing."""
-    spans.warm_up()
     figures = edits_and_swaps(num_edits)
     build, tiles = full_build(copies)
     figures |= build | paths(tiles, 1000) | churn(0.008, 5) | clearance(300) | measure_occluders()

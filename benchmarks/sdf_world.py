@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.changes import BLOCK_VOXELS, VoxelWindow
+from mapping.changes import BLOCK_VOXELS, VoxelBlocks, VoxelWindow
 
 F32 = NDArray[np.float32]
 Point = tuple[float, float, float]
@@ -129,6 +129,18 @@ class SdfWorld:
             self.spoil(tsdf_m, weight)
         return VoxelWindow(origin_voxel, tsdf_m, weight, np.full((*shape, 3), 128, np.uint8))
 
+    def lend(self, keys: NDArray[np.int32]) -> VoxelBlocks:
+        """Evaluate the box around some blocks (n, 3) and cut it into blocks."""
+        if len(keys) == 0:
+            nothing = np.empty((0,) + (BLOCK_VOXELS,) * 3, np.float32)
+            return VoxelBlocks(np.empty(0, np.int64), nothing, nothing, 0.0)
+        low, high = keys.min(axis=0), keys.max(axis=0) + 1
+        i, j, k = (high - low).tolist()
+        x, y, z = (low * BLOCK_VOXELS).tolist()
+        window = self.window((x, y, z), (i * BLOCK_VOXELS, j * BLOCK_VOXELS, k * BLOCK_VOXELS))
+        rows = np.ravel_multi_index(tuple((keys - low).T), (i, j, k)).astype(np.int64)
+        return VoxelBlocks(rows, _blocks_of(window.tsdf_m), _blocks_of(window.weight), 0.0)
+
     def _distance(self, axes: list[F32], extent: tuple[int, int, int]) -> F32:
         """Union of the shapes, each evaluated only where it can matter."""
         far_m = 2 * self.truncation_m
@@ -159,6 +171,13 @@ def room(side_m: float = 6.0, *, door_m: float = 1.0, wall_m: float = 0.2) -> li
         Box((middle - wall_m / 2, 0.0, a), (middle + wall_m / 2, height, door[0])),
         Box((middle - wall_m / 2, 0.0, door[1]), (middle + wall_m / 2, height, b)),
     ]
+
+
+def _blocks_of(box: F32) -> F32:
+    """A box of whole blocks as (n, 8, 8, 8), the blocks in the order of their place."""
+    i, j, k = (n // BLOCK_VOXELS for n in box.shape)
+    e = BLOCK_VOXELS
+    return np.ascontiguousarray(box.reshape(i, e, j, e, k, e).transpose(0, 2, 4, 1, 3, 5)).reshape(-1, e, e, e)
 
 
 def _place_noise(origin: tuple[int, int, int], shape: tuple[int, int, int], seed: int) -> F32:

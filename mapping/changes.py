@@ -27,6 +27,17 @@ class VoxelWindow:
     rgb: NDArray[np.uint8]  # (nx, ny, nz, 3)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class VoxelBlocks:
+    """Blocks of voxels where they lie, without a copy: to be read at once, before the map changes again."""
+
+    rows: NDArray[np.int64]  # (n,) where each block asked for stands in the arrays below; -1 = there is no such block
+    tsdf_m: NDArray[np.float32]  # (m, 8, 8, 8) axes (x, y, z)
+    weight: NDArray[np.float32]  # (m, 8, 8, 8)
+    known_weight: float
+    """Voxels with less weight than this are unknown, and those with none."""
+
+
 class VoxelSource(Protocol):
     """A map's voxels in world axes; what navmesh needs of mapping."""
 
@@ -42,6 +53,10 @@ class VoxelSource(Protocol):
 
     def block_keys(self) -> NDArray[np.int32]:
         """(n, 3) keys of every block that exists."""
+        ...
+
+    def lend(self, keys: NDArray[np.int32]) -> VoxelBlocks:
+        """Show the voxels of blocks (n, 3) in place."""
         ...
 
 

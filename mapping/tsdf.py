@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from mapping import tsdf_kernels as kernels
-from mapping.changes import BLOCK_VOXELS, VoxelWindow
+from mapping.changes import BLOCK_VOXELS, VoxelBlocks, VoxelWindow
 from mapping.depth import incidence, local_planes, trust
 from mapping.transforms import F64
 from streams.frame import DepthMap, Intrinsics
@@ -121,6 +121,11 @@ class Tsdf:
     def block_keys(self) -> NDArray[np.int32]:
         """(n, 3) keys of every block that exists, in the order they were made."""
         return self._keys[: self._count].copy()
+
+    def lend(self, keys: NDArray[np.int32]) -> VoxelBlocks:
+        """Show the voxels of blocks (n, 3) in place; the arrays change with the map."""
+        rows = kernels.find_slots(self._table, self._slots, np.ascontiguousarray(keys, np.int32))
+        return VoxelBlocks(rows, self._tsdf_m, self._weight, self._config.known_weight)
 
     def blocks(self, keys: NDArray[np.int32]) -> Blocks:
         """Copy the blocks of these keys (n, 3); keys without a block are left out."""

@@ -5,14 +5,11 @@ from __future__ import annotations
 import math
 
 from mapping.changes import BLOCK_VOXELS
-from navmesh.latch import CellWindow
+from navmesh.latch import LatchedCells
 from navmesh.recast import Agent, Config, TileFrame, build_from_spans, radius_cells
-from navmesh.spans import BASE_HALF_VOXELS, spans_of
+from navmesh.spans import BASE_HALF_VOXELS, REACH_CELLS, spans_of
 from navmesh.spans import Config as SpanConfig
-from navmesh.tiles import NavTile
-
-_COMPANY_CELLS = 4
-"""How far `spans_of` looks around a column."""
+from navmesh.tiles import NavTile, TileKey
 
 
 def border_cells(agent: Agent, voxel_size_m: float, config: Config) -> int:
@@ -23,25 +20,31 @@ def border_cells(agent: Agent, voxel_size_m: float, config: Config) -> int:
 
 def border_blocks(agent: Agent, voxel_size_m: float, config: Config) -> int:
     """How many blocks beyond its square a tile depends on."""
-    return math.ceil((border_cells(agent, voxel_size_m, config) + _COMPANY_CELLS) / BLOCK_VOXELS)
+    return math.ceil((border_cells(agent, voxel_size_m, config) + REACH_CELLS) / BLOCK_VOXELS)
 
 
 def build_nav_tile(
-    window: CellWindow, slope_limit: int, agent: Agent, voxel_size_m: float, config: Config, span_config: SpanConfig
+    cells: LatchedCells,
+    key: TileKey,
+    slope_limit: int,
+    agent: Agent,
+    voxel_size_m: float,
+    config: Config,
+    span_config: SpanConfig,
 ) -> NavTile:
     """Turn cells into walkable polygons; `slope_limit` is the index of the agent's limit in the latched cells.
 
     Raises:
-        ValueError: the agent is beyond Recast's limits at this voxel size, or the window is too narrow for it.
+        ValueError: the agent is beyond Recast's limits at this voxel size.
         RuntimeError: Recast gave up.
     """
     cell_height_m = voxel_size_m / 2
     frame = TileFrame(
-        key=window.key,
+        key=key,
         cell_size_m=voxel_size_m,
         cell_height_m=cell_height_m,
         border_cells=border_cells(agent, voxel_size_m, config),
         grid_origin_m=(0.0, -BASE_HALF_VOXELS * cell_height_m, 0.0),
     )
-    spans = spans_of(window, frame.border_cells, slope_limit, span_config)
+    spans = spans_of(cells, key, frame.border_cells, slope_limit, span_config)
     return build_from_spans(spans, frame, agent, config)

@@ -22,14 +22,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from mapping.changes import MapChange, VoxelSource
 from navmesh.blocks import HeightIndex, columns_of, tiles_reached
 from navmesh.build import border_blocks, build_nav_tile
-from navmesh.latch import CellWindow, LatchedCells
 from navmesh.latch import Config as LatchConfig
+from navmesh.latch import LatchedCells
 from navmesh.occlusion import Config as OcclusionConfig
 from navmesh.occlusion import build_surface_tiles, empty_tile, surface_window
 from navmesh.recast import Agent
 from navmesh.recast import Config as RecastConfig
 from navmesh.spans import Config as SpanConfig
-from navmesh.tiles import TILE_CELLS, NavTile, SurfaceTile, TileChange, TileKey
+from navmesh.tiles import TILE_BLOCKS, TILE_CELLS, NavTile, SurfaceTile, TileChange, TileKey
 
 Layer = Literal["nav", "mesh", "occluder"]
 Viewers = Sequence[NDArray[np.float64]]
@@ -86,9 +86,9 @@ class Incremental:
         self._executor = executor
         slopes = sorted({agent.max_slope_deg for agent in agents})
         self._slope_limit = {agent.name: slopes.index(agent.max_slope_deg) for agent in agents}
-        self._border = {agent.name: border_blocks(agent, voxels.voxel_size_m, config.recast) for agent in agents}
-        self._widest_border = max(self._border.values())
-        self._cells = LatchedCells(slopes, config.latch)
+        self._widest_border = max(border_blocks(agent, voxels.voxel_size_m, config.recast) for agent in agents)
+        self._border_tiles = math.ceil((self._widest_border + 1) / TILE_BLOCKS)
+        self._cells = LatchedCells(slopes, voxels.voxel_size_m, config.latch)
         self._heights = HeightIndex()
         self._epoch: int | None = None
         self._unread: set[TileKey] = set()  # their TSDF changed; cells not yet read
@@ -142,7 +142,7 @@ class Incremental:
         if len(blocks) == 0:
             return
         self._heights.add(blocks)
-        self._unread |= tiles_reached(self._cells.mark(blocks), 0)
+        self._unread |= self._cells.mark(blocks)
         if self._config.surfaces:
             self._surface_dirty |= tiles_reached(blocks, 1)
 
@@ -150,31 +150,30 @@ class Incremental:
         changed: list[NavTile] = []
         while waiting := self._unread | self._nav_dirty:
             for batch in _batches(self._nearest_first(waiting, viewers), self._config.batch_tiles):
-                for key in batch:
-                    self._read_cells(key)
+                self._read_cells(batch)
                 dirty = [key for key in batch if key in self._nav_dirty]
                 jobs = [(key, agent) for key in dirty for agent in self._agents]
-                built = self._map(self._build_one, [(self._window(*job), job[1]) for job in jobs])
+                built = self._map(self._build_one, jobs)
                 changed.extend(tile for tile in built if self._differs("nav", tile.agent, tile.key, tile.blob))
                 self._nav_dirty.difference_update(dirty)
                 if self._clock() >= deadline_s:
                     return changed
         return changed
 
-    def _read_cells(self, key: TileKey) -> None:
-        """Bring the cells under a tile and its border up to date, and one block beyond, which might reset them."""
-        changed = self._cells.refresh(self._voxels, list(columns_of(key, self._widest_border + 1)))
-        if len(changed):
-            self._nav_dirty |= tiles_reached(changed, self._widest_border)
-        self._unread.discard(key)
+    def _read_cells(self, batch: Sequence[TileKey]) -> None:
+        """Bring the cells under tiles and their borders up to date, and beyond, where what moved might reset them."""
+        around = range(-self._border_tiles, self._border_tiles + 1)
+        near = {TileKey(key.x + dx, key.z + dz) for key in batch for dx in around for dz in around}
+        while unread := near & self._unread:
+            self._unread -= unread
+            read = self._cells.refresh(self._voxels, sorted(unread), self._widest_border, self._map)
+            self._nav_dirty |= read.changed
+            self._unread |= read.stale
 
-    def _window(self, key: TileKey, agent: Agent) -> CellWindow:
-        return self._cells.window(key, self._border[agent.name])
-
-    def _build_one(self, job: tuple[CellWindow, Agent]) -> NavTile:
-        window, agent = job
-        limit = self._slope_limit[agent.name]
-        return build_nav_tile(window, limit, agent, self._voxels.voxel_size_m, self._config.recast, self._config.spans)
+    def _build_one(self, job: tuple[TileKey, Agent]) -> NavTile:
+        key, agent = job
+        limit, config = self._slope_limit[agent.name], self._config
+        return build_nav_tile(self._cells, key, limit, agent, self._voxels.voxel_size_m, config.recast, config.spans)
 
     def _build_surfaces(self, viewers: Viewers, deadline_s: float) -> tuple[list[SurfaceTile], list[SurfaceTile]]:
         meshes: list[SurfaceTile] = []
@@ -212,7 +211,7 @@ class Incremental:
         self._versions[slot] = self._versions.get(slot, 0) + 1
         return True
 
-    def _map(self, build: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterable[Result]:
+    def _map(self, build: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterable[Result]:
         return map(build, jobs) if self._executor is None else self._executor.map(build, jobs)
 
     def _nearest_first(self, keys: Iterable[TileKey], viewers: Viewers) -> list[TileKey]:

@@ -1,5 +1,7 @@
 #include "heightfield.hpp"
 
+#include <RecastAlloc.h>
+
 #include <cmath>
 #include <stdexcept>
 
@@ -12,6 +14,30 @@ constexpr int kMaxSpansPerColumn = 255;  // rcCompactCell counts a column's span
 constexpr int kMaxArea = 63;
 
 bool is_positive(float value) { return std::isfinite(value) && value > 0.0f; }
+
+// Room for spans, as Recast's own pools give it: the field frees them.
+class SpanSource {
+public:
+    explicit SpanSource(rcHeightfield& field) : field_(field) {}
+
+    rcSpan* next() {
+        if (left_ == 0) {
+            auto* pool = static_cast<rcSpanPool*>(rcAlloc(sizeof(rcSpanPool), RC_ALLOC_PERM));
+            if (!pool) throw std::bad_alloc();
+            pool->next = field_.pools;
+            field_.pools = pool;
+            items_ = pool->items;
+            left_ = RC_SPANS_PER_POOL;
+        }
+        --left_;
+        return items_++;
+    }
+
+private:
+    rcHeightfield& field_;
+    rcSpan* items_ = nullptr;
+    int left_ = 0;
+};
 
 }  // namespace
 
@@ -49,10 +75,25 @@ void add_spans(rcHeightfield& field, const Span* spans, std::size_t count) {
             throw std::invalid_argument("more than 255 spans in one column");
     }
     rcContext context(false);
+    SpanSource source(field);
+    std::vector<rcSpan*> tops(per_column.size(), nullptr);
     for (std::size_t i = 0; i < count; ++i) {
         const Span& span = spans[i];
-        if (!rcAddSpan(&context, field, span.x, span.z, span.smin, span.smax, static_cast<unsigned char>(span.area), 1))
-            throw std::bad_alloc();
+        const std::size_t column = span.x + static_cast<std::size_t>(span.z) * field.width;
+        rcSpan*& top = tops[column];
+        if (field.spans[column] && (!top || top->smax >= span.smin)) {  // it may touch what is there: let Recast merge
+            if (!rcAddSpan(&context, field, span.x, span.z, span.smin, span.smax, static_cast<unsigned char>(span.area), 1))
+                throw std::bad_alloc();
+            for (top = field.spans[column]; top->next;) top = top->next;
+            continue;
+        }
+        rcSpan* const fresh = source.next();
+        fresh->smin = span.smin;
+        fresh->smax = span.smax;
+        fresh->area = span.area;
+        fresh->next = nullptr;
+        (top ? top->next : field.spans[column]) = fresh;
+        top = fresh;
     }
 }
 

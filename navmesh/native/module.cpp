@@ -1,4 +1,5 @@
 // Python's door to Recast and Detour: plain arrays and bytes in and out, the interpreter's lock released while they work.
+#include "arrays.hpp"
 #include "heightfield.hpp"
 #include "tile.hpp"
 #include "world.hpp"
@@ -10,7 +11,6 @@
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/vector.h>
 
-#include <algorithm>
 #include <memory>
 
 namespace nb = nanobind;
@@ -22,22 +22,6 @@ namespace {
 using SpanArray = nb::ndarray<const std::uint16_t, nb::shape<-1, 5>, nb::c_contig, nb::device::cpu>;
 using VertexArray = nb::ndarray<const float, nb::shape<-1, 3>, nb::c_contig, nb::device::cpu>;
 using TriangleArray = nb::ndarray<const std::int32_t, nb::shape<-1, 3>, nb::c_contig, nb::device::cpu>;
-
-// Hand a vector over to numpy without a copy.
-template <class T>
-nb::object to_numpy(std::vector<T> values, std::initializer_list<std::size_t> shape) {
-    auto owned = std::make_unique<std::vector<T>>(std::move(values));
-    T* data = owned->data();
-    const nb::capsule owner(owned.get(), [](void* pointer) noexcept { delete static_cast<std::vector<T>*>(pointer); });
-    owned.release();
-    return nb::cast(nb::ndarray<nb::numpy, T>(data, shape, owner));
-}
-
-template <class T>
-nb::object rows(std::vector<T> values, std::size_t columns) {
-    const std::size_t count = values.size() / columns;
-    return to_numpy(std::move(values), {count, columns});
-}
 
 nb::object points_array(const std::vector<Point>& points) {
     std::vector<float> flat;

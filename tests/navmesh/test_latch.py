@@ -1,32 +1,37 @@
-from itertools import pairwise
-
 import numpy as np
 import pytest
 
 from benchmarks.sdf_world import Box, Ramp, SdfWorld
-from navmesh.blocks import columns_of
-from navmesh.latch import FREE, SOLID, STATE_MASK, UNKNOWN, CellWindow, Config, LatchedCells
+from navmesh.latch import FREE, SOLID, STATE_MASK, UNKNOWN, Config, LatchedCells
 from navmesh.tiles import TileKey
 
-TILE = TileKey(0, 0)
-COLUMNS = list(columns_of(TILE, 1))
+TILES = [TileKey(x, z) for x in range(-1, 3) for z in range(-1, 3)]
+BLOCKS = np.array([(i, j, k) for i in range(8) for k in range(8) for j in range(-8, 10)], np.int32)
 STEEP_45 = 0b100
 FLOOR = Box((-1.0, -0.3, -1.0), (4.0, 0.0, 4.0))
 
 
 def read(world: SdfWorld, cells: LatchedCells | None = None) -> LatchedCells:
-    cells = cells or LatchedCells([45.0], Config())
-    cells.mark(world.block_keys())
-    cells.refresh(world, COLUMNS)
+    cells = cells or LatchedCells([45.0], world.voxel_size_m, Config())
+    look(world, cells, world.block_keys())
     return cells
+
+
+def look(world: SdfWorld, cells: LatchedCells, blocks: np.ndarray) -> set[TileKey]:
+    """Read changed blocks until nothing is stale; the tiles that changed."""
+    changed, stale = set(), cells.mark(blocks)
+    while stale:
+        read = cells.refresh(world, stale)
+        changed |= read.changed
+        stale = read.stale
+    return changed
 
 
 def column(cells: LatchedCells, x: int, z: int) -> dict[int, int]:
     """Cells of one column of the tile by height (in half voxels from y = 0)."""
-    window = cells.window(TILE, 0)
-    stack = (x // 8) * 8 + z // 8
-    blocks = range(window.column_starts[stack], window.column_starts[stack + 1])
-    return {int(window.block_y[b]) * 16 + h: int(window.cells[b, x % 8, z % 8, h]) for b in blocks for h in range(16)}
+    keys = np.array([(x // 8, j, z // 8) for j in range(-8, 10)], np.int32)
+    stacks = zip(keys[:, 1].tolist(), cells.get(keys)[:, x % 8, z % 8].tolist(), strict=True)
+    return {j * 16 + h: cell for j, stack in stacks for h, cell in enumerate(stack)}
 
 
 @pytest.mark.parametrize("floor_m", [0.0, 0.012, 0.025, 0.038])
@@ -53,42 +58,32 @@ def test_what_was_never_seen_is_unknown_and_so_is_nan() -> None:
 def test_noise_within_the_hysteresis_changes_nothing() -> None:
     world = SdfWorld([FLOOR, Box((1.0, 0.0, 1.0), (2.0, 0.8, 2.0))])
     cells = read(world)
-    before = cells.window(TILE, 0).cells
+    before = cells.get(BLOCKS)
     world.noise_m = 0.005
     for observation in range(4):
         world.observation = observation
-        cells.mark(world.block_keys())
-        cells.refresh(world, COLUMNS)
-    solid_before, solid_after = (c & STATE_MASK == SOLID for c in (before, cells.window(TILE, 0).cells))
+        look(world, cells, world.block_keys())
+    solid_before, solid_after = (c & STATE_MASK == SOLID for c in (before, cells.get(BLOCKS)))
     assert (solid_before != solid_after).mean() < 1e-4
 
 
 def test_without_hysteresis_the_same_noise_changes_much() -> None:
     world = SdfWorld([FLOOR], noise_m=0.008)
-    cells = LatchedCells([45.0], Config(hysteresis_m=0.0))
-    read(world, cells)
+    cells = LatchedCells([45.0], world.voxel_size_m, Config(hysteresis_m=0.0))
+    before = read(world, cells).get(BLOCKS)
     world.observation = 1
-    cells.mark(world.block_keys())
-    assert len(cells.refresh(world, COLUMNS)) > 50
+    look(world, cells, world.block_keys())
+    assert (cells.get(BLOCKS) != before).any(axis=(1, 2, 3)).sum() > 50
 
 
 def test_a_removed_object_leaves_what_would_be_there_without_it() -> None:
-    untouched = read(SdfWorld([FLOOR])).window(TILE, 0)
+    untouched = read(SdfWorld([FLOOR])).get(BLOCKS)
     world = SdfWorld([FLOOR])
     cells = read(world)
     box = Box((1.013, 0.0, 1.047), (1.61, 0.33, 1.702))
-    cells.mark(world.add(box))
-    assert len(cells.refresh(world, COLUMNS))
-    cells.mark(world.remove(box))
-    assert len(cells.refresh(world, COLUMNS))
-    after = cells.window(TILE, 0)
-    assert column_sums(after) == column_sums(untouched)
-
-
-def column_sums(window: CellWindow) -> list[int]:
-    """How many solid cells each block column holds."""
-    starts, cells = window.column_starts, window.cells
-    return [int((cells[a:b] & STATE_MASK == SOLID).sum()) for a, b in pairwise(starts)]
+    assert look(world, cells, world.add(box)) == {TileKey(0, 0)}
+    assert look(world, cells, world.remove(box)) == {TileKey(0, 0)}
+    np.testing.assert_array_equal(cells.get(BLOCKS), untouched)
 
 
 @pytest.mark.parametrize(("slope_deg", "is_steep"), [(20.0, False), (35.0, False), (50.0, True), (60.0, True)])
@@ -108,7 +103,7 @@ def cells_at_top(cells: dict[int, int]) -> int:
 def test_slope_at_the_limit_does_not_flicker() -> None:
     def changes(slope_hysteresis_deg: float) -> int:
         world = SdfWorld([FLOOR, Ramp((0.5, 0.0, 0.5), (2.5, 3.0, 2.5), 44.0)], noise_m=0.006)
-        cells = read(world, LatchedCells([45.0], Config(slope_hysteresis_deg=slope_hysteresis_deg)))
+        cells = read(world, LatchedCells([45.0], 0.05, Config(slope_hysteresis_deg=slope_hysteresis_deg)))
         before = [cells_at_top(column(cells, x, z)) for x in range(16, 40) for z in range(14, 46)]
         world.observation = 1
         read(world, cells)
@@ -120,26 +115,22 @@ def test_slope_at_the_limit_does_not_flicker() -> None:
 
 def test_refresh_reports_only_blocks_that_differ() -> None:
     world = SdfWorld([FLOOR])
-    cells = read(world)
-    cells.mark(world.block_keys())
-    assert len(cells.refresh(world, COLUMNS)) == 0
+    assert look(world, read(world), world.block_keys()) == set()
 
 
 def test_reading_in_any_order_gives_the_same_cells() -> None:
     box = Box((3.0, 0.0, 1.0), (3.6, 0.5, 1.6))  # over the edge between two tiles
     results = []
-    for order in (COLUMNS, COLUMNS[::-1]):
+    for order in (TILES, TILES[::-1]):
         world = SdfWorld([FLOOR, box])
         cells = read(world)
-        cells.mark(world.remove(box))
-        for one in order:
-            cells.refresh(world, [one])
-        while len(cells.refresh(world, COLUMNS)):
-            pass
-        results.append(cells.window(TILE, 1).cells.tobytes())
+        stale = cells.mark(world.remove(box))
+        while stale:
+            stale = set().union(*(cells.refresh(world, [tile]).stale for tile in order if tile in stale))
+        results.append(cells.get(BLOCKS).tobytes())
     assert results[0] == results[1]
 
 
 def test_more_slope_limits_than_bits_are_refused() -> None:
     with pytest.raises(ValueError, match="6 different slope limits"):
-        LatchedCells([10, 20, 30, 40, 50, 60, 70], Config())
+        LatchedCells([10, 20, 30, 40, 50, 60, 70], 0.05, Config())

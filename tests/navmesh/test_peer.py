@@ -8,8 +8,7 @@ import pytest
 
 from benchmarks.recast_peer import PeerMissing, ask, paths_job, slivers, tile_job
 from benchmarks.sdf_world import Box, SdfWorld, room
-from navmesh.blocks import columns_of
-from navmesh.build import border_blocks, border_cells
+from navmesh.build import border_cells
 from navmesh.incremental import Config as TilesConfig
 from navmesh.incremental import Incremental
 from navmesh.latch import Config as LatchConfig
@@ -46,15 +45,13 @@ def furnished(seed: int) -> SdfWorld:
 
 def test_polygons_and_adjacency_equal_the_peers_on_the_same_spans() -> None:
     world = furnished(0)
-    reach = border_blocks(HUMAN, 0.05, CONFIG)
-    cells = LatchedCells([HUMAN.max_slope_deg], LatchConfig())
-    cells.mark(world.block_keys())
+    cells = LatchedCells([HUMAN.max_slope_deg], 0.05, LatchConfig())
+    cells.refresh(world, cells.mark(world.block_keys()))
     ours: list[NavTile] = []
     jobs = []
     for key in (TileKey(x, z) for x in range(3) for z in range(3)):
-        cells.refresh(world, list(columns_of(key, reach)))
         frame = TileFrame(key, 0.05, 0.025, border_cells(HUMAN, 0.05, CONFIG), grid_origin_m=(0.0, BASE_M, 0.0))
-        spans = spans_of(cells.window(key, reach), frame.border_cells, 0, SpanConfig())
+        spans = spans_of(cells, key, frame.border_cells, 0, SpanConfig())
         ours.append(build_from_spans(spans, frame, HUMAN, CONFIG))
         jobs.append(tile_job(*slivers(spans, frame), frame, HUMAN, CONFIG))
     for tile, theirs in zip(ours, ask_or_skip(jobs), strict=True):

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from navmesh.latch import CELLS_SHAPE, FREE, SOLID, UNKNOWN, CellWindow
+from navmesh.latch import CELLS_SHAPE, FREE, SOLID, UNKNOWN, LatchedCells
+from navmesh.latch import Config as LatchConfig
 from navmesh.recast import MAX_SPAN_HEIGHT, WALKABLE
 from navmesh.spans import BASE_HALF_VOXELS, MAX_SPANS_PER_COLUMN, Config, spans_of
 from navmesh.tiles import TILE_BLOCKS, TileKey
@@ -22,17 +23,14 @@ class Field:
     def spans(self, config: Config = PLAIN, slope_limit: int = 0) -> dict[tuple[int, int], list[Span]]:
         """Spans by column, heights counted from the field's bottom."""
         blocks = self.cells.reshape(SIDE, 8, SIDE, 8, self.num_blocks, 16).transpose(0, 2, 4, 1, 3, 5)
-        window = CellWindow(
-            TileKey(0, 0),
-            1,
-            np.arange(SIDE * SIDE + 1, dtype=np.int32) * self.num_blocks,
-            np.tile(np.arange(self.num_blocks, dtype=np.int32) + self.bottom_block, SIDE * SIDE),
-            np.ascontiguousarray(blocks.reshape(-1, *CELLS_SHAPE)),
-        )
+        heights = range(self.bottom_block, self.bottom_block + self.num_blocks)
+        keys = [(i - 1, j, k - 1) for i in range(SIDE) for k in range(SIDE) for j in heights]
+        cells = LatchedCells([45.0, 60.0], 0.05, LatchConfig())
+        cells.put(np.array(keys, np.int32), blocks.reshape(-1, *CELLS_SHAPE))
         base = BASE_HALF_VOXELS + 16 * self.bottom_block
         columns: dict[tuple[int, int], list[Span]] = {}
-        for x, z, smin, smax, area in spans_of(window, 4, slope_limit, config).astype(int).tolist():
-            columns.setdefault((x + 4, z + 4), []).append((smin - base, smax - base, area))
+        for x, z, smin, smax, area in spans_of(cells, TileKey(0, 0), 2, slope_limit, config).astype(int).tolist():
+            columns.setdefault((x + 6, z + 6), []).append((smin - base, smax - base, area))
         return columns
 
 
@@ -45,7 +43,7 @@ def floor(field: Field) -> Field:
 
 def test_a_floor_under_unknown_air_is_ground() -> None:
     columns = floor(Field()).spans()
-    assert len(columns) == (8 * SIDE - 8) ** 2
+    assert len(columns) == (64 + 2 * 2) ** 2
     assert set(map(tuple, columns.values())) == {((0, 4, WALKABLE),)}
 
 
@@ -153,12 +151,10 @@ def test_a_column_of_very_many_layers_is_cut_at_recasts_limit() -> None:
     assert len(field.spans()[40, 40]) == MAX_SPANS_PER_COLUMN
 
 
-def test_a_window_too_narrow_for_the_border_is_refused() -> None:
-    window = CellWindow(
-        TileKey(0, 0), 1, np.zeros(SIDE**2 + 1, np.int32), np.zeros(0, np.int32), np.zeros((0, *CELLS_SHAPE), np.uint8)
-    )
-    with pytest.raises(ValueError, match="too narrow"):
-        spans_of(window, 8, 0, Config())
+@pytest.mark.parametrize(("border_cells", "slope_limit"), [(-1, 0), (5000, 0), (8, 1), (8, -1)])
+def test_what_is_out_of_range_is_refused(border_cells: int, slope_limit: int) -> None:
+    with pytest.raises(ValueError, match=r"border|slope limit"):
+        spans_of(LatchedCells([45.0], 0.05, LatchConfig()), TileKey(0, 0), border_cells, slope_limit, Config())
 
 
 @pytest.mark.parametrize("height", [3, 5])

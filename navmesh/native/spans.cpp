@@ -1,0 +1,334 @@
+#include "spans.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <stdexcept>
+
+namespace commonground {
+
+namespace {
+
+constexpr std::uint8_t kBlocked = 0, kSteepGround = 1, kWalkable = 63;  // areas; the middle one only while spans are made
+constexpr int kMostSpans = 255;                                        // in a column: Recast's limit
+constexpr int kTileCells = kTileBlocks * kBlockEdge;
+
+// What stands in a column, as far as the ground is concerned: the height of its only ground, or one of these.
+constexpr std::int16_t kNoGround = -20000, kManyGrounds = -10000;
+
+struct Solid {
+    std::int16_t low, high;
+    std::uint8_t area;
+};
+
+struct Bridge {
+    std::int16_t x, z, high;
+};
+
+// A square of columns, z first, x within it; heights in cells from the base.
+class Field {
+public:
+    Field(const CellStore& cells, TileXZ tile, const SpanParams& params)
+        : cells_(cells), params_(params), margin_(kSpanReach), side_(kTileCells + 2 * (params.border_cells + margin_)) {
+        origin_x_ = tile[0] * kTileCells - params.border_cells - margin_;
+        origin_z_ = tile[1] * kTileCells - params.border_cells - margin_;
+        starts_.reserve(static_cast<std::size_t>(side_) * side_ + 1);
+        solids_.reserve(2 * starts_.capacity());
+        ground_.assign(static_cast<std::size_t>(side_) * side_, kNoGround);
+    }
+
+    std::vector<TileSpan> make() {
+        find_solids();
+        forgive_edges();
+        find_grounds();
+        level();
+        bridge_gaps();
+        return without_specks();
+    }
+
+private:
+    const BlockColumn* block_column(int x, int z) const {
+        const int i = x >> 3, k = z >> 3;
+        const BlockColumn* const tile = cells_.columns({i >> 3, k >> 3});
+        return tile ? tile + (i & 7) * kTileBlocks + (k & 7) : nullptr;
+    }
+
+    // Every column from the bottom up, a whole row of blocks at a time.
+    void find_solids() {
+        std::vector<const BlockColumn*> row;
+        for (int z = 0; z < side_; ++z) {
+            if (z == 0 || ((origin_z_ + z) & 7) == 0) {
+                row.clear();
+                for (int x = origin_x_ & ~7; x < origin_x_ + side_; x += 8) row.push_back(block_column(x, origin_z_ + z));
+            }
+            for (int x = 0; x < side_; ++x) {
+                starts_.push_back(static_cast<std::int32_t>(solids_.size()));
+                const int world_x = origin_x_ + x;
+                const BlockColumn* const blocks = row[static_cast<std::size_t>((world_x >> 3) - (origin_x_ >> 3))];
+                if (blocks) add_column(*blocks, (world_x & 7) * kBlockEdge + ((origin_z_ + z) & 7));
+            }
+        }
+        starts_.push_back(static_cast<std::int32_t>(solids_.size()));
+    }
+
+    void add_column(const BlockColumn& blocks, int column) {
+        const std::size_t begin = solids_.size();
+        int bottom = -1;  // of the solid that the walk is in
+        bool is_steep = false;
+        int height = blocks.bottom * kCellsTall + kBaseCells;
+        for (const std::int32_t slot : blocks.slots) {
+            if (slot == CellStore::kNoSlot) {  // no block: unknown above what ends here
+                if (bottom >= 0) emit(begin, bottom, height, kBlocked);
+                bottom = -1;
+                height += kCellsTall;
+                continue;
+            }
+            const std::uint16_t* const planes = cells_.planes(slot);
+            const unsigned solid = planes[kSolid * kBlockColumns + column];
+            const unsigned free = planes[kFree * kBlockColumns + column];
+            const unsigned steep = planes[(kSteep + params_.slope_limit) * kBlockColumns + column];
+            int h = 0;
+            while (h < kCellsTall) {
+                if (bottom < 0) {
+                    const unsigned rest = solid >> h;
+                    if (!rest) break;
+                    h += __builtin_ctz(rest);
+                    bottom = height + h;
+                }
+                const unsigned open = ~solid >> h & (0xFFFFu >> h);
+                if (!open) {
+                    is_steep = steep >> (kCellsTall - 1) & 1;
+                    break;
+                }
+                h += __builtin_ctz(open);
+                if (h > 0) is_steep = steep >> (h - 1) & 1;
+                const bool is_ground = free >> h & 1;
+                emit(begin, bottom, height + h, !is_ground ? kBlocked : is_steep ? kSteepGround : kWalkable);
+                bottom = -1;
+            }
+            height += kCellsTall;
+        }
+        if (bottom >= 0) emit(begin, bottom, height, kBlocked);
+    }
+
+    void emit(std::size_t column_begin, int low, int high, std::uint8_t area) {
+        const int cut = std::min(high, kMostCells);
+        if (low < cut && solids_.size() - column_begin < kMostSpans)
+            solids_.push_back({static_cast<std::int16_t>(low), static_cast<std::int16_t>(cut), cut == high ? area : kBlocked});
+    }
+
+    // Calls steep ground level where level ground of the same height lies within two columns. The gradient at the edge of
+    // a step, or at the foot of a wall, is that of both sides: it leans where nothing leans. A slope that is truly too
+    // steep rises more than this within one column.
+    void forgive_edges() {
+        std::vector<std::int32_t> forgiven;
+        for (int z = 2; z < side_ - 2; ++z)
+            for (int x = 2; x < side_ - 2; ++x)
+                for (std::int32_t s = first(x, z); s < last(x, z); ++s)
+                    if (solids_[s].area == kSteepGround && has_level_ground_near(x, z, solids_[s].high)) forgiven.push_back(s);
+        for (const std::int32_t s : forgiven) solids_[s].area = kWalkable;
+    }
+
+    bool has_level_ground_near(int x, int z, int height) const {
+        for (int dz = -2; dz <= 2; ++dz)
+            for (std::int32_t s = first(x - 2, z + dz); s < last(x + 2, z + dz); ++s)
+                if (solids_[s].area == kWalkable && std::abs(solids_[s].high - height) <= 1) return true;
+        return false;
+    }
+
+    void find_grounds() {
+        for (std::size_t column = 0; column < ground_.size(); ++column) {
+            std::int16_t ground = kNoGround;
+            for (std::int32_t s = starts_[column]; s < starts_[column + 1]; ++s)
+                if (solids_[s].area == kWalkable) ground = ground == kNoGround ? solids_[s].high : kManyGrounds;
+            ground_[column] = ground;
+        }
+    }
+
+    // Brings ground that stands out by one cell to the height that most of the eight columns around it share.
+    void level() {
+        std::vector<std::pair<std::int32_t, int>> levelled;
+        std::vector<std::int16_t> verdict(static_cast<std::size_t>(side_));
+        for (int z = 1; z < side_ - 1; ++z) {
+            judge_row(z, verdict.data());
+            for (int x = 1; x < side_ - 1; ++x) {
+                if (!verdict[static_cast<std::size_t>(x)]) continue;
+                for (std::int32_t s = first(x, z); s < last(x, z); ++s) {
+                    if (solids_[s].area != kWalkable) continue;
+                    const int step = step_to_most(x, z, solids_[s].high);
+                    if (step > 0 || (step < 0 && solids_[s].high - 1 > solids_[s].low)) levelled.emplace_back(s, step);
+                }
+            }
+        }
+        for (const auto& [s, step] : levelled) solids_[s].high = static_cast<std::int16_t>(solids_[s].high + step);
+        if (!levelled.empty()) find_grounds();
+    }
+
+    // Which columns of a row may stand out: five neighbours differ from them, or there are several grounds to compare.
+    void judge_row(int z, std::int16_t* verdict) const {
+        std::fill(verdict, verdict + side_, std::int16_t{0});
+        const std::int16_t* const own = &ground_[static_cast<std::size_t>(at(0, z))];
+        for (int dz = -1; dz <= 1; ++dz)
+            for (int dx = -1; dx <= 1; ++dx) {
+                const std::int16_t* const other = &ground_[static_cast<std::size_t>(at(0, z + dz))] + dx;
+                for (int x = 1; x < side_ - 1; ++x) {
+                    const bool is_higher = other[x] == own[x] + 1, is_lower = other[x] == own[x] - 1;
+                    verdict[x] = static_cast<std::int16_t>(verdict[x] + is_higher + 16 * is_lower + 256 * (other[x] == kManyGrounds));
+                }
+            }
+        for (int x = 0; x < side_; ++x) {
+            const int v = verdict[x];
+            verdict[x] = own[x] != kNoGround && (v >= 256 || (v & 15) >= 5 || (v >> 4) >= 5);
+        }
+    }
+
+    int step_to_most(int x, int z, int height) const {
+        int higher = 0, lower = 0;
+        for (int dx = -1; dx <= 1; ++dx)
+            for (int dz = -1; dz <= 1; ++dz) {
+                const int there = ground_at(x + dx, z + dz, height);
+                higher += there == height + 1;
+                lower += there == height - 1;
+            }
+        return higher >= 5 ? 1 : lower >= 5 ? -1 : 0;
+    }
+
+    // Lays ground across gaps along x or z that nobody measured, with ground of the same height on both sides.
+    void bridge_gaps() {
+        const int gap = params_.bridge_columns;
+        if (gap == 0) return;
+        const std::vector<Solid> measured = solids_;  // what is laid must not carry the next bridge
+        for (int z = gap; z < side_ - gap; ++z)
+            for (int x = gap; x < side_ - gap; ++x)
+                if (may_need_bridge(x, z, gap)) bridge_column(measured, x, z, gap);
+    }
+
+    bool may_need_bridge(int x, int z, int gap) const {
+        const std::int16_t own = ground_[static_cast<std::size_t>(at(x, z))];
+        for (int back = 1; back <= gap; ++back)
+            for (const std::int16_t other : {ground_[static_cast<std::size_t>(at(x - back, z))],
+                                             ground_[static_cast<std::size_t>(at(x, z - back))]}) {
+                if (other == kNoGround) continue;
+                if (other == kManyGrounds || own < 0 || std::abs(other - own) > 2) return true;
+            }
+        return false;
+    }
+
+    void bridge_column(const std::vector<Solid>& measured, int x, int z, int gap) {
+        const std::size_t own_bridges = bridges_.size();
+        for (int along_x = 0; along_x < 2; ++along_x) {
+            const int dx = along_x, dz = 1 - along_x;
+            for (int back = 1; back <= gap; ++back)
+                for (std::int32_t s = first(x - back * dx, z - back * dz); s < last(x - back * dx, z - back * dz); ++s) {
+                    const int height = measured[s].high;
+                    if (measured[s].area != kWalkable || ground_at(measured, x, z, height) >= 0) continue;
+                    for (int ahead = 1; ahead < gap + 2 - back; ++ahead) {
+                        const int there = ground_at(measured, x + ahead * dx, z + ahead * dz, height);
+                        if (there < 0) continue;
+                        const int floor = (height + there) / 2;
+                        if (!lies_open(x, z, floor)) lay(own_bridges, x, z, floor);
+                        break;
+                    }
+                }
+        }
+    }
+
+    // Was air seen right below this height? Then the gap is a hole.
+    bool lies_open(int x, int z, int height) const {
+        const BlockColumn* const blocks = block_column(origin_x_ + x, origin_z_ + z);
+        if (!blocks) return false;
+        const int h = height - 3 - kBaseCells;
+        const std::int64_t at = (h >> 4) - static_cast<std::int64_t>(blocks->bottom);
+        if (at < 0 || at >= static_cast<std::int64_t>(blocks->slots.size())) return false;
+        const std::int32_t slot = blocks->slots[static_cast<std::size_t>(at)];
+        if (slot == CellStore::kNoSlot) return false;
+        const int column = ((origin_x_ + x) & 7) * kBlockEdge + ((origin_z_ + z) & 7);
+        return cells_.planes(slot)[kFree * kBlockColumns + column] >> (h & 15) & 1;
+    }
+
+    // Makes ground at a height of one column, out of the solid that ends there if some does, unless solid fills it.
+    void lay(std::size_t own_bridges, int x, int z, int height) {
+        for (std::size_t b = own_bridges; b < bridges_.size(); ++b)
+            if (std::abs(bridges_[b].high - height) <= 2) return;
+        for (std::int32_t s = first(x, z); s < last(x, z); ++s) {
+            if (std::abs(solids_[s].high - height) <= 2) {
+                solids_[s].area = kWalkable;
+                return;
+            }
+            if (solids_[s].low < height && height < solids_[s].high) return;
+        }
+        if (height >= 1)
+            bridges_.push_back({static_cast<std::int16_t>(x), static_cast<std::int16_t>(z), static_cast<std::int16_t>(height)});
+    }
+
+    // Cuts the margin off and drops every speck.
+    std::vector<TileSpan> without_specks() const {
+        std::vector<TileSpan> kept;
+        kept.reserve(solids_.size() + bridges_.size());
+        for (int z = margin_; z < side_ - margin_; ++z)
+            for (int x = margin_; x < side_ - margin_; ++x)
+                for (std::int32_t s = first(x, z); s < last(x, z); ++s)
+                    if (has_company(x, z, solids_[s])) kept.push_back(span(x, z, solids_[s]));
+        for (const Bridge& b : bridges_)
+            if (is_inside(b.x) && is_inside(b.z))
+                kept.push_back(span(b.x, b.z, {static_cast<std::int16_t>(b.high - 1), b.high, kWalkable}));
+        return kept;
+    }
+
+    // Is a solid part of something with volume or area, among those in the columns around it that touch its heights?
+    bool has_company(int x, int z, const Solid& solid) const {
+        int volume = solid.high - solid.low, columns = 0;
+        if (volume >= params_.speck_cells) return true;
+        volume = 0;
+        for (int dz = -1; dz <= 1; ++dz)
+            for (int dx = -1; dx <= 1; ++dx) {
+                const int before = volume;
+                for (std::int32_t s = first(x + dx, z + dz); s < last(x + dx, z + dz); ++s)
+                    if (solids_[s].low <= solid.high && solids_[s].high >= solid.low)
+                        volume += solids_[s].high - solids_[s].low;
+                columns += volume > before;
+                if (volume >= params_.speck_cells || columns >= 4) return true;
+            }
+        return false;
+    }
+
+    TileSpan span(int x, int z, const Solid& solid) const {
+        return {static_cast<std::uint16_t>(x - margin_), static_cast<std::uint16_t>(z - margin_),
+                static_cast<std::uint16_t>(solid.low), static_cast<std::uint16_t>(solid.high),
+                solid.area == kSteepGround ? kBlocked : solid.area};
+    }
+
+    // Height of a column's ground within two cells of some height; -1 = there is none.
+    int ground_at(const std::vector<Solid>& solids, int x, int z, int height) const {
+        for (std::int32_t s = first(x, z); s < last(x, z); ++s)
+            if (solids[s].area == kWalkable && std::abs(solids[s].high - height) <= 2) return solids[s].high;
+        return -1;
+    }
+    int ground_at(int x, int z, int height) const { return ground_at(solids_, x, z, height); }
+
+    bool is_inside(int x) const { return x >= margin_ && x < side_ - margin_; }
+    int at(int x, int z) const { return z * side_ + x; }
+    std::int32_t first(int x, int z) const { return starts_[static_cast<std::size_t>(at(x, z))]; }
+    std::int32_t last(int x, int z) const { return starts_[static_cast<std::size_t>(at(x, z)) + 1]; }
+
+    const CellStore& cells_;
+    const SpanParams params_;
+    const int margin_, side_;
+    int origin_x_ = 0, origin_z_ = 0;  // of column (0, 0), in the world's cells
+    std::vector<Solid> solids_;
+    std::vector<std::int32_t> starts_;  // where the solids of each column begin
+    std::vector<std::int16_t> ground_;  // of each column: the height of its only ground, kNoGround or kManyGrounds
+    std::vector<Bridge> bridges_;
+};
+
+}  // namespace
+
+std::vector<TileSpan> tile_spans(const CellStore& cells, TileXZ tile, const SpanParams& params) {
+    if (params.border_cells < 0 || params.border_cells > 1024) throw std::invalid_argument("a border has 0 to 1024 cells");
+    if (params.slope_limit < 0 || params.slope_limit >= cells.limits())
+        throw std::invalid_argument("the cells were not latched for that slope limit");
+    if (params.speck_cells < 0 || params.bridge_columns < 0 || params.bridge_columns > 4)
+        throw std::invalid_argument("specks must not be negative, bridges 0 to 4 columns long");
+    return Field(cells, tile, params).make();
+}
+
+}  // namespace commonground
