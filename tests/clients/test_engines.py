@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any, NoReturn
 
+import httpx
 import numpy as np
 import pytest
 
@@ -39,6 +40,15 @@ async def report_of(process: asyncio.subprocess.Process, floor: Floor) -> dict[s
                 return report
             said.append(line[:500])
     raise AssertionError("".join(said))
+
+
+async def run(*command: str, stdin: str = "") -> str:
+    """What a program prints; its complaints fail the test."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe)
+    out, complaints = await asyncio.wait_for(process.communicate(stdin.encode()), 120)
+    assert process.returncode == 0, complaints.decode()
+    return out.decode()
 
 
 def length_m(points: np.ndarray) -> float:
@@ -84,3 +94,24 @@ async def test_javascript_engines_follow_the_server(tmp_path: Path) -> None:
         finally:
             process.terminate()
             await process.wait()
+
+
+async def test_cpp_detour_loads_the_exported_tile_set(tmp_path: Path) -> None:
+    built = tmp_path / "find_paths"
+    include = [f"-I{root}/include/recastnavigation" for root in ("/usr", "/usr/local")]
+    flags = ["-std=c++17", "-Wall", "-Wextra", "-Werror", *include]
+    source = ENGINES / "cpp" / "find_paths.cpp"
+    await run(program("g++"), *flags, str(source), "-lDetour", "-o", str(built))
+    async with live_floor(tmp_path / "server") as floor:
+        pairs = pairs_on(floor.query, 40)
+        async with httpx.AsyncClient(base_url=floor.url) as http:
+            tile_set = (await http.get("/v1/scenes/main/navmesh.bin")).content
+    (tmp_path / "nav.bin").write_bytes(tile_set)
+    lines = [" ".join(map(repr, (*start, *goal))) for start, goal in pairs]
+    answers = (await run(str(built), str(tmp_path / "nav.bin"), stdin="\n".join(lines))).splitlines()
+    for (start, goal), answer in zip(pairs, answers, strict=True):
+        theirs = np.array(answer.split(), float).reshape(-1, 3)
+        np.testing.assert_allclose(theirs, floor.path(start, goal).points_m, atol=1e-5)
+    (tmp_path / "cut.bin").write_bytes(tile_set[:-1])
+    with pytest.raises(AssertionError, match="cut short"):
+        await run(str(built), str(tmp_path / "cut.bin"))
