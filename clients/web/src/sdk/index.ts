@@ -42,4 +42,20 @@ export {
   SUBPROTOCOL,
   type Vector3,
 } from "./protocol.js";
+export {
+  type Agent,
+  type Answer,
+  type Asking,
+  isOutdated,
+  MapQueries,
+  type NearestAnswer,
+  type PathAnswer,
+  QueryError,
+  type Question,
+  type RaycastAnswer,
+  type ReachableAnswer,
+  type TileVersion,
+  type VisibleAnswer,
+  type Walk,
+} from "./queries.js";
 export { apply, compose, IDENTITY, rotate, type Similarity } from "./transform.js";

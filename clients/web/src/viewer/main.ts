@@ -6,10 +6,15 @@ import { DEFAULT_SCENE, readLink } from "../page/link.js";
 import { connect, type ConnectionState, type Subscription } from "../sdk/client.js";
 import type { Change } from "../sdk/map.js";
 import type { SceneInfo } from "../sdk/protocol.js";
+import { MapQueries } from "../sdk/queries.js";
+import { AgentChoice } from "./avatars/agents.js";
+import { AvatarList } from "./avatars/list.js";
+import { Party } from "./avatars/party.js";
+import { AvatarTool } from "./avatars/tool.js";
 import { Framing } from "./framing.js";
 import { JoinCard } from "./join.js";
 import { LatencyMeter } from "./latency.js";
-import { PathTool, requestPath } from "./path.js";
+import { PathTool } from "./path.js";
 import { PhoneList } from "./phones.js";
 import { Stage } from "./stage.js";
 import { showConnection, showScene, showScenes } from "./status.js";
@@ -17,6 +22,9 @@ import { WaterfallView } from "./waterfall.js";
 import { SHOWN, type Shown, World } from "./world.js";
 
 const PANEL_REFRESH_MS = 250;
+/** Only one of them gets the clicks. */
+const TOOLS = ["avatarTool", "pathTool"] as const;
+type Tool = (typeof TOOLS)[number];
 
 class ViewerPage {
   private readonly address = new URL(location.href);
@@ -34,13 +42,36 @@ class ViewerPage {
     ...(this.link.token !== null && { token: this.link.token }),
   });
   private readonly join = new JoinCard(this.api, () => this.scene, this.link.mayInvite);
+  private readonly queries = new MapQueries(document.baseURI, this.link.token === null ? {} : { token: this.link.token });
   private readonly path = new PathTool(
     this.stage,
     this.canvas,
-    () => this.world.nav.meshes,
-    (from, to, agent) => requestPath(this.api, this.scene)(from, to, agent),
+    () => this.world.nav.floors(),
+    (from, to, agent) => this.queries.path(this.scene, from.toArray(), to.toArray(), { agent }),
     (text) => this.hint(text),
   );
+  private readonly party = new Party({
+    stage: this.stage,
+    queries: this.queries,
+    scene: () => this.scene,
+    map: () => this.subscription?.map ?? null,
+    floors: (agent) => this.world.nav.floors(agent),
+  });
+  private readonly agents = new AgentChoice(byId("agentChoice"), byId<HTMLSelectElement>("agents"), this.queries, (agent) =>
+    this.world.showAgent(agent.name),
+  );
+  private readonly avatarTool = new AvatarTool(
+    this.stage,
+    this.canvas,
+    this.party,
+    this.world.nav,
+    () => this.agents.chosen,
+    (text) => this.hint(text),
+  );
+  private readonly avatarList = new AvatarList(byId("avatars"), this.party, (avatar) => {
+    this.party.choose(avatar);
+    this.use("avatarTool");
+  });
   private scene = this.link.scene ?? "";
   private scenes: readonly SceneInfo[] = [];
   private subscription: Subscription | null = null;
@@ -59,7 +90,14 @@ class ViewerPage {
     };
     for (const layer of SHOWN) this.wireToggle(layer);
     byId("frame").onclick = () => this.showAll();
-    byId("pathTool").onclick = () => this.togglePath();
+    this.stage.onTick = (seconds) => this.party.tick(seconds);
+    this.party.onNews = (text) => this.hint(text);
+    for (const tool of TOOLS) byId(tool).onclick = () => this.use(isPressed(tool) ? null : tool);
+    byId("arView").onclick = () => this.setBare(!isPressed("arView"));
+    byId("addAvatar").onclick = () => {
+      this.use("avatarTool");
+      this.avatarTool.addAnother();
+    };
     byId("invite").onclick = () => this.toggleInvitation();
     byId<HTMLSelectElement>("scenes").onchange = ({ target }) => this.choose((target as HTMLSelectElement).value);
     document.addEventListener("visibilitychange", () => this.client.reconnectNow());
@@ -80,6 +118,7 @@ class ViewerPage {
   private choose(scene: string): void {
     this.subscription?.close();
     this.world.clear();
+    this.party.clear();
     this.meter.clear();
     this.framing.restart();
     this.setFollowed(null);
@@ -91,6 +130,7 @@ class ViewerPage {
     subscription.on("change", (change) => this.onChange(change, subscription));
     this.subscription = subscription;
     showScenes(this.scenes, scene);
+    void this.agents.load(scene);
     void this.join.refresh(true);
   }
 
@@ -99,6 +139,7 @@ class ViewerPage {
     if (change.kind === "complete") this.isLive = true;
     if (change.kind === "set") this.meter.received(change.entry.delta, this.client.serverNowNs(), this.isLive);
     this.world.apply(change, map);
+    this.party.mapChanged(change);
     this.framing.contentChanged();
   }
 
@@ -125,11 +166,22 @@ class ViewerPage {
     this.framing.contentChanged();
   }
 
-  private togglePath(): void {
-    const pressed = byId("pathTool").getAttribute("aria-pressed") !== "true";
-    byId("pathTool").setAttribute("aria-pressed", String(pressed));
-    this.canvas.classList.toggle("picking", pressed);
-    this.path.setEnabled(pressed);
+  /** Take up one of the tools that clicks go to, or none. */
+  private use(tool: Tool | null): void {
+    this.hint("");
+    for (const one of TOOLS) byId(one).setAttribute("aria-pressed", String(one === tool));
+    this.canvas.classList.toggle("picking", tool !== null);
+    this.path.setEnabled(tool === "pathTool");
+    this.avatarTool.setEnabled(tool === "avatarTool");
+    this.refreshPanels();
+  }
+
+  /** Nothing but the virtual, hidden behind the real; through the lens of a phone if there is one. */
+  private setBare(isBare: boolean): void {
+    byId("arView").setAttribute("aria-pressed", String(isBare));
+    this.world.setBare(isBare);
+    const placed = this.world.cameras.views.find(({ stream }) => this.world.cameras.eye(stream) !== null);
+    if (isBare && this.followed === null && placed !== undefined) this.follow(placed.stream);
   }
 
   private toggleInvitation(): void {
@@ -155,6 +207,9 @@ class ViewerPage {
     const nowNs = this.client.serverNowNs();
     const views = this.world.cameras.views;
     const isEmpty = this.subscription === null || this.subscription.map.size === 0;
+    byId("avatarCard").hidden = this.party.all.length === 0 && !isPressed("avatarTool");
+    byId<HTMLButtonElement>("addAvatar").disabled = this.party.all.length === 0 || this.party.isFull;
+    this.avatarList.update();
     this.phones.update(views, nowNs, this.followed);
     this.waterfall.update(this.meter, nowNs);
     for (const layer of SHOWN) byId(`count-${layer}`).textContent = String(this.world.count(layer) || "");
@@ -164,6 +219,10 @@ class ViewerPage {
     byId("sides").dataset.empty = String(isEmpty);
     if (!byId("empty").hidden || !byId("inviteCard").hidden) void this.join.refresh();
   }
+}
+
+function isPressed(button: string): boolean {
+  return byId(button).getAttribute("aria-pressed") === "true";
 }
 
 new ViewerPage().open();

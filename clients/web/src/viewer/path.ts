@@ -4,30 +4,23 @@ import * as THREE from "three";
 import { Line2 } from "three/examples/jsm/lines/Line2.js";
 import { LineGeometry } from "three/examples/jsm/lines/LineGeometry.js";
 import { LineMaterial } from "three/examples/jsm/lines/LineMaterial.js";
-import { type Api, ApiError } from "../page/api.js";
+import { type PathAnswer, QueryError } from "../sdk/queries.js";
+import { onClick } from "./clicks.js";
 import type { Stage } from "./stage.js";
 
 const LIFT_M = 0.06;
-const DRAG_PX = 5;
-
-export interface FoundPath {
-  readonly points: readonly (readonly [number, number, number])[];
-  readonly partial: boolean;
-  readonly lengthM: number;
-}
 
 export class PathTool {
   private readonly group = new THREE.Group();
   private readonly line: Line2;
   private start: THREE.Vector3 | null = null;
   private enabled = false;
-  private pressedAt: [number, number] | null = null;
 
   constructor(
     private readonly stage: Stage,
     canvas: HTMLCanvasElement,
     private readonly floors: () => THREE.Object3D[],
-    private readonly ask: (from: THREE.Vector3, to: THREE.Vector3, agent: string) => Promise<FoundPath>,
+    private readonly ask: (from: THREE.Vector3, to: THREE.Vector3, agent: string) => Promise<PathAnswer>,
     private readonly say: (text: string) => void,
   ) {
     this.line = new Line2(
@@ -36,10 +29,8 @@ export class PathTool {
     );
     this.line.renderOrder = 5;
     stage.scene.add(this.group);
-    canvas.addEventListener("pointerdown", ({ clientX, clientY }) => (this.pressedAt = [clientX, clientY]));
-    canvas.addEventListener("pointerup", ({ clientX, clientY }) => {
-      const [x, y] = this.pressedAt ?? [Infinity, Infinity];
-      if (this.enabled && Math.hypot(clientX - x, clientY - y) < DRAG_PX) void this.click(clientX, clientY);
+    onClick(canvas, (x, y) => {
+      if (this.enabled) void this.click(x, y);
     });
   }
 
@@ -47,7 +38,7 @@ export class PathTool {
     this.enabled = enabled;
     this.start = null;
     this.erase();
-    this.say(enabled ? "Click where the path starts, on the green floor." : "");
+    if (enabled) this.say("Click where the path starts, on the green floor.");
   }
 
   private async click(clientX: number, clientY: number): Promise<void> {
@@ -68,11 +59,11 @@ export class PathTool {
       this.draw(path);
       this.say(describe(path));
     } catch (error) {
-      this.say(error instanceof ApiError ? `No path: ${error.message}` : "No path: the server is out of reach.");
+      this.say(error instanceof QueryError ? `No path: ${error.message}` : "No path: the server is out of reach.");
     }
   }
 
-  private draw({ points }: FoundPath): void {
+  private draw({ points }: PathAnswer): void {
     if (points.length < 2) return;
     this.line.geometry.dispose();
     this.line.geometry = new LineGeometry();
@@ -98,21 +89,7 @@ export class PathTool {
   }
 }
 
-export function requestPath(api: Api, scene: string): (a: THREE.Vector3, b: THREE.Vector3, agent: string) => Promise<FoundPath> {
-  return (from, to, agent) => {
-    const query = new URLSearchParams({ from: from.toArray().join(), to: to.toArray().join() });
-    if (agent) query.set("agent", agent);
-    return api.json(`v1/scenes/${encodeURIComponent(scene)}/path?${query}`, readPath);
-  };
-}
-
-function readPath(answer: unknown): FoundPath {
-  const { points_m: points, is_partial: partial, length_m: lengthM } = answer as Readonly<Record<string, unknown>>;
-  if (!Array.isArray(points)) throw new ApiError(502, "the server's answer holds no points");
-  return { points, partial: partial === true, lengthM: typeof lengthM === "number" ? lengthM : 0 };
-}
-
-function describe({ points, partial, lengthM }: FoundPath): string {
+function describe({ points, partial, lengthM }: PathAnswer): string {
   if (points.length < 2) return "No way between these two points is known yet.";
   const length = `${lengthM.toFixed(1)} m in ${points.length - 1} legs`;
   return partial ? `${length}, but it stops short: the floor in between is not mapped yet.` : `${length}. Click for another.`;

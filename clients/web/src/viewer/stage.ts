@@ -37,6 +37,8 @@ interface Glide {
 export class Stage {
   readonly scene = new THREE.Scene();
   readonly camera = new THREE.PerspectiveCamera(50, 1, 0.05, 300);
+  /** Called before every frame, drawn or not, with the seconds since the last. */
+  onTick: (seconds: number) => void = () => undefined;
   /** Called after every drawn frame. */
   onDrawn: () => void = () => undefined;
   /** Called when the person takes the view into their own hands. */
@@ -111,13 +113,18 @@ export class Stage {
     this.invalidate();
   }
 
-  /** The first of these objects under a pixel of the canvas. */
-  pick(clientX: number, clientY: number, objects: THREE.Object3D[]): THREE.Intersection | null {
+  setGrid(isShown: boolean): void {
+    this.grid.visible = isShown;
+    this.invalidate();
+  }
+
+  /** The first of these objects under a pixel of the page; `deep`: their parts count, too. */
+  pick(clientX: number, clientY: number, objects: THREE.Object3D[], deep = false): THREE.Intersection | null {
     const { left, top, width, height } = this.canvas.getBoundingClientRect();
     const ndc = new THREE.Vector2(((clientX - left) / width) * 2 - 1, 1 - ((clientY - top) / height) * 2);
     const ray = new THREE.Raycaster();
     ray.setFromCamera(ndc, this.camera);
-    return ray.intersectObjects(objects, false)[0] ?? null;
+    return ray.intersectObjects(objects, deep)[0] ?? null;
   }
 
   private takeOver(): void {
@@ -129,6 +136,7 @@ export class Stage {
     const seconds = Math.min((nowMs - this.lastMs) / 1000, 0.1);
     this.lastMs = nowMs;
     this.walk(seconds);
+    this.onTick(seconds);
     if (this.follow !== null) this.moveToEye(seconds);
     else {
       this.advanceGlide(seconds);

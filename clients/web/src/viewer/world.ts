@@ -8,6 +8,7 @@ import { type KeyedGroup, matrixOf } from "./layers/keyed.js";
 import { NavLayer } from "./layers/nav.js";
 import { pointLayer } from "./layers/points.js";
 import { meshLayer, occluderLayer } from "./layers/surfaces.js";
+import { veilLayer } from "./layers/veil.js";
 import type { Stage } from "./stage.js";
 
 export const SHOWN = ["cameras", "trails", "points", "mesh", "nav", "occluder"] as const;
@@ -19,8 +20,11 @@ export class World {
   private readonly points = pointLayer();
   private readonly mesh = meshLayer();
   private readonly occluder = occluderLayer();
+  private readonly veil = veilLayer();
   private readonly keyed: Readonly<Record<"points" | "mesh" | "nav" | "occluder", KeyedGroup>>;
   private readonly groups: Readonly<Record<Shown, THREE.Group>>;
+  private readonly wanted = new Set<Shown>(SHOWN);
+  private isBare = false;
 
   constructor(
     private readonly stage: Stage,
@@ -36,7 +40,7 @@ export class World {
       nav: this.nav.keyed.group,
       occluder: this.occluder.group,
     };
-    stage.scene.add(...Object.values(this.groups));
+    stage.scene.add(...Object.values(this.groups), this.veil.group);
   }
 
   apply(change: Change, map: SceneMap): void {
@@ -50,8 +54,23 @@ export class World {
   }
 
   setVisible(layer: Shown, visible: boolean): void {
-    this.groups[layer].visible = visible;
+    if (visible) this.wanted.add(layer);
+    else this.wanted.delete(layer);
+    this.arrange();
+  }
+
+  /** Show where this agent can walk. */
+  showAgent(agent: string): void {
+    this.nav.showAgent(agent);
     this.stage.invalidate();
+  }
+
+  /** Show nothing of the map itself: only what hides virtual things, and the picture of the camera looked through. */
+  setBare(isBare: boolean): void {
+    this.isBare = isBare;
+    this.cameras.setBare(isBare);
+    this.stage.setGrid(!isBare);
+    this.arrange();
   }
 
   count(layer: Shown): number {
@@ -75,7 +94,15 @@ export class World {
 
   clear(): void {
     for (const layer of Object.values(this.keyed)) layer.clear();
+    this.veil.clear();
     this.cameras.clear();
+    this.stage.invalidate();
+  }
+
+  private arrange(): void {
+    for (const layer of SHOWN) {
+      this.groups[layer].visible = this.isBare ? layer === "cameras" : this.wanted.has(layer);
+    }
     this.stage.invalidate();
   }
 
@@ -85,13 +112,15 @@ export class World {
         if (change.layer === "pose") this.cameras.setPose(change.entry);
         else if (change.layer === "thumbnail") void this.cameras.setThumbnail(change.entry).catch(() => undefined);
         else if (isKeyed(change.layer)) this.keyed[change.layer].set(change.entry);
+        if (change.layer === "occluder") this.veil.set(change.entry);
         break;
       case "removed":
         if (change.layer === "pose") this.cameras.removePose(String(change.key[0]));
         else if (isKeyed(change.layer)) this.keyed[change.layer].remove(change.layer, change.key);
+        if (change.layer === "occluder") this.veil.remove(change.layer, change.key);
         break;
       case "moved":
-        for (const layer of Object.values(this.keyed)) layer.move(map);
+        for (const layer of [...Object.values(this.keyed), this.veil]) layer.move(map);
         this.cameras.moveTrails(
           matrixOf({
             scale: change.xform.scale,

@@ -8,7 +8,10 @@ import { matrixOf } from "./keyed.js";
 import { placementMatrix } from "./points.js";
 
 const FRUSTUM_DEPTH_M = 0.32;
+/** Behind everything there is, within the view's far plane. */
+const BACKDROP_DEPTH_M = 90;
 const TRAIL_POINTS = 1500;
+const SCREEN_OPACITY = 0.9;
 const TRAIL_STEP_M = 0.02;
 /** fx, fy, cx, cy, width, height to draw with until the real ones are known. */
 const TYPICAL_PHONE = [985, 985, 640, 360, 1280, 720] as const;
@@ -43,6 +46,7 @@ export class CameraLayer {
   private readonly colorByStream = new Map<string, number>();
 
   private lookedThrough: string | null = null;
+  private isBare = false;
 
   constructor(private readonly redraw: () => void) {}
 
@@ -59,7 +63,7 @@ export class CameraLayer {
     if (pose.worldFromCamera === null) return; // it stays where it was last seen
     if (!held.isPlaced || previous?.intrinsics?.join() !== pose.intrinsics?.join()) shape(held, pose.intrinsics);
     held.isPlaced = true;
-    held.group.visible = pose.stream !== this.lookedThrough;
+    this.arrange(held);
     held.group.matrix.copy(matrixOf(entry.worldFromEntry)).multiply(placementMatrix(pose.worldFromCamera));
     held.group.matrixWorldNeedsUpdate = true;
     extendTrail(held);
@@ -102,10 +106,14 @@ export class CameraLayer {
   /** Whoever looks through a camera must not have its own frustum before the eyes. */
   lookThrough(stream: string | null): void {
     this.lookedThrough = stream;
-    for (const held of this.byStream.values()) {
-      held.group.visible = held.isPlaced && held.stream !== stream;
-      held.trail.visible = held.stream !== stream;
-    }
+    for (const held of this.byStream.values()) this.arrange(held);
+    this.redraw();
+  }
+
+  /** Show nothing of the cameras but the picture of the one that is looked through, as the backdrop of the view. */
+  setBare(isBare: boolean): void {
+    this.isBare = isBare;
+    for (const held of this.byStream.values()) this.arrange(held);
     this.redraw();
   }
 
@@ -129,6 +137,14 @@ export class CameraLayer {
     return box;
   }
 
+  private arrange(held: Held): void {
+    const isLookedThrough = held.stream === this.lookedThrough;
+    held.group.visible = held.isPlaced && isLookedThrough === this.isBare;
+    held.trail.visible = !isLookedThrough && !this.isBare;
+    held.outline.visible = !this.isBare;
+    hang(held, this.isBare ? BACKDROP_DEPTH_M : FRUSTUM_DEPTH_M, this.isBare);
+  }
+
   private hold(stream: string): Held {
     const known = this.byStream.get(stream);
     if (known !== undefined) return known;
@@ -147,7 +163,7 @@ function makeHeld(stream: string, color: number): Held {
   group.matrixAutoUpdate = false;
   group.visible = false; // until its pose is known
   const outline = new THREE.LineSegments(new THREE.BufferGeometry(), new THREE.LineBasicMaterial({ color }));
-  const dim = new THREE.MeshBasicMaterial({ color: 0x26313d, transparent: true, opacity: 0.9, side: THREE.DoubleSide });
+  const dim = new THREE.MeshBasicMaterial({ color: 0x26313d, transparent: true, opacity: SCREEN_OPACITY, side: THREE.DoubleSide, fog: false });
   const screen = new THREE.Mesh(new THREE.PlaneGeometry(1, 1), dim);
   group.add(outline, screen);
   const path = new THREE.BufferGeometry();
@@ -172,7 +188,7 @@ function makeHeld(stream: string, color: number): Held {
 }
 
 /** Size the frustum to the camera's field of view. */
-function shape({ outline, screen }: Held, intrinsics: Pose["intrinsics"]): void {
+function shape({ outline }: Held, intrinsics: Pose["intrinsics"]): void {
   const [fx, fy, cx, cy, width, height] = intrinsics ?? TYPICAL_PHONE;
   const z = FRUSTUM_DEPTH_M;
   const [left, right, top, bottom] = [(-cx / fx) * z, ((width - cx) / fx) * z, (-cy / fy) * z, ((height - cy) / fy) * z];
@@ -184,9 +200,17 @@ function shape({ outline, screen }: Held, intrinsics: Pose["intrinsics"]): void 
   outline.geometry.dispose();
   outline.geometry = new THREE.BufferGeometry();
   outline.geometry.setAttribute("position", new THREE.Float32BufferAttribute(lines, 3));
-  screen.scale.set(right - left, bottom - top, 1);
-  screen.position.set((left + right) / 2, (top + bottom) / 2, z);
+}
+
+/** Put the picture across the frustum at some depth; as a backdrop it is drawn before everything else. */
+function hang({ screen, pose }: Held, depthM: number, isBackdrop: boolean): void {
+  const [fx, fy, cx, cy, width, height] = pose?.intrinsics ?? TYPICAL_PHONE;
+  screen.scale.set((width / fx) * depthM, (height / fy) * depthM, 1);
+  screen.position.set(((width / 2 - cx) / fx) * depthM, ((height / 2 - cy) / fy) * depthM, depthM);
   screen.rotation.set(Math.PI, 0, 0); // pictures have y down, like the camera
+  screen.renderOrder = isBackdrop ? -10 : 0;
+  screen.material.depthTest = screen.material.depthWrite = !isBackdrop;
+  screen.material.opacity = isBackdrop ? 1 : SCREEN_OPACITY;
 }
 
 function showPicture({ picture, screen }: Held, bitmap: ImageBitmap): void {

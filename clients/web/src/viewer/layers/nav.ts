@@ -12,6 +12,7 @@ const WALL: readonly [number, number, number] = [0.78, 1.0, 0.95];
 export class NavLayer {
   readonly keyed: KeyedGroup;
   private readonly areaByMesh = new Map<THREE.Object3D, number>();
+  private shownAgent: string | null = null;
 
   constructor() {
     const fill = new THREE.MeshBasicMaterial({
@@ -31,24 +32,32 @@ export class NavLayer {
       const mesh = new THREE.Mesh(fillOf(tile), fill);
       mesh.renderOrder = 1;
       mesh.userData.agent = tile.agent;
+      mesh.visible = this.shownAgent === null || tile.agent === this.shownAgent;
       mesh.add(new THREE.LineSegments(linesOf(tile), line));
       this.areaByMesh.set(mesh, areaOf(tile));
       return mesh;
     });
   }
 
-  /** What a click can hit. */
-  get meshes(): THREE.Object3D[] {
-    return this.keyed.group.children;
+  /** Show where this agent can walk; null = every agent. */
+  showAgent(agent: string | null): void {
+    this.shownAgent = agent;
+    for (const mesh of this.keyed.group.children) mesh.visible = agent === null || mesh.userData.agent === agent;
+  }
+
+  /** What a click can hit: the floor of one agent, or the one on show. */
+  floors(agent = this.shownAgent): THREE.Object3D[] {
+    const floors = this.keyed.group.children;
+    return agent === null ? floors : floors.filter((mesh) => mesh.userData.agent === agent);
   }
 
   /** Walkable square metres now on show. */
   get areaM2(): number {
-    const shown = new Set(this.keyed.group.children);
+    const present = new Set(this.keyed.group.children);
     let total = 0;
     for (const [mesh, area] of this.areaByMesh) {
-      if (shown.has(mesh)) total += area;
-      else this.areaByMesh.delete(mesh);
+      if (!present.has(mesh)) this.areaByMesh.delete(mesh);
+      else if (mesh.visible) total += area;
     }
     return total;
   }

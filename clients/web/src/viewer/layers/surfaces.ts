@@ -38,7 +38,7 @@ export function occluderLayer(): KeyedGroup {
   return new KeyedGroup(build);
 }
 
-function geometryOf({ vertices, indices, rgb }: Surface): THREE.BufferGeometry | null {
+export function geometryOf({ vertices, indices, rgb }: Surface): THREE.BufferGeometry | null {
   if (indices.length === 0) return null;
   const geometry = new THREE.BufferGeometry();
   geometry.setAttribute("position", new THREE.BufferAttribute(vertices, 3));

@@ -1,0 +1,75 @@
+/** The list of avatars beside the map: what each is doing, which one listens, and a way to send it home. */
+
+import { make } from "../../page/dom.js";
+import type { Avatar, Party } from "./party.js";
+
+interface Row {
+  readonly root: HTMLElement;
+  readonly choose: HTMLButtonElement;
+  readonly state: HTMLElement;
+}
+
+export class AvatarList {
+  private readonly rows = new Map<Avatar, Row>();
+
+  constructor(
+    private readonly host: HTMLElement,
+    private readonly party: Party,
+    private readonly onChosen: (avatar: Avatar) => void,
+  ) {}
+
+  update(): void {
+    const present = new Set(this.party.all);
+    for (const [avatar, { root }] of this.rows) {
+      if (present.has(avatar)) continue;
+      root.remove();
+      this.rows.delete(avatar);
+    }
+    for (const avatar of this.party.all) {
+      const { root, choose, state } = this.rows.get(avatar) ?? this.add(avatar);
+      const words = describe(avatar);
+      if (state.textContent !== words) state.textContent = words;
+      root.dataset.mood = avatar.pilot.mood;
+      root.dataset.place = avatar.pilot.walker.position.map((metres) => metres.toFixed(3)).join();
+      root.dataset.plans = String(avatar.pilot.plans);
+      choose.setAttribute("aria-pressed", String(avatar === this.party.chosen));
+    }
+  }
+
+  private add(avatar: Avatar): Row {
+    const name = `Avatar ${avatar.number}`;
+    const root = make("div", "avatar");
+    root.style.setProperty("--avatar", `#${avatar.figure.color.toString(16).padStart(6, "0")}`);
+    const choose = make("button", "choose");
+    choose.type = "button";
+    choose.title = `Send ${name} by clicking on the floor`;
+    const state = make("span", "state");
+    choose.append(make("i"), make("b", "", name), state);
+    choose.onclick = () => this.onChosen(avatar);
+    const remove = make("button", "remove", "×");
+    remove.type = "button";
+    remove.setAttribute("aria-label", `Remove ${name}`);
+    remove.onclick = () => this.party.remove(avatar);
+    root.append(choose, remove);
+    this.host.append(root);
+    const row = { root, choose, state };
+    this.rows.set(avatar, row);
+    return row;
+  }
+}
+
+function describe({ pilot }: Avatar): string {
+  switch (pilot.mood) {
+    case "idle":
+      return "waits for an errand";
+    case "planning":
+      return "looks for a way …";
+    case "walking":
+      return `walks, ${pilot.walker.toGoM.toFixed(1)} m to go${pilot.trouble ? " (as near as it can)" : ""}`;
+    case "arrived":
+      return "has arrived";
+    case "blocked":
+    case "offline":
+      return pilot.trouble || "is stuck";
+  }
+}

@@ -1,0 +1,180 @@
+/** All avatars of the page: brings pilots, figures, the server's answers and the map's changes together. */
+
+import * as THREE from "three";
+import { type Agent, type MapQueries, QueryError } from "../../sdk/queries.js";
+import type { Change, SceneMap } from "../../sdk/map.js";
+import type { Key, Vector3, Xform } from "../../sdk/protocol.js";
+import type { Similarity } from "../../sdk/transform.js";
+import type { Stage } from "../stage.js";
+import { Figure } from "./figure.js";
+import { type Failure, Pilot, type Plan } from "./pilot.js";
+
+/** Each tab's own; a crowd belongs into a game. */
+export const MOST_AVATARS = 8;
+const COLORS = [0xff8a5c, 0x6ec1ff, 0xb8e36b, 0xf58fb5, 0xc9a5ff, 0xffd166, 0x5eead4, 0xff6b6b];
+/** The straight line between two corners of a way may pass above or below the floor by this much. */
+const GROUND_REACH_M = 0.5;
+const GROUND_PULL_PER_S = 14;
+
+export interface Avatar {
+  readonly number: number;
+  readonly pilot: Pilot;
+  readonly figure: Figure;
+  groundOffsetM: number;
+}
+
+interface Surroundings {
+  readonly stage: Stage;
+  readonly queries: MapQueries;
+  /** The scene on show. */
+  readonly scene: () => string;
+  readonly map: () => SceneMap | null;
+  readonly floors: (agent: string) => THREE.Object3D[];
+}
+
+export class Party {
+  chosen: Avatar | null = null;
+  /** Something happened that people are told. */
+  onNews: (text: string) => void = () => undefined;
+  private avatars: Avatar[] = [];
+  private readonly group = new THREE.Group();
+  private readonly down = new THREE.Raycaster();
+  private born = 0;
+  private clockMs = 0;
+  private isSettling = false;
+
+  constructor(private readonly around: Surroundings) {
+    around.stage.scene.add(this.group);
+  }
+
+  get all(): readonly Avatar[] {
+    return this.avatars;
+  }
+
+  get isFull(): boolean {
+    return this.avatars.length >= MOST_AVATARS;
+  }
+
+  add(place: Vector3, agent: Agent): Avatar {
+    const used = new Set(this.avatars.map(({ figure }) => figure.color));
+    const color = COLORS.find((one) => !used.has(one)) ?? 0xffffff;
+    const figure = new Figure(color, agent.heightM, agent.radiusM);
+    const pilot = new Pilot(place, agent.name, agent.heightM, this.around.map()?.info?.epoch ?? 0);
+    const { x, z } = this.around.stage.camera.position;
+    pilot.walker.headingRad = Math.atan2(x - place[0], z - place[2]); // it looks at who made it
+    const avatar = { number: ++this.born, pilot, figure, groundOffsetM: 0 };
+    this.avatars.push(avatar);
+    this.group.add(figure.group);
+    this.choose(avatar);
+    return avatar;
+  }
+
+  remove(avatar: Avatar): void {
+    this.avatars = this.avatars.filter((one) => one !== avatar);
+    avatar.figure.dispose();
+    if (this.chosen === avatar) this.choose(this.avatars.at(-1) ?? null);
+    this.around.stage.invalidate();
+  }
+
+  clear(): void {
+    for (const avatar of [...this.avatars]) this.remove(avatar);
+    this.born = 0;
+  }
+
+  choose(avatar: Avatar | null): void {
+    this.chosen = avatar;
+    for (const one of this.avatars) one.figure.showChosen(one === avatar);
+    this.draw(0);
+  }
+
+  send(avatar: Avatar, goal: Vector3): void {
+    avatar.pilot.send(goal, this.clockMs);
+    this.ask(avatar);
+  }
+
+  /** The avatar under a pixel of the page. */
+  at(clientX: number, clientY: number): Avatar | null {
+    const targets = this.avatars.map(({ figure }) => figure.target);
+    const hit = this.around.stage.pick(clientX, clientY, targets, true);
+    return this.avatars.find(({ figure }) => figure === hit?.object.userData.figure) ?? null;
+  }
+
+  mapChanged(change: Change): void {
+    if (change.kind === "moved") this.moved(change.xform);
+    if (change.kind === "scene" && change.reset) this.clear();
+    if ((change.kind !== "set" && change.kind !== "removed") || change.layer !== "nav") return;
+    for (const { pilot } of this.avatars) pilot.tileChanged(change.key, this.clockMs);
+  }
+
+  tick(seconds: number): void {
+    this.clockMs += seconds * 1000;
+    let isMoving = false;
+    for (const avatar of this.avatars) {
+      const { pilot } = avatar;
+      this.ask(avatar);
+      if (pilot.advance(seconds)) this.onNews(arrivalNews(avatar));
+      isMoving ||= pilot.mood === "walking" || pilot.mood === "planning";
+    }
+    if (isMoving || this.isSettling) this.draw(seconds);
+    this.isSettling = isMoving; // one frame more: the end of a walk is drawn, too
+  }
+
+  private draw(seconds: number): void {
+    for (const avatar of this.avatars) {
+      const { pilot, figure } = avatar;
+      const { walker } = pilot;
+      const [x, y, z] = walker.position;
+      const offset = this.groundUnder([x, y, z], pilot.agent) - y;
+      avatar.groundOffsetM += (offset - avatar.groundOffsetM) * (seconds > 0 ? 1 - Math.exp(-GROUND_PULL_PER_S * seconds) : 1);
+      figure.place([x, y + avatar.groundOffsetM, z], walker.headingRad, walker.steps, walker.speedMS / walker.cruiseMS);
+      const isUnderWay = pilot.mood === "walking" || pilot.mood === "planning";
+      figure.showWay(pilot.mood === "walking" ? walker.ahead : []);
+      figure.showGoal(isUnderWay ? pilot.goal : null, this.clockMs / 1000);
+    }
+    this.around.stage.invalidate();
+  }
+
+  /** Height of the floor at a place, or the place's own where there is none. */
+  private groundUnder([x, y, z]: Vector3, agent: string): number {
+    this.down.set(new THREE.Vector3(x, y + GROUND_REACH_M, z), new THREE.Vector3(0, -1, 0));
+    this.down.far = 2 * GROUND_REACH_M;
+    const hits = this.down.intersectObjects(this.around.floors(agent), false);
+    const heights = hits.map(({ point }) => point.y).sort((a, b) => Math.abs(a - y) - Math.abs(b - y));
+    return heights[0] ?? y;
+  }
+
+  private moved({ scale, quat_wxyz: quatWxyz, translation_m: translation, epoch }: Xform): void {
+    const by: Similarity = { scale, quatWxyz, translation };
+    for (const { pilot } of this.avatars) pilot.moved(by, epoch, this.clockMs);
+    this.draw(0);
+  }
+
+  private ask(avatar: Avatar): void {
+    const plan = avatar.pilot.next(this.clockMs);
+    if (plan !== null) void this.fetchRoute(avatar, plan);
+  }
+
+  private async fetchRoute(avatar: Avatar, { id, from, to, epoch }: Plan): Promise<void> {
+    const { pilot } = avatar;
+    const moodBefore = pilot.mood;
+    try {
+      const answer = await this.around.queries.path(this.around.scene(), from, to, { agent: pilot.agent, epoch });
+      pilot.answered(id, answer, this.clockMs, (key: Key) => this.around.map()?.get("nav", key)?.delta.ver ?? null);
+    } catch (error) {
+      pilot.failed(id, failureOf(error), this.clockMs);
+    }
+    if (pilot.mood === "blocked" && moodBefore !== "blocked") this.onNews(`Avatar ${avatar.number}: ${pilot.trouble}`);
+    this.draw(0);
+  }
+}
+
+function failureOf(error: unknown): Failure {
+  if (!(error instanceof QueryError)) return { text: "The server is out of reach.", retryMs: 0 };
+  const mayPass = error.status === 409 || error.status === 429 || error.status >= 500;
+  return { text: error.message, retryMs: mayPass ? (error.retryAfterS ?? 0) * 1000 : null };
+}
+
+function arrivalNews({ number, pilot }: Avatar): string {
+  if (pilot.mood === "arrived") return `Avatar ${number} has arrived. Click where it should go next.`;
+  return `Avatar ${number} can get no nearer. ${pilot.trouble}`;
+}
