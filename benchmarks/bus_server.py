@@ -19,6 +19,7 @@ import numpy as np
 
 from server.api.contract import Scenes
 from server.bus.bus import Bus
+from server.bus.bus import Config as BusConfig
 from server.bus.channel import Channel
 from server.bus.encode import Publication
 from server.config import Settings
@@ -34,6 +35,7 @@ class BusServer:
     """A server without maps: its channel is ours to publish on."""
 
     channel: Channel
+    metrics: Metrics
     url: str
     ca: Path | None
 
@@ -92,7 +94,7 @@ def tile(key: int, size_bytes: int) -> Publication:
 
 
 @contextlib.asynccontextmanager
-async def bus_server(*, tls: bool) -> AsyncIterator[BusServer]:
+async def bus_server(*, tls: bool, config: BusConfig | None = None) -> AsyncIterator[BusServer]:
     """Serve an empty channel on a free port of loopback."""
     with tempfile.TemporaryDirectory() as folder:
         http = {"host": "127.0.0.1", "port": 0}
@@ -103,9 +105,12 @@ async def bus_server(*, tls: bool) -> AsyncIterator[BusServer]:
             rate={"per_s": 1e4, "burst": 10_000},  # type: ignore[arg-type]
             limits={"max_connections_per_host": 1024},  # type: ignore[arg-type]
         )
-        bus = Bus()
+        bus = Bus(config)
         channel, identity = bus.open(SCENE), identify(settings)
         scenes = cast("Scenes", SimpleNamespace(bus=bus))  # no route but the socket is asked
-        async with serving(settings, scenes, identity, Metrics()) as port:
+        metrics = Metrics()
+        async with serving(settings, scenes, identity, metrics) as port:
             url = f"{'wss' if tls else 'ws'}://localhost:{port}/v1/map"
-            yield BusServer(channel, url, identity.authority.ca_path if identity.authority is not None else None)
+            yield BusServer(
+                channel, metrics, url, identity.authority.ca_path if identity.authority is not None else None
+            )

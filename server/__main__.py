@@ -114,7 +114,8 @@ def export(
 @app.command()
 def token(
     role: Annotated[Literal["subscribe", "publish", "admin"], typer.Option(help="What it allows.")] = "publish",
-    scene: Annotated[str, typer.Option(help="Scene it is for; * is all.")] = "*",
+    scene: SceneOption = None,
+    all_scenes: Annotated[bool, typer.Option("--all-scenes", help="For every scene of this server.")] = False,
     hours: Annotated[float, typer.Option(help="How long it holds.", min=0.01)] = 24.0,
     layers: Annotated[
         list[str] | None, typer.Option("--layer", help="Only these layers; give it once for each.")
@@ -122,16 +123,21 @@ def token(
     config: ConfigFile = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Print a token for clients that are not on this machine."""
-    from server.auth import Grant, Role, Tokens, load_secret
+    """Print a token for clients that are not on this machine: for one scene (main, if none is named) or for all."""
+    from server.auth import ANY_SCENE, Grant, Role, Tokens, load_secret
     from server.protocol import LAYERS
 
-    settings = _settings(config, data_dir=data_dir)
+    if scene is not None and all_scenes:
+        raise typer.BadParameter("--scene and --all-scenes exclude each other")
+    if scene == ANY_SCENE:
+        raise typer.BadParameter("say --all-scenes for a token that covers every scene")
+    settings = _settings(config, data_dir=data_dir, scene=scene)
     wanted = frozenset(layer for layer in LAYERS if not layers or layer in layers)
     if unknown := set(layers or ()) - set(LAYERS):
         raise typer.BadParameter(f"no layer {', '.join(sorted(unknown))}; there are {', '.join(LAYERS)}")
     tokens = Tokens(load_secret(settings.auth, settings.data_dir / "secret"))
-    typer.echo(tokens.issue(Grant(scene, Role[role.upper()], wanted), round(hours * 3600), int(time.time())))
+    covered = ANY_SCENE if all_scenes else settings.scene
+    typer.echo(tokens.issue(Grant(covered, Role[role.upper()], wanted), round(hours * 3600), int(time.time())))
 
 
 @app.command()
@@ -149,11 +155,11 @@ def doctor(config: ConfigFile = None, data_dir: DataDir = None) -> None:
 
 
 @app.command("config")
-def show_config(config: ConfigFile = None) -> None:
+def show_config(config: ConfigFile = None, data_dir: DataDir = None) -> None:
     """Print the effective configuration as TOML; secrets are not shown."""
     from server.config import to_toml
 
-    typer.echo(to_toml(_settings(config)), nl=False)
+    typer.echo(to_toml(_settings(config, data_dir=data_dir)), nl=False)
 
 
 def main() -> None:

@@ -30,7 +30,9 @@ class Played:
     dropped: int
     keyframes: int
     failure: str | None
-    """Why it ended early."""
+    """What went wrong in mapping it, if anything."""
+    ended_early: str | None
+    """Where the recording broke off, if it did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,13 @@ async def _play(
         player.close()
     counters = stream.counters
     return Played(
-        name, counters.frames, counters.tracked, counters.dropped + player.late, counters.keyframes, stream.failure
+        name,
+        counters.frames,
+        counters.tracked,
+        counters.dropped + player.late,
+        counters.keyframes,
+        stream.failure,
+        source.ended_early,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.util
+import json
 import os
 import shutil
 import signal
@@ -13,7 +14,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from http.client import HTTPResponse
 from pathlib import Path
 from urllib.parse import quote
 
@@ -24,7 +26,7 @@ from mapping import disk, exporters
 from mapping.store import Store
 from server import logs
 from server.app import Running, mapping_only, running
-from server.auth import Grant, Role
+from server.auth import ANY_SCENE, Grant, Role
 from server.config import Settings
 from server.datadir import DataDirBusy, locked
 from server.join import Invitations, terminal
@@ -32,6 +34,7 @@ from server.metrics import Metrics
 from server.navmesh_file import navmesh_file
 from server.replay import Summary
 from server.replay import replay as play
+from server.scenes import stored_scenes
 from server.web import Identity, identify, serving
 from server.writer import Writer
 from streams.frame import Intrinsics, SceneId, StreamId
@@ -94,13 +97,13 @@ async def replay(
             with Progress(*columns, console=console) as progress:
                 tasks = {source: progress.add_task(Path(source).name, total=None) for source in sources}
 
-                def tell(source: str, done: int, total: int | None) -> None:
+                def show(source: str, done: int, total: int | None) -> None:
                     progress.update(tasks[source], completed=done, total=total)
 
                 summary = await play(
-                    scenes, scene, sources, realtime=is_realtime, intrinsics=camera, posed=is_posed, progress=tell
+                    scenes, scene, sources, realtime=is_realtime, intrinsics=camera, posed=is_posed, progress=show
                 )
-            _tell(console, summary)
+            tell(console, summary)
             if is_served:
                 console.print("serving on; Ctrl-C ends it")
                 await _told_to_stop()
@@ -123,7 +126,7 @@ def export(settings: Settings, scene: str, path: Path) -> None:
     except DataDirBusy as busy:
         if busy.url is None:
             raise
-        _download(settings, f"{busy.url}/v1/scenes/{quote(scene)}/export{path.suffix}", path)
+        _download(settings, busy.url, scene, f"export{path.suffix}", path)
 
 
 def export_navmesh(settings: Settings, scene: str, path: Path, agent: str | None) -> None:
@@ -144,33 +147,58 @@ def export_navmesh(settings: Settings, scene: str, path: Path, agent: str | None
         if busy.url is None:
             raise
         query = f"?agent={quote(agent)}" if agent else ""
-        _download(settings, f"{busy.url}/v1/scenes/{quote(scene)}/navmesh.{suffix}{query}", path)
+        _download(settings, busy.url, scene, f"navmesh.{suffix}{query}", path)
 
 
 @contextlib.contextmanager
 def _stored(settings: Settings, scene: str) -> Iterator[Store]:
     with locked(settings.data_dir):
-        folder = settings.data_dir / "scenes" / scene
-        if not folder.is_dir():
-            known = ", ".join(sorted(p.name for p in folder.parent.glob("*") if p.is_dir())) or "none"
-            raise FileNotFoundError(f"no scene {scene!r} in {settings.data_dir}; there are: {known}")
-        with contextlib.closing(Store.open(folder, settings.scenes.each.map.store)) as store:
+        folder = settings.data_dir / "scenes"
+        known = stored_scenes(folder)
+        if scene not in known:
+            raise FileNotFoundError(f"no scene {scene!r} in {settings.data_dir}; {_those(known)}")
+        with contextlib.closing(Store.open(folder / scene, settings.scenes.each.map.store)) as store:
             yield store
 
 
-def _download(settings: Settings, url: str, path: Path) -> None:
+def _those(known: Sequence[str]) -> str:
+    return f"there are: {', '.join(known)}" if known else "nothing has been mapped there yet"
+
+
+def _download(settings: Settings, server_url: str, scene: str, file: str, path: Path) -> None:
+    """Fetch a file of one scene from the running server."""
+    with _asked(settings, f"{server_url}/v1/scenes") as answer:
+        known = [str(summary["scene"]) for summary in json.load(answer)]
+    if scene not in known:
+        raise FileNotFoundError(f"the running server has no scene {scene!r}; {_those(known)}")
+    with _asked(settings, f"{server_url}/v1/scenes/{quote(scene)}/{file}") as answer, path.open("wb") as out:
+        shutil.copyfileobj(answer, out)
+
+
+@contextlib.contextmanager
+def _asked(settings: Settings, url: str) -> Iterator[HTTPResponse]:
+    """GET with a grant of our own."""
     identity = identify(settings)
-    token = identity.tokens.issue(Grant("*", Role.SUBSCRIBE), 300, int(time.time()))
+    token = identity.tokens.issue(Grant(ANY_SCENE, Role.SUBSCRIBE), 300, int(time.time()))
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
     context = None
     if identity.cert is not None:
         authority = identity.authority
         context = ssl.create_default_context(cafile=authority.ca_path if authority is not None else None)
     try:
-        with urllib.request.urlopen(request, context=context) as answer, path.open("wb") as file:
-            shutil.copyfileobj(answer, file)
+        with urllib.request.urlopen(request, context=context) as answer:
+            yield answer
     except urllib.error.HTTPError as error:
-        raise OSError(f"the running server refused: {error.read(2000).decode(errors='replace')}") from error
+        raise OSError(f"the running server refused: {_detail(error)}") from error
+
+
+def _detail(error: urllib.error.HTTPError) -> str:
+    """What a problem+json says, or the body as it is."""
+    body = error.read(2000)
+    try:
+        return str(json.loads(body)["detail"])
+    except (ValueError, KeyError, TypeError):
+        return body.decode(errors="replace")
 
 
 def _greeting(settings: Settings, server: Running) -> str:
@@ -244,14 +272,17 @@ def _camera(location: str, k: tuple[float, float, float, float]) -> Intrinsics:
     return Intrinsics(*k, first.image.width, first.image.height)
 
 
-def _tell(console: Console, summary: Summary) -> None:
+def tell(console: Console, summary: Summary) -> None:
+    """Say what a replay gave."""
     scene = summary.scene
     scale = "no scale: lengths are not metres" if scene.scale_source == "none" else f"scale by {scene.scale_source}"
     console.print(f"[bold]{scene.scene}[/]: {scene.num_keyframes} keyframes, {scene.num_tiles} NavMesh tiles, {scale}")
     for source in summary.sources:
         console.print(
             f"  {source.stream}: {source.frames} frames, {source.tracked} tracked, {source.keyframes} keyframes,"
-            f" {source.dropped} dropped" + (f"; [red]failed:[/] {source.failure}" if source.failure else "")
+            f" {source.dropped} dropped"
+            + (f"; [yellow]ended early:[/] {source.ended_early}" if source.ended_early else "")
+            + (f"; [red]failed:[/] {source.failure}" if source.failure else "")
         )
     frames = sum(source.frames for source in summary.sources)
     console.print(f"  {summary.seconds:.1f} s, {frames / max(summary.seconds, 1e-9):.1f} frames/s")

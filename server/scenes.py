@@ -50,7 +50,7 @@ from streams.mailbox import Mailbox, MailboxClosed
 from streams.webrtc import WhipConfig, WhipPeer, WhipSession
 
 _log = logging.getLogger(__name__)
-_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 class Config(BaseModel):
@@ -96,8 +96,7 @@ class Scenes:
     async def start(self, first: SceneId) -> None:
         """Open every stored scene, and `first` if there is none of that name."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        stored = [SceneId(p.name) for p in sorted(self._folder.iterdir()) if p.is_dir() and _NAME.match(p.name)]
-        for scene in dict.fromkeys([*stored[: self._config.max_scenes], first]):
+        for scene in dict.fromkeys([*stored_scenes(self._folder)[: self._config.max_scenes], first]):
             await self.create(scene)
 
     async def close(self) -> None:
@@ -117,20 +116,20 @@ class Scenes:
 
     def scene(self, scene: SceneId) -> SceneSummary:
         found = self._find(scene)
-        status = found.status
+        status, entries = found.status, found.channel.entries()
         return SceneSummary(
             scene=scene,
             epoch=status.epoch,
             scale_source=status.scale_source,
             gravity_source=status.gravity_source,
             num_streams=len(found.streams),
-            num_keyframes=status.num_keyframes,
-            num_tiles=sum(entry.layer == "nav" for entry in found.channel.entries()),
+            num_keyframes=max(status.num_keyframes, sum(entry.layer == "points" for entry in entries)),
+            num_tiles=sum(entry.layer == "nav" for entry in entries),
             agents=[AgentProfile.model_validate(agent, from_attributes=True) for agent in found.config.map.agents],
         )
 
     async def create(self, scene: SceneId) -> SceneSummary:
-        if not _NAME.match(scene):
+        if not is_scene_name(scene):
             raise Unprocessable("a scene's name has 1-64 letters, digits, dots, dashes or underscores")
         async with self._opening:
             if scene in self._open:
@@ -302,6 +301,17 @@ class Scenes:
     def readiness(self) -> Readiness:
         detail = {s.device: "ok" if s.state == "ready" else s.state for s in self._pool.stats()}
         return Readiness(is_ready=bool(detail) and all(v == "ok" for v in detail.values()), detail=detail)
+
+
+def is_scene_name(text: str) -> bool:
+    """Whether a scene can be called so: it is a folder's name and part of URLs, too."""
+    return _NAME.fullmatch(text) is not None
+
+
+def stored_scenes(folder: Path) -> list[SceneId]:
+    """The scenes that are kept in a folder; it need not exist."""
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [SceneId(path.name) for path in found if path.is_dir() and is_scene_name(path.name)]
 
 
 async def _until_silent(frames: Mailbox[Frame], silence_s: float) -> AsyncIterator[Frame]:

@@ -42,6 +42,7 @@ class SceneSummary(_Value):
     gravity_source: str
     num_streams: int
     num_keyframes: int
+    """Of those from before a restart, the ones whose points are served."""
     num_tiles: int
     agents: list[AgentProfile] = []
     """Queries take the first one unless told."""

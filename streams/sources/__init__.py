@@ -35,6 +35,11 @@ class Source(Protocol):
         """Frames that were there but not fit to deliver: undecodable or too large."""
         ...
 
+    @property
+    def ended_early(self) -> str | None:
+        """Where a recording broke off, once its frames have ended; None = it is whole, or was closed."""
+        ...
+
     def frames(self) -> Iterator[Frame]:
         """Deliver every frame; `capture_ns` of a recording counts from its start, Unix ns of a live source.
 

@@ -130,6 +130,11 @@ class FolderSource:
     def dropped(self) -> int:
         return self._dropped
 
+    @property
+    def ended_early(self) -> str | None:
+        """Always None: a folder has as many frames as it has."""
+        return None
+
     def close(self) -> None:
         self._closed = True
 

@@ -22,6 +22,8 @@ READ_TIMEOUT_S = 5.0
 LIVE_SCHEMES = ("rtsp", "rtsps", "rtmp", "srt", "udp", "rtp")
 MAX_BAD_PACKETS = 100
 """In a row; then the rest of the video is given up."""
+MISSING_SHARE = 0.02
+"""What headers announce is not exact; a recording that lacks more than this was cut."""
 
 
 class VideoSource:
@@ -33,6 +35,7 @@ class VideoSource:
         self._live = bool(separator) and scheme.lower() in LIVE_SCHEMES
         self._closed = False
         self._dropped = 0
+        self._ended_early: str | None = None
         self._container = self._open()
         if not self._container.streams.video:
             self._container.close()
@@ -50,6 +53,11 @@ class VideoSource:
     def dropped(self) -> int:
         return self._dropped
 
+    @property
+    def ended_early(self) -> str | None:
+        """Told by the frames or the length that the file's header announces."""
+        return self._ended_early
+
     def close(self) -> None:
         self._closed = True
 
@@ -61,11 +69,12 @@ class VideoSource:
         origin_s: float | None = None
         rate = float(track.average_rate or 30)
         seq = itertools.count()
-        delivered = False
+        delivered, seen, elapsed_ns = False, 0, 0
         try:
             for position, picture in enumerate(self._pictures(track)):
                 now_ns = time.time_ns()
                 number = next(seq)
+                seen += 1
                 if too_large(picture.width, picture.height):
                     self._dropped += 1
                     continue
@@ -86,6 +95,8 @@ class VideoSource:
                     intrinsics=None if self._intrinsics is None else self._intrinsics.scaled(image.width, image.height),
                 )
                 delivered = True
+            if not (self._closed or self._live):
+                self._ended_early = self._ended_early or _broken_off(track, seen, elapsed_ns / NS_PER_S + 1 / rate)
         finally:
             self._container.close()
         if not delivered and not self._closed:
@@ -120,9 +131,28 @@ class VideoSource:
                 bad += 1
                 if bad > MAX_BAD_PACKETS or isinstance(error, OSError):
                     logger.warning("%s: given up after %d bad packets: %s", self._location, bad, error)
+                    self._ended_early = f"given up after {bad} damaged packets"
                     return
                 continue
             bad = 0
             for picture in pictures:
                 if isinstance(picture, av.VideoFrame):
                     yield picture
+
+
+def _broken_off(track: av.VideoStream, num_seen: int, seen_s: float) -> str | None:
+    """How much of what the header announces was there; None when it was all there, or nothing is announced."""
+    if track.frames:
+        short = num_seen < track.frames - max(2, MISSING_SHARE * track.frames)
+        return f"{num_seen} of {track.frames} frames are in the file" if short else None
+    announced_s = _announced_s(track)
+    if announced_s and seen_s < announced_s - max(0.5, MISSING_SHARE * announced_s):
+        return f"{seen_s:.1f} s of {announced_s:.1f} s are in the file"
+    return None
+
+
+def _announced_s(track: av.VideoStream) -> float | None:
+    if track.duration is not None and track.time_base is not None:
+        return float(track.duration * track.time_base)
+    duration = track.container.duration
+    return None if duration is None else duration / av.time_base

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -9,15 +10,19 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
-from server import doctor, logs
+from server import doctor, logs, run
 from server.__main__ import app
+from server.api.contract import SceneSummary
 from server.auth import Role, Tokens
 from server.config import Settings
 from server.datadir import DataDirBusy, locked
 from server.devices import choose_devices, gpus
 from server.join import Invitations, svg, terminal
+from server.replay import Played, Summary
+from tests.server.fakes import served
 
 RUN = CliRunner()
 
@@ -37,9 +42,25 @@ def test_a_token_is_printed_alone(tmp_path: Path) -> None:
     assert RUN.invoke(app, [*arguments, "--layer", "gold"]).exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "covered"),
+    [([], "main"), (["--scene", "hall"], "hall"), (["--all-scenes"], "*"), (["--scene", "*"], None)],
+)
+def test_a_token_covers_one_scene_unless_all_are_asked_for(
+    tmp_path: Path, arguments: list[str], covered: str | None
+) -> None:
+    done = RUN.invoke(app, ["token", "--data-dir", str(tmp_path), *arguments])
+    if covered is None:
+        assert done.exit_code == 2
+        assert "--all-scenes" in done.output
+    else:
+        assert Tokens((tmp_path / "secret").read_bytes()).read(done.output.strip()).scene == covered
+
+
 def test_the_effective_configuration_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMMONGROUND_HTTP__PORT", "1234")
-    assert tomllib.loads(RUN.invoke(app, ["config"]).output)["http"]["port"] == 1234
+    printed = tomllib.loads(RUN.invoke(app, ["config", "--data-dir", "elsewhere"]).output)
+    assert (printed["http"]["port"], printed["data_dir"]) == (1234, "elsewhere")
 
 
 def test_mistakes_are_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -52,6 +73,39 @@ def test_mistakes_are_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     missing = RUN.invoke(app, ["export", "nowhere", str(tmp_path / "a.glb"), "--data-dir", str(tmp_path)])
     assert missing.exit_code == 1
     assert "no scene 'nowhere'" in missing.output
+    assert "nothing has been mapped" in missing.output
+    for scene in ("hall", "flat"):
+        (tmp_path / "scenes" / scene).mkdir(parents=True)
+    for name in ("nowhere", "../scenes/hall", ".", "", "hall\n"):
+        refused = RUN.invoke(app, ["export", name, str(tmp_path / "a.glb"), "--data-dir", str(tmp_path)])
+        assert refused.exit_code == 1
+        assert "there are: flat, hall" in refused.output
+
+
+async def test_a_running_server_is_asked_for_the_file(tmp_path: Path) -> None:
+    out = tmp_path / "a.glb"
+    async with served(tmp_path) as server:
+        with locked(tmp_path) as lock:
+            lock.announce(f"http://127.0.0.1:{server.port}")
+            arguments = ["--data-dir", str(tmp_path)]
+            environment = {"COMMONGROUND_TLS__ENABLED": "false"}
+            for scene, says in (("main", None), ("nowhere", "there are: main"), ("../main", "there are: main")):
+                done = await asyncio.to_thread(
+                    RUN.invoke, app, ["export", scene, str(out), *arguments], env=environment
+                )
+                assert done.exit_code == (0 if says is None else 1), done.output
+                assert says is None or says in done.output
+    assert out.read_bytes() == b"solid .glb"
+
+
+def test_a_recording_that_broke_off_is_in_the_summary() -> None:
+    played = Played("a.mkv", 30, 28, 0, 5, None, "1.0 s of 2.0 s are in the file")
+    scene = SceneSummary(
+        scene="main", epoch=0, scale_source="none", gravity_source="none", num_streams=0, num_keyframes=5, num_tiles=3
+    )
+    console = Console(file=io.StringIO(), width=200)
+    run.tell(console, Summary(scene, (played,), 1.0))
+    assert "ended early: 1.0 s of 2.0 s are in the file" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_the_doctor_says_what_to_do(tmp_path: Path) -> None:

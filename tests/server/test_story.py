@@ -112,6 +112,7 @@ async def test_what_was_acknowledged_is_served_after_a_restart(film: list[Frame]
     watcher = await mapped(scenes, film)
     before = scenes.bus.find(MAIN)
     assert before is not None
+    num_points = sum(entry.layer == "points" for entry in before.entries())
     await scenes.close()
     assert watcher.durable
     acknowledged = {k: e for k, e in watcher.entries.items() if k[0] in ("points", "mesh", "nav", "occluder")}
@@ -127,6 +128,7 @@ async def test_what_was_acknowledged_is_served_after_a_restart(film: list[Frame]
         assert (restored is None) == entry.removed
         assert restored is None or restored.ver >= entry.ver
     assert again.scene(MAIN).scale_source == "posed"
+    assert again.scene(MAIN).num_keyframes == num_points > 0
     await again.settle(MAIN)
     assert {k for k, e in acknowledged.items() if k[0] == "nav" and not e.removed} <= {
         (e.layer, e.key) for e in channel.entries()

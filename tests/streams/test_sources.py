@@ -81,8 +81,23 @@ def test_a_video_cut_in_the_middle_gives_what_there_is(tmp_path: Path, kept: flo
     whole = write_video(tmp_path / "a.mkv", [(320, 240)] * 60).read_bytes()
     cut = tmp_path / "cut.mkv"
     cut.write_bytes(whole[: int(len(whole) * kept)])
-    frames = list(open_source(str(cut), CAM).frames())
+    source = open_source(str(cut), CAM)
+    frames = list(source.frames())
     assert 0 < len(frames) <= 60
+    assert (len(frames) < 58) == ("s of 2.0 s are in the file" in (source.ended_early or ""))
+
+
+def test_a_recording_that_announces_its_frames_tells_how_many_are_missing(tmp_path: Path) -> None:
+    whole = write_video(tmp_path / "a.avi", [(320, 240)] * 60, "mjpeg")
+    source = open_source(str(whole), CAM)
+    assert len(list(source.frames())) == 60
+    assert source.ended_early is None
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    source = open_source(str(cut), CAM)
+    seen = len(list(source.frames()))
+    assert 0 < seen < 60
+    assert source.ended_early == f"{seen} of 60 frames are in the file"
 
 
 def test_a_damaged_video_loses_frames_not_the_process(tmp_path: Path) -> None:
