@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ NO_NEIGHBOUR = 0xFFFF
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Surface:
-    """Triangles of a `mesh` or `occluder` tile, counter-clockwise from the free side."""
+    """Triangles of a `mesh`, `occluder` or `culling` tile, counter-clockwise from the free side."""
 
     vertices_m: NDArray[np.float64]  # (n, 3) world
     indices: NDArray[np.int64]  # (m, 3)
@@ -46,6 +47,16 @@ class Cloud:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class DepthMap:
+    """How far a camera saw in its newest keyframe."""
+
+    stream: str
+    z_m: NDArray[np.float32]  # (h, w) along the optical axis, 0 = unknown
+    world_from_camera: NDArray[np.float64]  # (4, 4) rigid, OpenCV axes
+    K: tuple[float, float, float, float]  # fx, fy, cx, cy in pixels of z_m, pixel centres at +0.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class CameraPose:
     """Where a stream's camera is; `world_from_camera` is None while it is not placed."""
 
@@ -56,7 +67,7 @@ class CameraPose:
 
 
 def surface(put: Put, world_now: NDArray[np.float64] | None = None) -> Surface:
-    """Read a `mesh` or `occluder` tile.
+    """Read a `mesh`, `occluder` or `culling` tile.
 
     Raises:
         KeyError: the update is of another layer.
@@ -95,6 +106,18 @@ def cloud(put: Put, world_now: NDArray[np.float64] | None = None) -> Cloud:
     return Cloud(_carried(world, world_now), put.arrays["rgb"])
 
 
+def depth(put: Put, world_now: NDArray[np.float64] | None = None) -> DepthMap:
+    """Read a stream's `depth`.
+
+    Raises:
+        KeyError: the update is of another layer.
+    """
+    world_from_camera, scale = _placed(put.body["world_from_camera"], world_now)
+    z_m = put.arrays["z"].astype(np.float32) * np.float32(put.body["step_m"] * scale)
+    fx, fy, cx, cy = put.body["K"][:4]
+    return DepthMap(put.body["stream"], z_m, world_from_camera, (fx, fy, cx, cy))
+
+
 def pose(put: Put, world_now: NDArray[np.float64] | None = None) -> CameraPose:
     """Read a stream's `pose`.
 
@@ -102,14 +125,18 @@ def pose(put: Put, world_now: NDArray[np.float64] | None = None) -> CameraPose:
         KeyError: the update is of another layer.
     """
     body = put.body
-    world_from_camera = None
-    if body["t"] is not None:
-        now = np.eye(4) if world_now is None else world_now
-        scale = float(np.cbrt(np.linalg.det(now[:3, :3])))
-        world_from_camera = np.eye(4)
-        world_from_camera[:3, :3] = now[:3, :3] / scale @ rotation_from_quat(body["q_wxyz"])
-        world_from_camera[:3, 3] = now[:3, :3] @ np.asarray(body["t"]) + now[:3, 3]
+    world_from_camera = None if body["t"] is None else _placed(body, world_now)[0]
     return CameraPose(body["stream"], body["state"], world_from_camera, body["scale_source"])
+
+
+def _placed(body: dict[str, Any], world_now: NDArray[np.float64] | None) -> tuple[NDArray[np.float64], float]:
+    """A rigid placement carried into the world of now, and how much that scaled lengths."""
+    now = np.eye(4) if world_now is None else world_now
+    scale = float(np.cbrt(np.linalg.det(now[:3, :3])))
+    world_from_camera = np.eye(4)
+    world_from_camera[:3, :3] = now[:3, :3] / scale @ rotation_from_quat(body["q_wxyz"])
+    world_from_camera[:3, 3] = now[:3, :3] @ np.asarray(body["t"]) + now[:3, 3]
+    return world_from_camera, scale
 
 
 def _carried(points: NDArray[np.float64], world_now: NDArray[np.float64] | None) -> NDArray[np.float64]:

@@ -160,6 +160,7 @@ class Subscription:
             max_hz=self._max_hz,
             resume=self._mirror.resume,
             parts=self._parts,
+            codecs=list(protocol.CODECS),
         )
 
     def _end(self, error: SdkError | None) -> None:
@@ -197,7 +198,7 @@ class Client:
     def subscribe(
         self,
         scene: str,
-        layers: Iterable[Layer] = protocol.LAYERS,
+        layers: Iterable[Layer] = protocol.DEFAULT_LAYERS,
         *,
         roi: Roi | None = None,
         max_hz: float | None = None,

@@ -235,6 +235,15 @@ class SceneMap:
             if (w := self._world.world_from(k.component)) is not None
         ]
 
+    def depth_view(self, keyframe: KeyframeId) -> DepthView | None:
+        """How far a keyframe surely saw, and from where; None when it is unknown, unaligned or no longer kept."""
+        kept = self._kept.get(keyframe)
+        world = self._world.world_from(kept.component) if kept is not None else None
+        if kept is None or world is None:
+            return None
+        sure = np.where(kept.confidence >= 255 * _SURE, kept.depth, np.float16(0))
+        return DepthView(world.apply_pose(kept.component_from_camera), kept.intrinsics, sure, world.scale)
+
     def keyframe_points(self, keyframe: KeyframeId, max_points: int = 2000) -> Points | None:
         """A keyframe's sure depth pixels, evenly sampled; None when it is unknown, unaligned or no longer kept."""
         kept = self._kept.get(keyframe)

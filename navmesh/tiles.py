@@ -65,3 +65,5 @@ class TileChange:
     nav: tuple[NavTile, ...] = ()
     mesh: tuple[SurfaceTile, ...] = ()
     occluder: tuple[SurfaceTile, ...] = ()
+    culling: tuple[SurfaceTile, ...] = ()
+    """Only when the scene builds them: see `culling`."""

@@ -82,8 +82,9 @@ def normals(vertices_m: F32, indices: U32) -> tuple[F32, NDArray[np.bool_]]:
     balance = np.zeros(len(vertices_m), np.int64)
     for t in range(len(indices)):
         a, b, c = indices[t, 0], indices[t, 1], indices[t, 2]
-        ux, uy, uz = vertices_m[b] - vertices_m[a]
-        vx, vy, vz = vertices_m[c] - vertices_m[a]
+        ax, ay, az = vertices_m[a, 0], vertices_m[a, 1], vertices_m[a, 2]
+        ux, uy, uz = vertices_m[b, 0] - ax, vertices_m[b, 1] - ay, vertices_m[b, 2] - az
+        vx, vy, vz = vertices_m[c, 0] - ax, vertices_m[c, 1] - ay, vertices_m[c, 2] - az
         nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
         for corner in (a, b, c):
             out[corner, 0] += nx

@@ -11,7 +11,7 @@ from mapping.records import StoredTile
 from server.bus.channel import Channel, Entry, EntryKey, Move
 from server.protocol import Layer
 
-DURABLE: frozenset[Layer] = frozenset({"points", "mesh", "nav", "occluder", "asset"})
+DURABLE: frozenset[Layer] = frozenset({"points", "mesh", "nav", "occluder", "culling", "asset"})
 """Poses and thumbnails are of the moment: they are not kept."""
 
 

@@ -2,20 +2,23 @@
 
 A message is one binary frame: `u32 header_len | msgpack header | zeros to a multiple of 8 | buffers`, little-endian.
 Buffers are 8-byte aligned (offsets count from the start of the first buffer) and described in the header, so that
-JavaScript typed arrays, C# spans and GDScript packed arrays read them in place. Imports nothing of ours: the Python SDK
-and any tool can use this file alone. `asyncapi.yaml` beside it says the same to other languages, and how a client has
-to treat what it receives; a test holds them together.
+JavaScript typed arrays, C# spans and GDScript packed arrays read them in place. Imports nothing of ours but the codecs
+`meshopt` and `planes`: the Python SDK and any tool can use these three files alone. `asyncapi.yaml` beside it says the
+same to other languages, and how a client has to treat what it receives; a test holds them together.
 """
 
 from __future__ import annotations
 
 import struct
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 import numpy as np
 import zstandard
 from numpy.typing import NDArray
+
+from server import meshopt, planes
 
 SUBPROTOCOL = "commonground.map.v1"
 CLOSE_UNSUPPORTED = 4406
@@ -26,12 +29,19 @@ MAX_INBOUND_BYTES = 64 * 1024
 MAX_BUFFER_BYTES = 64 * 1024 * 1024
 COMPRESS_ABOVE_BYTES = 512
 
-Layer = Literal["pose", "thumbnail", "points", "mesh", "nav", "occluder", "asset", "event"]
-LAYERS: tuple[Layer, ...] = ("pose", "thumbnail", "points", "mesh", "nav", "occluder", "asset", "event")
+Layer = Literal["pose", "thumbnail", "points", "mesh", "nav", "occluder", "culling", "depth", "asset", "event"]
+LAYERS: tuple[Layer, ...] = get_args(Layer)
+DEFAULT_LAYERS: tuple[Layer, ...] = tuple(layer for layer in LAYERS if layer not in ("culling", "depth"))
+"""What our clients ask for when they are not told: all but what serves a special purpose."""
 
 Part = Literal["detail", "blob"]
 PARTS: dict[Part, frozenset[str]] = {"detail": frozenset({"detail_verts", "detail_tris"}), "blob": frozenset({"blob"})}
 """Buffers of `nav` tiles that are sent only to clients that ask for that part."""
+
+Codec = Literal["meshopt"]
+CODECS: dict[Codec, frozenset[str]] = {"meshopt": frozenset({"meshopt_vertices", "meshopt_triangles"})}
+"""How buffers are packed for clients that say they can undo it; the others everybody can."""
+PackedAs = Literal["meshopt_vertices", "meshopt_triangles", "planes"]
 
 Vector3 = tuple[float, float, float]
 Short = Annotated[str, msgspec.Meta(max_length=256)]
@@ -85,6 +95,8 @@ class Subscribe(_Message, frozen=True, tag="subscribe"):
     resume: Resume | None = None
     parts: Annotated[list[Part], msgspec.Meta(max_length=16)] = []
     """What `nav` tiles are to bring besides polygons; a client that resumes asks for the same again."""
+    codecs: Annotated[list[Codec], msgspec.Meta(max_length=16)] = []
+    """What the client can undo besides `none`, `zstd` and `planes`; without it, tiles come larger."""
 
 
 class UpdateRoi(_Message, frozen=True, tag="update_roi"):
@@ -160,7 +172,7 @@ class Buffer(msgspec.Struct, frozen=True):
     dtype: str
     """numpy's name: uint8, uint16, uint32, int16, int32, float32."""
     shape: list[int]
-    codec: Literal["none", "zstd"] = "none"
+    codec: Literal["none", "zstd", "meshopt_vertices", "meshopt_triangles", "planes"] = "none"
 
 
 class Delta(_Message, frozen=True, tag="delta"):
@@ -249,8 +261,12 @@ def pack(message: ClientMessage | ServerMessage, payload: bytes = b"") -> bytes:
     return b"".join((struct.pack("<I", len(header)), header, b"\0" * pad, payload))
 
 
-def pack_buffers(arrays: dict[str, NDArray[Any]]) -> tuple[list[Buffer], bytes]:
+def pack_buffers(
+    arrays: dict[str, NDArray[Any]], codecs: dict[str, PackedAs] | None = None
+) -> tuple[list[Buffer], bytes]:
     """Lay arrays out behind a header, each compressed (zstd level 1) when that is worth it.
+
+    `codecs` names arrays that are packed in another way; for clients that do not know meshopt, see `plain`.
 
     Raises:
         ValueError: an array has a dtype the wire does not carry.
@@ -261,7 +277,10 @@ def pack_buffers(arrays: dict[str, NDArray[Any]]) -> tuple[list[Buffer], bytes]:
             raise ValueError(f"{name}: dtype {array.dtype.name} is not on the wire")
         raw = np.ascontiguousarray(array).tobytes()
         data, codec = raw, "none"
-        if len(raw) > COMPRESS_ABOVE_BYTES:
+        if codecs is not None and name in codecs:
+            codec = codecs[name]
+            data = _PACK[codec](array)
+        elif len(raw) > COMPRESS_ABOVE_BYTES:
             packed = zstandard.ZstdCompressor(level=1).compress(raw)
             if len(packed) < 0.9 * len(raw):
                 data, codec = packed, "zstd"
@@ -270,6 +289,19 @@ def pack_buffers(arrays: dict[str, NDArray[Any]]) -> tuple[list[Buffer], bytes]:
         parts += [data, b"\0" * pad]
         offset += len(data) + pad
     return buffers, b"".join(parts)
+
+
+def plain(frame: bytes) -> bytes:
+    """A packed delta whose buffers need no codec but zstd.
+
+    Raises:
+        ProtocolError: the frame is no delta, or broken.
+    """
+    delta, arrays = unpack_server(frame)
+    if not isinstance(delta, Delta):
+        raise ProtocolError("only deltas have buffers")
+    buffers, payload = pack_buffers(arrays)
+    return pack(msgspec.structs.replace(delta, buffers=buffers), payload)
 
 
 def without(frame: bytes, names: frozenset[str]) -> bytes:
@@ -347,6 +379,11 @@ def _array(buffer: Buffer, payload: memoryview) -> NDArray[Any]:
     if raw_len > MAX_BUFFER_BYTES:
         raise ProtocolError(f"buffer {buffer.name!r} of {raw_len} bytes")
     data: bytes | memoryview = payload[buffer.off : buffer.off + buffer.len]
+    if buffer.codec != "none" and buffer.codec != "zstd":
+        try:
+            return _unpacked(data, buffer)
+        except (meshopt.MeshoptError, planes.PlanesError) as error:
+            raise ProtocolError(f"buffer {buffer.name!r}: {error}") from error
     if buffer.codec == "zstd":
         try:
             data = zstandard.ZstdDecompressor().decompress(data, max_output_size=raw_len)
@@ -355,3 +392,20 @@ def _array(buffer: Buffer, payload: memoryview) -> NDArray[Any]:
     if len(data) != raw_len:
         raise ProtocolError(f"buffer {buffer.name!r} has {len(data)} bytes for shape {buffer.shape}")
     return np.frombuffer(data, dtype=dtype).reshape(buffer.shape)
+
+
+_PACK: dict[PackedAs, Callable[[NDArray[Any]], bytes]] = {
+    "meshopt_vertices": lambda array: meshopt.pack(array, "vertices"),
+    "meshopt_triangles": lambda array: meshopt.pack(array, "triangles"),
+    "planes": planes.pack,
+}
+
+
+def _unpacked(data: bytes | memoryview, buffer: Buffer) -> NDArray[Any]:
+    shape = tuple(buffer.shape)
+    if buffer.codec == "planes":
+        if buffer.dtype != "uint16":
+            raise ProtocolError(f"buffer {buffer.name!r}: planes of {buffer.dtype}")
+        return planes.unpack(data, shape)
+    mode: meshopt.Mode = "vertices" if buffer.codec == "meshopt_vertices" else "triangles"
+    return meshopt.unpack(data, mode, np.dtype(buffer.dtype), shape)

@@ -82,7 +82,7 @@ def _sim3_from_plain(plain: list[float]) -> Sim3:
 
 
 def _footprint(message: Delta, tile_m: float) -> Footprint | None:
-    if message.layer in ("nav", "mesh", "occluder"):
+    if message.layer in ("nav", "mesh", "occluder", "culling"):
         x, z = float(message.key[0]) * tile_m, float(message.key[1]) * tile_m
         return (x, z, x + tile_m, z + tile_m)
     if message.layer == "points":

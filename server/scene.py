@@ -26,8 +26,8 @@ from server.live import Due, LiveStream
 from server.workers.device import NoPrediction
 from server.workers.lanes import LaneFull
 from server.workers.pool import Pool
+from server.writer import CAMERA_LAYERS, Step, Writer
 from server.writer import Config as WriterConfig
-from server.writer import Step, Writer
 from streams.cache import CacheConfig, CacheFullError, KeyframeCache
 from streams.datachannel import PoseAnswer, PoseOfCamera
 from streams.frame import Frame, SceneId, StreamId
@@ -266,8 +266,8 @@ class Scene:
 
     def _remove_camera(self, stream: StreamId) -> None:
         now_ns = time.time_ns()
-        for gone in (encode.Removal("pose", (stream,)), encode.Removal("thumbnail", (stream,))):
-            self.channel.publish(gone, capture_ns=now_ns, infer_ns=now_ns, now_ns=now_ns)
+        for gone in CAMERA_LAYERS:
+            self.channel.publish(encode.Removal(gone, (stream,)), capture_ns=now_ns, infer_ns=now_ns, now_ns=now_ns)
 
     def _viewers(self) -> list[F64]:
         return [s.world_from_camera[:3, 3] for s in self.streams.values() if s.world_from_camera is not None]

@@ -39,7 +39,9 @@ from streams.frame import Frame, StreamId
 
 _log = logging.getLogger(__name__)
 
-TILE_LAYERS = ("nav", "mesh", "occluder")
+TILE_LAYERS = ("nav", "mesh", "occluder", "culling")
+CAMERA_LAYERS: tuple[Layer, ...] = ("pose", "thumbnail", "depth")
+"""What goes with the camera."""
 
 
 class Config(BaseModel):
@@ -110,7 +112,10 @@ class Writer:
         self._save_keyframe(frame, changes)
         self._remember_seen(frame.stream, changes)
         step = self._build(changes, viewers, {"fuse": time.perf_counter() - began})
-        return replace(step, publications=(*step.publications, encode.thumbnail(frame.stream, frame.image.rgb)))
+        seen = [encode.thumbnail(frame.stream, frame.image.rgb)]
+        if (view := self.map.depth_view(KeyframeId(f"{frame.stream}/{frame.seq}"))) is not None:
+            seen.append(encode.depth(frame.stream, frame.seq, view))
+        return replace(step, publications=(*step.publications, *seen))
 
     def build(self, viewers: Viewers) -> Step:
         """Go on with keyframes and tiles that are still waiting."""
@@ -164,7 +169,7 @@ class Writer:
         """Drop what identifies a phone: its keyframes and points. The fused surface, which names nobody, stays."""
         self._seen.pop(stream, None)
         points: list[Publication | Removal] = [Removal("points", (key,)) for key in self.map.forget(stream)]
-        removals = [*points, Removal("pose", (stream,)), Removal("thumbnail", (stream,))]
+        removals = [*points, *(Removal(layer, (stream,)) for layer in CAMERA_LAYERS)]
         return removals, self.map.status
 
     # -----------------------------------------------------------------------------------------------------------------

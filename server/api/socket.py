@@ -244,8 +244,15 @@ class _Connection:
             return
         self._scenes.add(message.scene)
         resume = message.resume if message.resume is None or _is_finite(message.resume.roi) else None
-        parts = frozenset(message.parts)
-        self._outbox.subscribe(channel, layers, roi=message.roi, max_hz=message.max_hz, resume=resume, parts=parts)
+        self._outbox.subscribe(
+            channel,
+            layers,
+            roi=message.roi,
+            max_hz=message.max_hz,
+            resume=resume,
+            parts=frozenset(message.parts),
+            codecs=frozenset(message.codecs),
+        )
 
     def _update_roi(self, message: p.UpdateRoi) -> None:
         if not _is_sound(message.roi):

@@ -10,8 +10,22 @@ from typing import Any, Protocol
 import numpy as np
 
 from mapping.transforms import Sim3, quat_from_rotation
-from server.bus.encode import Footprint, Key, Publication, Removal
-from server.protocol import PARTS, Delta, Event, Layer, Part, Remove, Resume, SceneInfo, Xform, pack, without
+from server.bus.encode import PACKED, Footprint, Key, Publication, Removal
+from server.protocol import (
+    PARTS,
+    Codec,
+    Delta,
+    Event,
+    Layer,
+    Part,
+    Remove,
+    Resume,
+    SceneInfo,
+    Xform,
+    pack,
+    plain,
+    without,
+)
 
 RECENT = 4096
 
@@ -32,15 +46,25 @@ class Entry:
     """With all its parts."""
     footprint_m: Footprint | None
     removed: bool = False
-    _frames: dict[frozenset[Part], bytes] = field(default_factory=dict, repr=False)
+    _frames: dict[frozenset[str], bytes] = field(default_factory=dict, repr=False)
 
-    def frame_with(self, parts: frozenset[Part]) -> bytes:
-        """The message for clients that asked for these parts: made when the first of them is sent it, then shared."""
-        if self.layer != "nav" or self.removed or len(parts) == len(PARTS):
+    def frame_with(self, parts: frozenset[Part], codecs: frozenset[Codec] = frozenset()) -> bytes:
+        """The message for clients that asked for these parts and know these codecs.
+
+        Made when the first of them is sent it, then shared.
+        """
+        if self.removed:
             return self.frame
-        if parts not in self._frames:
-            self._frames[parts] = without(self.frame, frozenset().union(*(PARTS[p] for p in PARTS if p not in parts)))
-        return self._frames[parts]
+        if self.layer == "nav" and len(parts) < len(PARTS):
+            if parts not in self._frames:
+                gone = frozenset().union(*(PARTS[p] for p in PARTS if p not in parts))
+                self._frames[parts] = without(self.frame, gone)
+            return self._frames[parts]
+        if self.layer in PACKED and "meshopt" not in codecs:
+            if codecs not in self._frames:
+                self._frames[codecs] = plain(self.frame)
+            return self._frames[codecs]
+        return self.frame
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,19 +3,24 @@
 Layer, its `key`, fields of `body`, and arrays after the colon:
 - pose [stream]: stream, frame, state, t (3), q_wxyz (4), K [fx, fy, cx, cy, width, height], scale_source
 - thumbnail [stream]: stream, width, height : jpeg u8 (n,)
+- depth [stream]: stream, frame, world_from_camera {t, q_wxyz}, K [fx, fy, cx, cy, width, height], step_m :
+  z u16 (height, width)
 - points [keyframe]: stream, world_from_camera {t, q_wxyz}, step_m : xyz i16 (n, 3), rgb u8 (n, 3)
 - nav [x, z, agent]: agent, origin_m (3), cell_size_m, cell_height_m : verts u16 (n, 3), polys u16 (m, 6),
   neighbours u16 (m, 6), areas u8 (m,), and for clients that ask: detail_verts f32 (d, 3), detail_tris u16 (t, 4);
   blob u8 (k,)
-- mesh [x, z] and occluder [x, z]: origin_m (3), step_m : vertices i16 (n, 3), indices u16 or u32 (m, 3), rgb u8 (n, 3)
-  if coloured
+- mesh, occluder and culling [x, z]: origin_m (3), step_m : vertices i16 (n, 3), indices u16 or u32 (m, 3), rgb u8
+  (n, 3) if coloured
 
 How to read them:
 - pose: `x_world = R(q_wxyz) @ x_camera + t`, camera in OpenCV axes; `state` is `tracked`, `lost` or another word of the
   tracker's; `t` and `q_wxyz` are null while the camera is not placed; K is in pixels of a w x h image, or null.
+- depth: distance along the optical axis is `z * step_m`, 0 = unknown; the newest keyframe of each stream only.
 - points: `x_camera = xyz * step_m` in OpenCV camera axes, then world_from_camera as for poses.
-- mesh, occluder: `x_world = origin_m + vertices * step_m`. Triangles turn counter-clockwise as seen from free space.
-  Origins are multiples of `step_m`, so that the borders of neighbouring tiles meet exactly.
+- mesh, occluder, culling: `x_world = origin_m + vertices * step_m`. Triangles turn counter-clockwise as seen from free
+  space. Origins are multiples of `step_m`, so that the borders of neighbouring meshes meet exactly. Occluders overlap
+  their neighbours; draw them to depth alone. Culling tiles lie inside the solids: what they hide is hidden for sure,
+  but thin things are missing, so never composite with them.
 - nav: `x_world = origin_m + verts * (cell_size_m, cell_height_m, cell_size_m)`. Polygons are convex, 0xffff ends one;
   neighbours, per edge: 0xffff wall, 0x8000 | side a portal to the next tile, else a polygon. Part `detail` is the floor
   with its heights: `detail_verts` are further vertices in world metres, a row of `detail_tris` is a polygon and three
@@ -36,13 +41,20 @@ from numpy.typing import NDArray
 
 from mapping.changes import KeyframeId
 from mapping.transforms import quat_from_rotation
+from mapping.visibility import DepthView
 from navmesh.detail import detail_of
 from navmesh.tiles import TILE_CELLS, NavTile, SurfaceTile, TileChange
-from server.protocol import Buffer, Layer, pack_buffers
+from server.protocol import Buffer, Layer, PackedAs, pack_buffers
 from streams.frame import Intrinsics, StreamId
 
 VOXEL_SIZE_M = 0.05
-SURFACE_STEP_M = 0.001
+SURFACE_STEP_M = {"mesh": 0.001, "occluder": 0.004, "culling": 0.001}
+"""An occluder is 2 cm off anyway: finer steps would cost bytes and hide nothing better."""
+PACKED: frozenset[Layer] = frozenset({"occluder", "culling"})
+"""Layers whose triangles are packed with meshopt, for clients that know it."""
+SURFACE_CODECS: dict[str, PackedAs] = {"vertices": "meshopt_vertices", "indices": "meshopt_triangles"}
+DEPTH_STEP_M = 0.001
+UINT16_MAX = 65535
 POINT_STEP_M = 0.001
 INT16_MAX = 32767
 
@@ -77,6 +89,7 @@ def tile_change(change: TileChange, tile_size_m: float = TILE_CELLS * VOXEL_SIZE
     out: list[Publication | Removal] = [nav(tile, tile_size_m) for tile in change.nav]
     out += [surface("mesh", tile, tile_size_m) for tile in change.mesh]
     out += [surface("occluder", tile, tile_size_m) for tile in change.occluder]
+    out += [surface("culling", tile, tile_size_m) for tile in change.culling]
     return out
 
 
@@ -105,13 +118,13 @@ def nav(tile: NavTile, tile_size_m: float = TILE_CELLS * VOXEL_SIZE_M) -> Public
 
 
 def surface(
-    layer: Literal["mesh", "occluder"], tile: SurfaceTile, tile_size_m: float = TILE_CELLS * VOXEL_SIZE_M
+    layer: Literal["mesh", "occluder", "culling"], tile: SurfaceTile, tile_size_m: float = TILE_CELLS * VOXEL_SIZE_M
 ) -> Publication | Removal:
-    """Encode a triangle mesh of one tile, vertices rounded to 1 mm (coarser only beyond 65 m of height)."""
+    """Encode a triangle mesh of one tile, vertices rounded to `SURFACE_STEP_M` (coarser only beyond 65 m of height)."""
     key: Key = (tile.key.x, tile.key.z)
     if not len(tile.vertices_m) or not len(tile.indices):
         return Removal(layer, key)
-    step_m = _step(np.ptp(tile.vertices_m, axis=0).max() / 2, SURFACE_STEP_M)
+    step_m = _step(np.ptp(tile.vertices_m, axis=0).max() / 2, SURFACE_STEP_M[layer])
     steps = np.rint(tile.vertices_m.astype(np.float64) / step_m).astype(np.int64)
     origin = (steps.min(axis=0) + steps.max(axis=0)) // 2
     narrow = len(tile.vertices_m) <= 1 << 16
@@ -122,7 +135,8 @@ def surface(
     if tile.rgb is not None:
         arrays["rgb"] = tile.rgb
     body = {"origin_m": _floats(origin * step_m), "step_m": step_m}
-    return _publication(layer, key, body, arrays, _tile_footprint(key, tile_size_m))
+    codecs = SURFACE_CODECS if layer in PACKED else None
+    return _publication(layer, key, body, arrays, _tile_footprint(key, tile_size_m), codecs)
 
 
 def points(
@@ -161,6 +175,26 @@ def pose(
     return Publication("pose", (stream,), body, footprint_m=at and (*at, *at))
 
 
+def depth(stream: StreamId, frame: int, view: DepthView) -> Publication:
+    """Encode how far a camera's newest keyframe saw, rounded to 1 mm (coarser only beyond 65 m), and from where."""
+    z_m = view.depth.astype(np.float64) * view.metres_per_unit
+    z_m[~np.isfinite(z_m) | (z_m < 0.0)] = 0.0
+    step_m = DEPTH_STEP_M
+    while z_m.max(initial=0.0) / step_m > UINT16_MAX:
+        step_m *= 2
+    k = view.intrinsics
+    body = {
+        "stream": stream,
+        "frame": frame,
+        "world_from_camera": _rigid(view.world_from_camera),
+        "K": [*_floats((k.fx, k.fy, k.cx, k.cy)), k.width, k.height],
+        "step_m": step_m,
+    }
+    x, z = float(view.world_from_camera[0, 3]), float(view.world_from_camera[2, 3])
+    arrays: dict[str, NDArray[Any]] = {"z": np.rint(z_m / step_m).astype(np.uint16)}
+    return _publication("depth", (stream,), body, arrays, (x, z, x, z), {"z": "planes"})
+
+
 def thumbnail(stream: StreamId, rgb: NDArray[np.uint8], max_side_px: int = 160, quality: int = 60) -> Publication:
     """Encode a small picture of what a camera sees, from its (h, w, 3) RGB image."""
     h, w = rgb.shape[:2]
@@ -173,9 +207,14 @@ def thumbnail(stream: StreamId, rgb: NDArray[np.uint8], max_side_px: int = 160, 
 
 
 def _publication(
-    layer: Layer, key: Key, body: dict[str, Any], arrays: dict[str, NDArray[Any]], footprint_m: Footprint | None
+    layer: Layer,
+    key: Key,
+    body: dict[str, Any],
+    arrays: dict[str, NDArray[Any]],
+    footprint_m: Footprint | None,
+    codecs: dict[str, PackedAs] | None = None,
 ) -> Publication:
-    buffers, payload = pack_buffers(arrays)
+    buffers, payload = pack_buffers(arrays, codecs)
     return Publication(layer, key, body, tuple(buffers), payload, footprint_m)
 
 

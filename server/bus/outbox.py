@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from server.bus.channel import Channel, Entry
 from server.bus.subscription import Subscription
-from server.protocol import Error, Layer, Part, Resume, Roi, ServerMessage, pack
+from server.protocol import Codec, Error, Layer, Part, Resume, Roi, ServerMessage, pack
 
 
 class Outbox:
@@ -43,6 +43,7 @@ class Outbox:
         max_hz: float | None = None,
         resume: Resume | None = None,
         parts: frozenset[Part] = frozenset(),
+        codecs: frozenset[Codec] = frozenset(),
     ) -> None:
         """Start sending a scene; a subscription it had is replaced."""
         self.unsubscribe(channel.scene)
@@ -53,6 +54,7 @@ class Outbox:
             max_hz=max_hz,
             resume=resume,
             parts=parts,
+            codecs=codecs,
             on_change=self._on_ready,
             on_event=self._post_frame,
         )
@@ -85,7 +87,7 @@ class Outbox:
             while (item := subscription.pop(now, floor_s)) is not None:
                 if not isinstance(item, Entry):
                     return item if isinstance(item, bytes) else item.frame
-                frame = item.frame_with(subscription.parts)
+                frame = item.frame_with(subscription.parts, subscription.codecs)
                 if len(frame) > self._max_message_bytes:
                     self._refuse(item, len(frame))
                     continue

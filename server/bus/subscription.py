@@ -11,7 +11,7 @@ from math import inf
 from server.bus.channel import Channel, Entry, EntryKey, Move
 from server.bus.region import LEAVE_FACTOR, Region, resolve
 from server.bus.snapshot import plan, taken_back
-from server.protocol import Layer, Part, Resume, Roi, Synced, pack
+from server.protocol import Codec, Layer, Part, Resume, Roi, Synced, pack
 
 SYNCED_EVERY_S = 1.0
 
@@ -35,6 +35,7 @@ class Subscription:
         max_hz: float | None = None,
         resume: Resume | None = None,
         parts: frozenset[Part] = frozenset(),
+        codecs: frozenset[Codec] = frozenset(),
         on_change: Callable[[], None] = lambda: None,
         on_event: Callable[[bytes], None] = lambda _: None,
     ) -> None:
@@ -42,6 +43,7 @@ class Subscription:
         self.channel = channel
         self.layers = layers
         self.parts = parts
+        self.codecs = codecs
         self._roi = roi
         self._region = resolve(roi, channel, None)
         self._min_interval_s = 1.0 / max_hz if max_hz else 0.0
@@ -183,7 +185,7 @@ class Subscription:
     def _frame_of(self, item: Outgoing) -> bytes:
         if isinstance(item, bytes):
             return item
-        return item.frame_with(self.parts) if isinstance(item, Entry) else item.frame
+        return item.frame_with(self.parts, self.codecs) if isinstance(item, Entry) else item.frame
 
     def _pop_snapshot(self, now: float) -> Outgoing | None:
         item = self._snapshot.popleft()

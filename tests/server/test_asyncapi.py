@@ -14,6 +14,7 @@ import yaml
 
 from mapping.changes import KeyframeId
 from mapping.transforms import Sim3, look_at
+from mapping.visibility import DepthView
 from server import protocol as p
 from server.api.socket import MapSockets
 from server.bus import encode
@@ -96,6 +97,8 @@ def test_every_header_of_a_busy_scene_fits() -> None:
         encode.nav(nav_tile()),
         encode.surface("mesh", surface_tile()),
         encode.surface("occluder", surface_tile(n=70_000)),
+        encode.surface("culling", surface_tile()),
+        encode.depth(stream, 1, DepthView(camera, k, rng.random((90, 120), np.float32))),
     ]
     outbox = Outbox(max_message_bytes=4096)
     for message in (
@@ -138,7 +141,7 @@ def test_every_header_of_a_busy_scene_fits() -> None:
         if header["t"] == "delta" and header["layer"] == "nav":
             nav_buffers.add(tuple(buffer["name"] for buffer in header["buffers"]))
     assert seen == {m.__struct_config__.tag for m in get_args(p.ServerMessage)}
-    assert {"pose", "thumbnail", "points", "nav", "mesh", "occluder"} <= layers_seen
+    assert set(p.LAYERS) - {"asset", "event"} <= layers_seen
     always = ("verts", "polys", "neighbours", "areas")
     detail = ("detail_verts", "detail_tris")
     assert nav_buffers == {always, (*always, *detail), (*always, "blob"), (*always, *detail, "blob")}
