@@ -115,3 +115,39 @@ async def test_cpp_detour_loads_the_exported_tile_set(tmp_path: Path) -> None:
     (tmp_path / "cut.bin").write_bytes(tile_set[:-1])
     with pytest.raises(AssertionError, match="cut short"):
         await run(str(built), str(tmp_path / "cut.bin"))
+
+
+async def test_godot_follows_the_server(tmp_path: Path) -> None:
+    """Godot searches by its own measure: most ways are ours to a thousandth, none is a tenth longer."""
+    godot = program("godot3-server")
+    async with live_floor(tmp_path) as floor:
+        pairs = pairs_on(floor.query, 40)
+        url = floor.url.replace("http:", "ws:") + "/v1/map"
+        command = [godot, "--path", str(ENGINES / "godot"), "-s", "test/follow.gd", url, "main", json.dumps(pairs)]
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=pipe, stderr=asyncio.subprocess.STDOUT, limit=1 << 22
+        )
+        try:
+            for tiles in ((), tiles_of(door_z_m=7.6)):
+                floor.publish(tiles)
+                report = await report_of(process, floor)
+                assert report["polygons"] == len(floor.polygons)
+                assert report["area_m2"] == pytest.approx(floor.area_m2, rel=1e-3)
+                ratios = []
+                for (start, goal), theirs in zip(pairs, report["paths"], strict=True):
+                    ours = floor.path(start, goal)
+                    if not ours.is_partial:
+                        assert theirs, "Godot finds a way wherever we do"
+                        np.testing.assert_allclose([theirs[0], theirs[-1]], [start, goal], atol=0.1)
+                        beside = [
+                            p for p in theirs if floor.query.nearest(tuple(p), "human", (0.03, 0.3, 0.03)) is None
+                        ]
+                        assert not beside, "Godot keeps to our floor"
+                        ratios.append(length_m(np.array(theirs)) / ours.length_m)
+                assert len(ratios) >= 30
+                assert np.median(np.abs(np.array(ratios) - 1)) < 1e-3
+                assert max(ratios) < 1.1
+        finally:
+            process.terminate()
+            await process.wait()
