@@ -222,6 +222,8 @@ def of_server(lives: Sequence[ServerRound]) -> dict[str, Any]:
         "faults": [fault for life in lives for fault in life.faults],
         "restart_s_p50": round(float(np.percentile(restarts_s, 50)), 2),
         "restart_s_max": round(max(restarts_s), 2),
+        "ready_s_p50": round(float(np.percentile([life.ready_s for life in lives[1:]], 50)), 2),
+        "ready_s_max": round(max(life.ready_s for life in lives[1:]), 2),
     }
 
 

@@ -27,6 +27,7 @@ import websockets
 from websockets.asyncio.client import ClientConnection
 
 from clients import transport
+from clients.http import Http, HttpError
 from server import protocol
 from server.protocol import Delta, Event, Layer, Remove, SnapshotBegin, SnapshotEnd
 
@@ -98,6 +99,8 @@ class ServerRound:
 
     restart_s: float
     """From starting the process to the whole snapshot at a client."""
+    ready_s: float
+    """From starting the process to `/readyz`: frames that come now are mapped."""
     snapshot_entries: int
     acknowledged: int
     """Keys that were durable when it was killed."""
@@ -120,13 +123,27 @@ async def run(clip: Path, folder: Path, rounds: int, seed: int) -> list[ServerRo
                     break
             restart_s, entries = time.monotonic() - began, len(after.held)
             problems = before.faults(after)
+            ready_s = await _ready(url) - began
             after.acknowledged = dict(after.held)  # it came from the disk
             if life < rounds:
                 await _follow(connection, after, chance.uniform(0.0, 4.0))
             connection.transport.abort()
-        lives.append(ServerRound(restart_s, entries, len(after.acknowledged), tuple(problems)))
+        lives.append(ServerRound(restart_s, ready_s, entries, len(after.acknowledged), tuple(problems)))
         before = after
     return lives
+
+
+async def _ready(url: str) -> float:
+    """Wait for `/readyz`; when that was (monotonic seconds)."""
+    http = Http(url)
+    async with asyncio.timeout(START_TIMEOUT_S):
+        while True:
+            try:
+                await http.request("GET", "readyz")
+            except HttpError:
+                await asyncio.sleep(0.05)
+            else:
+                return time.monotonic()
 
 
 async def _follow(connection: ClientConnection, audit: Audit, seconds: float) -> None:

@@ -357,7 +357,10 @@ class connect:
         Raises:
             SdkError: the server cannot be reached or does not want us; the message says which, and what to do.
         """
-        socket = await self._client._open()
+        try:
+            socket = await self._client._open()
+        except SdkError as error:
+            raise error.with_traceback(None) from error.__cause__  # for whoever sees it, the way here says nothing
         self._live = asyncio.create_task(self._client._live(socket))
         self._live.add_done_callback(self._ended)
         return self._client

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import ssl
 from pathlib import Path
@@ -57,7 +58,7 @@ async def open_socket(
             open_timeout=WELCOME_WITHIN_S,
         )
     except (OSError, TimeoutError, websockets.InvalidHandshake, websockets.InvalidURI) as error:
-        raise _explained(error, url) from error
+        raise _explained(error, url) from _bare(error)
     try:
         return socket, await _greeted(socket, url, token, name)
     except SdkError:
@@ -133,7 +134,27 @@ def _explained(error: Exception, url: str) -> SdkError:
         return ConnectionFailed(f"{url} answered {status}: is a Commonground server behind this address?")
     if isinstance(error, websockets.NegotiationError):
         return UnsupportedProtocol(f"{url} does not speak {protocol.SUBPROTOCOL}: {error}")
-    return ConnectionFailed(f"cannot connect to {url}: {error}")
+    if isinstance(error, websockets.InvalidHandshake):
+        return ConnectionFailed(f"{url} is no WebSocket of a Commonground server: {error}")
+    return ConnectionFailed(
+        f"cannot connect to {url}: {_reason(error)}. Is the server running there (`commonground serve`), "
+        "and is the address right?"
+    )
+
+
+def _reason(error: Exception) -> str:
+    """Several addresses that refuse are one refusal to people."""
+    if isinstance(error, ConnectionRefusedError) or f"[Errno {errno.ECONNREFUSED}]" in str(error):
+        return "nothing answers there (connection refused)"
+    if isinstance(error, TimeoutError):
+        return f"no answer within {WELCOME_WITHIN_S:g} s"
+    return str(error) or type(error).__name__
+
+
+def _bare(error: Exception) -> Exception:
+    """The same without the frames of asyncio, which would bury the message."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def final(error: websockets.ConnectionClosed) -> SdkError | None:

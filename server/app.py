@@ -36,28 +36,15 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def mapping_only(settings: Settings, metrics: Metrics, first: SceneId) -> AsyncIterator[Scenes]:
-    """Workers and scenes without a port, as replays need them.
-
-    Raises:
-        EngineFailed, WorkerDied: the geometry engine does not start; the message says why.
-        StoreError: a stored scene cannot be read.
-    """
-    async with _mapping(settings, metrics, first) as (scenes, engine_up):
-        await engine_up
-        yield scenes
-
-
-@contextlib.asynccontextmanager
 async def running(settings: Settings, identity: Identity) -> AsyncIterator[Running]:
     """The whole server, until the context ends. Stored maps are served while the engine still warms up.
 
     Raises:
-        OSError: the port cannot be listened on; besides, what `mapping_only` raises.
+        OSError: the port cannot be listened on; besides, what `mapping` raises.
     """
     metrics = Metrics()
     async with (
-        _mapping(settings, metrics, SceneId(settings.scene)) as (scenes, engine_up),
+        mapping(settings, metrics, SceneId(settings.scene)) as (scenes, engine_up),
         serving(settings, scenes, identity, metrics) as port,
     ):
         log.info("serving", extra={"port": port, "scheme": identity.scheme})
@@ -66,10 +53,15 @@ async def running(settings: Settings, identity: Identity) -> AsyncIterator[Runni
 
 
 @contextlib.asynccontextmanager
-async def _mapping(
+async def mapping(
     settings: Settings, metrics: Metrics, first: SceneId
 ) -> AsyncIterator[tuple[Scenes, asyncio.Task[None]]]:
-    """Open the scenes while the workers start; the task is done when every engine is warm."""
+    """Open the scenes while the workers start; the task is done when every engine is warm.
+
+    Raises:
+        EngineFailed, WorkerDied: from the task: the geometry engine does not start; the message says why.
+        StoreError: a stored scene cannot be read.
+    """
     engine = choose_engine(settings.engine.name)
     devices = choose_devices(settings.workers.devices, engine)
     workers = settings.workers.model_copy(update={"devices": devices})

@@ -37,6 +37,8 @@ class Pages(StaticFiles):
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         """Raises: HTTPException: 404, or 405 for anything but GET and HEAD."""
+        if path.split("/", 1)[0] == "v1":
+            raise HTTPException(404, "there is no such resource; see /openapi.json")
         if not self._is_built:
             if path in (".", "index.html", "phone", "phone.html"):
                 return HTMLResponse(NOT_BUILT, 503)

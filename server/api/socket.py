@@ -34,6 +34,8 @@ CLOSE_TRY_LATER = 1013
 MAX_SUBSCRIPTIONS = 16
 INBOUND_PER_S, INBOUND_BURST = 100.0, 200
 MAX_RADIUS_M = 1e6
+REFUSALS_PER_S, REFUSALS_BURST = 0.1, 5
+"""Refused handshakes that get a line in the log; the metric counts all."""
 
 
 class _Close(Exception):
@@ -53,6 +55,7 @@ class MapSockets:
         self.limits = limits
         self.metrics = metrics
         self._by_host: Counter[str] = Counter()
+        self._refusals_told = RateLimiter(REFUSALS_PER_S, REFUSALS_BURST, 1)
 
     def router(self) -> APIRouter:
         router = APIRouter()
@@ -94,6 +97,9 @@ class MapSockets:
 
     async def _deny(self, websocket: WebSocket, response: JSONResponse) -> None:
         self.metrics.refused.labels(response.status_code).inc()
+        if not self._refusals_told.take("", time.monotonic()):
+            origin = websocket.headers.get("origin", "")[:100]
+            log.warning("map client refused", extra={"status": response.status_code, "origin": origin})
         await websocket.send_denial_response(response)
 
 

@@ -126,6 +126,8 @@ class MapSocketProtocol(WebSocketsSansIOProtocol):
         await super().send(message)
         if message["type"] == "websocket.close":
             self._cut_later()
+        elif message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+            self.handshake_complete = True  # refused in good order: uvicorn would call it an error
 
     def keepalive_timeout(self) -> None:
         super().keepalive_timeout()

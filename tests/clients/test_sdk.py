@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -273,9 +274,12 @@ async def test_other_websocket_servers_are_recognised() -> None:
 async def test_nobody_listening_is_said_plainly() -> None:
     async with fake_server() as fake:
         url = fake.url
-    with pytest.raises(sdk.ConnectionFailed, match="cannot connect"):
+    with pytest.raises(sdk.ConnectionFailed, match=r"connection refused.*commonground serve") as failed:
         async with sdk.connect(url):
             pass
+    assert isinstance(failed.value.__cause__, OSError)
+    shown = "".join(traceback.format_exception(failed.value)).splitlines()
+    assert len([line for line in shown if line.startswith("  File")]) <= 2, "the frames of asyncio bury the message"
 
 
 async def test_closing_a_subscription_ends_its_iteration_and_tells_the_server() -> None:

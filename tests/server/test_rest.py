@@ -248,6 +248,8 @@ async def test_pages_are_served_strictly(tmp_path: Path) -> None:
             answer = await server.http.get(path)
             assert_problem(answer, 404)
         assert (await server.http.post("/phone")).status_code == 405
+        for nowhere in ("/v1/scenes//whip", "/v1/scenes/a%2Fb/whip", "/v1/scenes/../whip", "/v1/nothing"):
+            assert_problem(await server.http.post(nowhere, content=b"v=0"), 404)
 
 
 async def test_unbuilt_pages_say_what_to_do(tmp_path: Path) -> None:

@@ -100,6 +100,19 @@ async def test_silence_is_closed(tmp_path: Path) -> None:
         assert await close_code(server) == p.CLOSE_BAD_MESSAGE
 
 
+async def test_refused_handshakes_are_told_in_few_lines(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with served(tmp_path) as server:
+        for _ in range(12):
+            with pytest.raises(websockets.InvalidStatus):
+                async with server.socket(origin="https://evil.example"):
+                    pass
+        text, _ = server.metrics.exposition()
+    told = [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
+    assert {record.getMessage() for record in told} == {"map client refused"}
+    assert 1 <= len(told) <= 6
+    assert 'refused_total{status="403"} 12.0' in text.decode()
+
+
 async def test_origins_of_others_get_403_unless_allowed(tmp_path: Path) -> None:
     async with served(tmp_path, auth={"origins": ["https://game.example"]}) as server:
         for origin, status in (("https://evil.example", 403), ("http://127.0.0.1:1", 403), ("null", 403)):
