@@ -63,6 +63,9 @@ def frames() -> dict[str, bytes]:
         "nav": nav,
         "mesh": _delta("mesh", [0, 0], mesh_body, mesh_arrays),
         "pose": _delta("pose", ["s1"], pose_body, {}),
+        "occluder": occluder(12),
+        "occluder_large": occluder(24),
+        "depth": depth(),
         "no_points": _delta("points", [123], points_body, points_arrays),
         "remove": p.pack(p.Remove(scene="main", seq=44, layer="nav", key=[-1, 2, "walker"], ver=8)),
         "xform": p.pack(
@@ -83,11 +86,45 @@ def frames() -> dict[str, bytes]:
     }
 
 
-def _delta(layer: p.Layer, key: list[int | str], body: dict[str, object], arrays: dict[str, np.ndarray]) -> bytes:
-    buffers, payload = p.pack_buffers(arrays)
+def _delta(
+    layer: p.Layer,
+    key: list[int | str],
+    body: dict[str, object],
+    arrays: dict[str, np.ndarray],
+    codecs: dict[str, p.PackedAs] | None = None,
+) -> bytes:
+    buffers, payload = p.pack_buffers(arrays, codecs)
     stamps = {"capture_ns": CAPTURE_NS, "infer_ns": CAPTURE_NS + 80_000_000, "publish_ns": CAPTURE_NS + 95_000_000}
     delta = p.Delta(scene="main", seq=43, epoch=3, layer=layer, key=key, ver=7, body=body, buffers=buffers, **stamps)
     return p.pack(delta, payload)
+
+
+def occluder(size: int) -> bytes:
+    """A hilly grid of `size` x `size` corners, packed; every fourth triangle is drawn at random for hard cases."""
+    rng = np.random.default_rng(size)
+    x, z = np.meshgrid(np.arange(size), np.arange(size), indexing="ij")
+    y = 40 * np.sin(x / 5) + 1000 * (rng.random((size, size)) < 0.05)
+    vertices = np.stack([25 * x, y, 25 * z], axis=-1).reshape(-1, 3).astype(np.int16)
+    corner = (x * size + z)[:-1, :-1].reshape(-1, 1)
+    triangles = np.concatenate([corner + [0, 1, size], corner + [size, 1, size + 1]], axis=1).reshape(-1, 3)
+    triangles[::4] = rng.integers(0, size * size, triangles[::4].shape)
+    arrays = {"vertices": vertices, "indices": triangles.astype(np.uint16 if size < 16 else np.uint32)}
+    codecs: dict[str, p.PackedAs] = {"vertices": "meshopt_vertices", "indices": "meshopt_triangles"}
+    return _delta("occluder", [0, size], {"origin_m": [0.0, 0.0, 0.0], "step_m": 0.004}, arrays, codecs)
+
+
+def depth() -> bytes:
+    """A ramp with a hole and jumps to either end of the range."""
+    z = (np.arange(7)[:, None] * 900 + np.arange(9) * 7).astype(np.uint16)
+    z[2, 3], z[4, 4], z[6, 8] = 0, 65535, 1
+    body = {
+        "stream": "s1",
+        "frame": 17,
+        "world_from_camera": {"t": [1.0, 1.5, -2.0], "q_wxyz": [0.5, 0.5, 0.5, 0.5]},
+        "K": [8.0, 8.0, 4.5, 3.5, 9, 7],
+        "step_m": 0.001,
+    }
+    return _delta("depth", ["s1"], body, {"z": z}, {"z": "planes"})
 
 
 def zstd_cases() -> bytes:
@@ -114,7 +151,23 @@ def zstd_cases() -> bytes:
 
 def constants() -> dict[str, object]:
     """Constants that both sides must agree on."""
-    return {"subprotocol": p.SUBPROTOCOL, "layers": list(p.LAYERS), "max_buffer_bytes": p.MAX_BUFFER_BYTES}
+    return {
+        "subprotocol": p.SUBPROTOCOL,
+        "layers": list(p.LAYERS),
+        "default_layers": list(p.DEFAULT_LAYERS),
+        "codecs": list(p.CODECS),
+        "max_buffer_bytes": p.MAX_BUFFER_BYTES,
+    }
+
+
+def decoded() -> dict[str, object]:
+    """What the Python SDK makes of the packed frames."""
+    out: dict[str, object] = {}
+    for name, frame in frames().items():
+        if name.startswith("occluder") or name == "depth":
+            _, arrays = p.unpack_server(frame)
+            out[name] = {key: array.ravel().tolist() for key, array in arrays.items()}
+    return out
 
 
 def main() -> None:
@@ -122,6 +175,7 @@ def main() -> None:
     for name, frame in frames().items():
         (FIXTURES / f"{name}.bin").write_bytes(frame)
     (FIXTURES / "zstd_cases.bin").write_bytes(zstd_cases())
+    (FIXTURES / "decoded.json").write_text(json.dumps(decoded()) + "\n")
     (FIXTURES / "constants.json").write_text(json.dumps(constants(), indent=2) + "\n")
 
 

@@ -1,7 +1,16 @@
 import { readFileSync } from "node:fs";
 import { Decoder } from "@msgpack/msgpack";
 import { describe, expect, it } from "vitest";
-import { decode, encode, LAYERS, MAX_BUFFER_BYTES, ProtocolError, SUBPROTOCOL } from "../src/sdk/protocol.js";
+import {
+  CODECS,
+  decode,
+  DEFAULT_LAYERS,
+  encode,
+  LAYERS,
+  MAX_BUFFER_BYTES,
+  ProtocolError,
+  SUBPROTOCOL,
+} from "../src/sdk/protocol.js";
 import { frame, message } from "./fixtures.js";
 
 const CAPTURE_NS = 1_760_000_000_123_456_789n;
@@ -9,7 +18,13 @@ const CAPTURE_NS = 1_760_000_000_123_456_789n;
 describe("golden frames of the server", () => {
   it("agree on the constants", () => {
     const constants: unknown = JSON.parse(readFileSync(new URL("./fixtures/constants.json", import.meta.url), "utf8"));
-    expect(constants).toEqual({ subprotocol: SUBPROTOCOL, layers: [...LAYERS], max_buffer_bytes: MAX_BUFFER_BYTES });
+    expect(constants).toEqual({
+      subprotocol: SUBPROTOCOL,
+      layers: [...LAYERS],
+      default_layers: [...DEFAULT_LAYERS],
+      codecs: [...CODECS],
+      max_buffer_bytes: MAX_BUFFER_BYTES,
+    });
   });
 
   it("keep nanoseconds exact", () => {

@@ -11,10 +11,11 @@ import {
   CLOSE_UNAUTHORIZED,
   CLOSE_UNSUPPORTED,
   type ClientMessage,
+  CODECS,
   decode,
+  DEFAULT_LAYERS,
   encode,
   type Layer,
-  LAYERS,
   type Part,
   ProtocolError,
   type Roi,
@@ -86,7 +87,7 @@ export class Subscription {
 
   /** The message that (re)starts this subscription; after a loss it says where we had got to. */
   request(): ClientMessage {
-    const { layers = LAYERS, roi, maxHz, parts } = this.options;
+    const { layers = DEFAULT_LAYERS, roi, maxHz, parts } = this.options;
     const { resume } = this.map;
     return {
       t: "subscribe",
@@ -96,6 +97,7 @@ export class Subscription {
       ...(maxHz !== undefined && { max_hz: maxHz }),
       ...(resume && { resume }),
       ...(parts && { parts }),
+      codecs: CODECS,
     };
   }
 }

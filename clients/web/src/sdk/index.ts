@@ -9,12 +9,14 @@ export {
   Subscription,
 } from "./client.js";
 export {
+  type DepthMap,
   type NavDetail,
   type NavEdge,
   type NavTile,
   type Placement,
   type PointCloud,
   type Pose,
+  readDepth,
   readNav,
   readPoints,
   readPose,
@@ -27,6 +29,7 @@ export {
 export { type Change, type Entry, SceneMap } from "./map.js";
 export {
   decode,
+  DEFAULT_LAYERS,
   type Delta,
   encode,
   type Key,

@@ -49,6 +49,19 @@ export interface Surface {
   readonly rgb: Uint8Array | null;
 }
 
+/** How far a camera saw in its newest keyframe. */
+export interface DepthMap {
+  readonly stream: string;
+  readonly worldFromCamera: Placement;
+  /** Of this picture's size. */
+  readonly intrinsics: Intrinsics;
+  readonly width: number;
+  readonly height: number;
+  /** Row after row: `z * step` is the distance along the optical axis in metres, 0 = unknown. */
+  readonly z: Uint16Array;
+  readonly step: number;
+}
+
 export interface NavTile {
   readonly agent: string;
   /** 3 per vertex, metres. */
@@ -122,6 +135,16 @@ export function readSurface({ body, arrays }: Delta): Surface {
   checkBelow(indices, vertices.length / 3);
   const rgb = arrays.rgb instanceof Uint8Array && arrays.rgb.length === vertices.length ? arrays.rgb : null;
   return { vertices, indices, rgb };
+}
+
+export function readDepth({ body, arrays }: Delta): DepthMap {
+  const r = new Reader(body);
+  const intrinsics = r.numbers("K", 6) as unknown as Intrinsics;
+  const [width, height] = [intrinsics[4], intrinsics[5]];
+  const z = need(arrays.z, Uint16Array, "z");
+  if (z.length !== width * height) throw new ProtocolError(`${z.length} depths for ${width} x ${height} pixels`);
+  const worldFromCamera = readPlacement(r.fields("world_from_camera"));
+  return { stream: r.string("stream"), worldFromCamera, intrinsics, width, height, z, step: r.number("step_m") };
 }
 
 export function readNav({ body, arrays }: Delta): NavTile {

@@ -6,7 +6,7 @@
  */
 
 import { Decoder, Encoder } from "@msgpack/msgpack";
-import { decompress, ZstdError } from "./zstd.js";
+import { ARRAY_TYPES, CodecError, unpack, type WireArray, type WireArrayType } from "./codecs.js";
 
 export const SUBPROTOCOL = "commonground.map.v1";
 export const CLOSE_BAD_MESSAGE = 4400;
@@ -15,8 +15,23 @@ export const CLOSE_UNSUPPORTED = 4406;
 export const CLOSE_TOO_SLOW = 4008;
 export const MAX_BUFFER_BYTES = 64 * 1024 * 1024;
 
-export const LAYERS = ["pose", "thumbnail", "points", "mesh", "nav", "occluder", "asset", "event"] as const;
+export const LAYERS = [
+  "pose",
+  "thumbnail",
+  "points",
+  "mesh",
+  "nav",
+  "occluder",
+  "culling",
+  "depth",
+  "asset",
+  "event",
+] as const;
 export type Layer = (typeof LAYERS)[number];
+/** What is asked for when nothing is said: all but what serves a special purpose. */
+export const DEFAULT_LAYERS: readonly Layer[] = LAYERS.filter((layer) => layer !== "culling" && layer !== "depth");
+/** What this SDK can undo besides the codecs that everybody can. */
+export const CODECS = ["meshopt"] as const;
 /** What a nav tile can bring besides polygons. */
 export type Part = "detail" | "blob";
 
@@ -25,7 +40,7 @@ export type Vector3 = readonly [number, number, number];
 export type QuaternionWxyz = readonly [number, number, number, number];
 export type Key = readonly (number | string)[];
 export type Fields = Readonly<Record<string, unknown>>;
-export type WireArray = Uint8Array | Uint16Array | Uint32Array | Int16Array | Int32Array | Float32Array;
+export type { WireArray };
 
 /** A frame that does not follow this file. */
 export class ProtocolError extends Error {
@@ -59,6 +74,7 @@ export type ClientMessage =
       max_hz?: number;
       resume?: Resume;
       parts?: readonly Part[];
+      codecs?: readonly (typeof CODECS)[number][];
     }
   | { t: "update_roi"; scene: string; roi: Roi | null }
   | { t: "unsubscribe"; scene: string }
@@ -265,15 +281,6 @@ function readKeyed(r: Reader): { scene: string; seq: number; layer: Layer; key: 
   return { scene: r.string("scene"), seq: r.number("seq"), layer: r.string("layer") as Layer, key, ver: r.number("ver") };
 }
 
-const ARRAY_TYPES = {
-  uint8: Uint8Array,
-  uint16: Uint16Array,
-  uint32: Uint32Array,
-  int16: Int16Array,
-  int32: Int32Array,
-  float32: Float32Array,
-} as const;
-
 function isDtype(name: string): name is keyof typeof ARRAY_TYPES {
   return Object.hasOwn(ARRAY_TYPES, name);
 }
@@ -287,7 +294,8 @@ function readArrays(message: Reader, frame: ArrayBuffer, payloadStart: number): 
     const [name, dtype, off, len] = [r.string("name"), r.string("dtype"), r.count("off"), r.count("len")];
     if (!isDtype(dtype)) throw new ProtocolError(`buffer ${name}: dtype ${dtype} is not on the wire`);
     const ArrayType = ARRAY_TYPES[dtype];
-    const length = r.list("shape").reduce<number>((product, n) => product * asCount(n, `shape of ${name}`), 1);
+    const shape = r.list("shape").map((n) => asCount(n, `shape of ${name}`));
+    const length = shape.reduce((product, n) => product * n, 1);
     const rawBytes = length * ArrayType.BYTES_PER_ELEMENT;
     if (rawBytes > MAX_BUFFER_BYTES) throw new ProtocolError(`buffer ${name} of ${rawBytes} bytes`);
     if (off % 8 !== 0 || payloadStart + off + len > frame.byteLength) {
@@ -296,26 +304,30 @@ function readArrays(message: Reader, frame: ArrayBuffer, payloadStart: number): 
     const codec = r.value("codec") ?? "none";
     if (rawBytes === 0) {
       arrays[name] = new ArrayType(0); // a frame without payload is not padded: there may be no aligned place in it
-    } else if (codec === "zstd") {
-      arrays[name] = new ArrayType(inflate(new Uint8Array(frame, payloadStart + off, len), rawBytes, name));
     } else if (codec === "none" && len === rawBytes) {
       arrays[name] = new ArrayType(frame, payloadStart + off, length);
+    } else if (codec !== "none") {
+      arrays[name] = unpackOrRefuse(codec, new Uint8Array(frame, payloadStart + off, len), ArrayType, shape, name);
     } else {
-      throw new ProtocolError(`buffer ${name}: ${len} bytes with codec ${String(codec)} for ${rawBytes}`);
+      throw new ProtocolError(`buffer ${name}: ${len} bytes for ${rawBytes}`);
     }
   }
   return arrays;
 }
 
-function inflate(packed: Uint8Array, rawBytes: number, name: string): ArrayBuffer {
-  const raw = new Uint8Array(rawBytes);
+function unpackOrRefuse(
+  codec: unknown,
+  packed: Uint8Array,
+  ArrayType: WireArrayType,
+  shape: readonly number[],
+  name: string,
+): WireArray {
   try {
-    decompress(packed, raw);
+    return unpack(codec, packed, ArrayType, shape);
   } catch (error) {
-    if (error instanceof ZstdError) throw new ProtocolError(`buffer ${name}: ${error.message}`);
+    if (error instanceof CodecError) throw new ProtocolError(`buffer ${name}: ${error.message}`);
     throw error;
   }
-  return raw.buffer;
 }
 
 // -- typed access to untyped fields -------------------------------------------------------------------------------------

@@ -62,6 +62,16 @@ export function decompress(input: Uint8Array, out: Uint8Array): void {
   check(written === out.length, `${written} bytes, not ${out.length}`);
 }
 
+/** Bytes that a frame says it holds. @throws ZstdError when it does not say, or it is no frame */
+export function contentSize(input: Uint8Array): number {
+  check(input.length >= 6 && littleEndian(input, 0, 4) === MAGIC, "not a frame");
+  const descriptor = byteAt(input, 4);
+  const isSingle = (descriptor & 32) !== 0;
+  const sizeBytes = [isSingle ? 1 : 0, 2, 4, 8][descriptor >> 6] ?? 0;
+  check(sizeBytes > 0, "size unknown");
+  return littleEndian(input, isSingle ? 5 : 6, Math.min(sizeBytes, 6)) + (sizeBytes === 2 ? 256 : 0);
+}
+
 /** Returns where the blocks begin; sizes that contradict the caller's are refused, dictionaries are not known here. */
 function readFrameHeader(input: Uint8Array, expected: number): number {
   check(input.length >= 6 && littleEndian(input, 0, 4) === MAGIC, "not a frame");
@@ -72,7 +82,7 @@ function readFrameHeader(input: Uint8Array, expected: number): number {
   const at = isSingle ? 5 : 6;
   const sizeBytes = [isSingle ? 1 : 0, 2, 4, 8][descriptor >> 6] ?? 0;
   if (sizeBytes > 0) {
-    const size = littleEndian(input, at, Math.min(sizeBytes, 6)) + (sizeBytes === 2 ? 256 : 0);
+    const size = contentSize(input);
     check(size === expected, `frame of ${size} bytes, not ${expected}`);
   }
   return at + sizeBytes;
