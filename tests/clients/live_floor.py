@@ -90,12 +90,12 @@ def pairs_on(query: Query, count: int, seed: int = 0) -> list[tuple[Point, Point
 
 
 @contextlib.asynccontextmanager
-async def live_floor(folder: Path) -> AsyncIterator[Floor]:
+async def live_floor(folder: Path, tiles: tuple[NavTile, ...] | None = None) -> AsyncIterator[Floor]:
     async with served(folder) as server:
         channel = server.scenes.bus.find("main")
         assert channel is not None
         floor = Floor(f"http://127.0.0.1:{server.port}", channel, (), Query([HUMAN], 0.05))
-        floor.publish(tiles_of())
+        floor.publish(tiles_of() if tiles is None else tiles)
         yield floor
 
 
