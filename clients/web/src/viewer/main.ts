@@ -156,7 +156,7 @@ class ViewerPage {
   private setFollowed(stream: string | null): void {
     if (stream === this.followed) return;
     this.followed = stream;
-    this.world.cameras.lookThrough(stream);
+    this.world.lookThrough(stream);
     this.stage.setFollow(stream === null ? null : () => this.world.cameras.eye(stream));
   }
 

@@ -51,6 +51,7 @@ export class Stage {
   private follow: (() => Eye | null) | null = null;
   private glide: Glide | null = null;
   private needsDrawing = true;
+  private isHeld = false;
   private lastMs = performance.now();
 
   constructor(private readonly canvas: HTMLCanvasElement) {
@@ -65,8 +66,12 @@ export class Stage {
     this.controls.enableDamping = true;
     this.controls.dampingFactor = 0.12;
     this.controls.maxPolarAngle = Math.PI * 0.97;
-    this.controls.addEventListener("change", () => this.invalidate());
-    this.controls.addEventListener("start", () => this.takeOver());
+    this.controls.addEventListener("start", () => (this.isHeld = true));
+    this.controls.addEventListener("end", () => (this.isHeld = false));
+    this.controls.addEventListener("change", () => {
+      if (this.isHeld) this.takeOver(); // a click alone does not: tools get it
+      this.invalidate();
+    });
     addEventListener("keydown", (event) => this.onKey(event, true));
     addEventListener("keyup", (event) => this.onKey(event, false));
     addEventListener("blur", () => this.pressed.clear());

@@ -59,13 +59,21 @@ export class World {
     this.arrange();
   }
 
+  lookThrough(stream: string | null): void {
+    this.cameras.lookThrough(stream);
+    this.arrange();
+  }
+
   /** Show where this agent can walk. */
   showAgent(agent: string): void {
     this.nav.showAgent(agent);
     this.stage.invalidate();
   }
 
-  /** Show nothing of the map itself: only what hides virtual things, and the picture of the camera looked through. */
+  /**
+   * Show nothing of the map itself: only what is virtual, before the picture of the camera that is looked through. From
+   * elsewhere there is no picture, and a sketch of what hides things has to do.
+   */
   setBare(isBare: boolean): void {
     this.isBare = isBare;
     this.cameras.setBare(isBare);
@@ -101,9 +109,13 @@ export class World {
 
   private arrange(): void {
     for (const layer of SHOWN) {
-      this.groups[layer].visible = this.isBare ? layer === "cameras" : this.wanted.has(layer);
+      this.groups[layer].visible = this.isBare ? this.isShownBare(layer) : this.wanted.has(layer);
     }
     this.stage.invalidate();
+  }
+
+  private isShownBare(layer: Shown): boolean {
+    return layer === "cameras" || (layer === "occluder" && !this.cameras.isLookedThrough);
   }
 
   private show(change: Change, map: SceneMap): void {

@@ -54,6 +54,10 @@ export class CameraLayer {
     return [...this.byStream.values()];
   }
 
+  get isLookedThrough(): boolean {
+    return this.lookedThrough !== null;
+  }
+
   setPose(entry: Entry): void {
     const pose = readPose(entry.delta);
     const held = this.hold(pose.stream);
