@@ -72,6 +72,8 @@ class Status:
     num_keyframes: int
     num_pending: int
     """Keyframes that the next calls of `fuse` will bring in."""
+    is_rebuilding: bool
+    """A new epoch has begun and the volume does not hold all of the map yet."""
     num_blocks: int
     is_full: bool
     """The volume has no room for new blocks."""
@@ -96,6 +98,8 @@ class SceneMap:
         self._finder = markers.MarkerFinder(config.marker) if config.marker is not None else None
         self._waiting: dict[KeyframeId, None] = {}
         """Keyframes to be fused, in the order of their coming; those outside the world wait for their component."""
+        self._anew: set[KeyframeId] = set()
+        """Those of them that stood in the volume of the epoch before: while there are some, the map is not whole."""
 
     # The story
 
@@ -139,13 +143,20 @@ class SceneMap:
     def fuse(self) -> MapChange:
         """Bring waiting keyframes into the volume; opens a new epoch first when up or scale are known better.
 
-        At most `fuse_batch` keyframes a call; `status.num_pending` tells what is left. A new epoch is fused whole.
+        At most `fuse_batch` keyframes a call; `status.num_pending` tells what is left. A new epoch begins with an empty
+        volume: until the calls after it have brought everything in again (`status.is_rebuilding`), what the volume
+        holds is not the map.
         """
         moved = self._world.reconsider()
-        if moved is not None:
-            return self._fuse_anew(*moved)
+        dirty = [] if moved is None else [self._start_anew(moved[1])]
         batch = self._pending()[: self._config.fuse_batch]
-        return self._change(self._poses(batch), [self._integrate(kept) for kept in batch])
+        news = self._poses(kept for kept in batch if kept.id not in self._anew)
+        dirty += [self._integrate(kept) for kept in batch]
+        self._anew &= {kept.id for kept in self._pending()}
+        if moved is None:
+            return self._change(news, dirty)
+        new_from_old, reason = moved
+        return replace(self._change(self.keyframe_poses(), dirty), new_from_old=new_from_old, reason=reason)
 
     def correct(self, tracked: Tracked) -> MapChange:
         """Take over `tracked.corrected`; keyframes that moved noticeably are fused anew by the next `fuse`."""
@@ -215,6 +226,7 @@ class SceneMap:
             unaligned=tuple(key for key, c in components.items() if c.world_from_component is None),
             num_keyframes=len(self._kept),
             num_pending=len(self._pending()),
+            is_rebuilding=bool(self._anew),
             num_blocks=self._tsdf.num_blocks,
             is_full=self._tsdf.is_full,
         )
@@ -302,15 +314,14 @@ class SceneMap:
 
     # How keyframes get into the volume
 
-    def _fuse_anew(self, new_from_old: Sim3, reason: str) -> MapChange:
-        """Empty the volume and fuse every kept keyframe where it lies in the world as it is now."""
+    def _start_anew(self, reason: str) -> NDArray[np.int32]:
+        """Empty the volume and let every kept keyframe wait to be fused where it lies in the world as it is now."""
         _LOG.info("map epoch %d (%s): fusing %d keyframes anew", self._world.state.epoch, reason, len(self._kept))
-        dirty = [self._tsdf.clear()]
         for kept in self._kept:
             kept.fused_as = None
         self._waiting = dict.fromkeys(kept.id for kept in self._kept)
-        dirty += [self._integrate(kept) for kept in self._pending()]
-        return replace(self._change(self.keyframe_poses(), dirty), new_from_old=new_from_old, reason=reason)
+        self._anew = set(self.keyframe_poses())
+        return self._tsdf.clear()
 
     def _pending(self) -> list[Kept]:
         """Keyframes that wait and can be fused: those of components that lie in the world."""

@@ -117,7 +117,12 @@ class Scene:
     async def settle(self) -> None:
         """Build whatever is still waiting: for those who want the map as it is, not as it was a moment ago."""
         while await self._build():  # noqa: ASYNC110 - a surface has a least period between two builds
-            await asyncio.sleep(self.config.map.tiles.surface_period_s)
+            await asyncio.sleep(0 if self.status.is_rebuilding else self.config.map.tiles.surface_period_s)
+
+    async def rebuilt(self) -> None:
+        """Wait until the volume holds the whole map: a new epoch brings it in by slices."""
+        while await self.write(lambda: self.writer.map.status.is_rebuilding):
+            await self._build()
 
     async def close(self) -> None:
         """End every camera, finish what is being written, and let go of the disk."""
@@ -126,6 +131,7 @@ class Scene:
         for task in (self._finisher, self._saver, self._tidier):
             task.cancel()
             await asyncio.wait([task])
+        await self.rebuilt()
         await self._save_once()
         self._journal.close()
         await self.write(self.writer.store.close)
@@ -299,7 +305,8 @@ class Scene:
     async def _save_once(self) -> None:
         """Save what waits; the event `durable` then tells up to which `seq` nothing can be lost any more."""
         tiles, seq = self._journal.drain()
-        await self.write(self.writer.save, self.channel.lineage, seq + SEQ_RESERVE, tiles)
+        if not await self.write(self.writer.save, self.channel.lineage, seq + SEQ_RESERVE, tiles):
+            return  # the tiles of the new epoch, once it is whole, come here again
         await asyncio.to_thread(self.writer.store.commit)
         self.channel.announce("durable", {"seq": seq})
 

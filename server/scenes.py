@@ -268,6 +268,7 @@ class Scenes:
 
     async def export(self, scene: SceneId, path: Path) -> None:
         found = self._find(scene)
+        await found.rebuilt()
         content = await found.write(found.writer.export_scene)
         try:
             await asyncio.to_thread(exporters.create(path.suffix[1:]).export, content, path)

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, cast
 
 import numpy as np
@@ -30,7 +31,7 @@ from navmesh.incremental import Config as TilesConfig
 from navmesh.incremental import Incremental, Viewers
 from navmesh.query import Query
 from navmesh.recast import Agent
-from navmesh.tiles import polygons_m
+from navmesh.tiles import TileChange, polygons_m
 from server.bus import encode
 from server.bus.encode import Publication, Removal
 from server.protocol import Layer
@@ -56,6 +57,8 @@ class Config(BaseModel):
     tile_budget_s: float = Field(default=0.15, gt=0)
     """How long one step may build tiles; what is dirty beyond that waits for the next step."""
     points_per_keyframe: int = Field(default=4000, ge=0)
+    keyframes_per_step: int = Field(default=32, ge=1)
+    """Keyframes whose points one step encodes; when the whole map moves, the others follow."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,6 +87,10 @@ class Writer:
         self._tiles = Incremental(self.map.voxels, config.agents, config.tiles)
         self._unsaved: set[tuple[int, int, int]] = set()
         self._starts_afresh = False
+        self._held_back: dict[tuple[str, tuple[int | str, ...]], StoredTile] = {}
+        """Published, but not to be saved before the new epoch is whole."""
+        self._points_due: dict[KeyframeId, NDArray[np.float64]] = {}
+        """world_from_camera of keyframes whose points are to be published (again)."""
         self._unconfirmed: set[tuple[str, tuple[int | str, ...]]] = set()
         """Tiles of before a restart that were not built anew yet."""
         self._seen: dict[StreamId, set[tuple[int, int, int]]] = {}
@@ -128,9 +135,16 @@ class Writer:
 
     # -- disk ---------------------------------------------------------------------------------------------------------
 
-    def save(self, lineage: str, seq_ceiling: int, tiles: Sequence[StoredTile]) -> None:
-        """Append what changed since the last call: published tiles, voxels and the scene's own facts, as one group."""
-        records: list[Record] = [self._meta(lineage, seq_ceiling), *tiles]
+    def save(self, lineage: str, seq_ceiling: int, tiles: Sequence[StoredTile]) -> bool:
+        """Append what changed since the last call: published tiles, voxels and the scene's own facts, as one group.
+
+        False: not yet, because half of a new epoch's volume must not replace a whole one on disk.
+        """
+        self._held_back |= {(tile.layer, tile.key): tile for tile in tiles}
+        if self.map.status.is_rebuilding:
+            return False
+        records: list[Record] = [self._meta(lineage, seq_ceiling), *self._held_back.values()]
+        self._held_back.clear()
         if self._starts_afresh:
             records.append(DropBlocks())
         if self._unsaved:
@@ -138,6 +152,7 @@ class Writer:
         self._unsaved.clear()
         self._starts_afresh = False
         self.store.append(*records)
+        return True
 
     def restore(self, state: SceneState) -> None:
         """Go on from what a store held."""
@@ -197,13 +212,15 @@ class Writer:
             self._unsaved |= _as_set(change.dirty_blocks)
         began = time.perf_counter()
         self.query_epoch = self.map.status.epoch
-        tiles = self._tiles.apply(_merged(changes), viewers, self.config.tile_budget_s)
+        status = self.map.status
+        self._tiles.mark(_merged(changes))
+        # half a volume would unbuild tiles: until it is whole, what is published serves on, moved
+        tiles = TileChange() if status.is_rebuilding else self._tiles.step(viewers, self.config.tile_budget_s)
         self.query.apply(tiles)
         built = time.perf_counter()
         publications = [*encode.tile_change(tiles), *self._points(changes)]
         seconds |= {"tiles": built - began, "encode": time.perf_counter() - built}
-        status = self.map.status
-        more = self._tiles.pending > 0 or status.num_pending > 0
+        more = self._tiles.pending > 0 or status.num_pending > 0 or bool(self._points_due)
         self._unconfirmed -= {(item.layer, item.key) for item in publications}
         if not more and self._unconfirmed:  # nothing lies there any more
             publications += [Removal(cast("Layer", layer), key) for layer, key in self._unconfirmed]
@@ -211,7 +228,10 @@ class Writer:
         return Step(status, moves, tuple(publications), more, seconds)
 
     def _points(self, changes: list[MapChange]) -> Iterable[Publication]:
-        for keyframe, world_from_camera in _merged(changes).poses.items():
+        """Points of keyframes that moved; when the whole map did, some now and the others in the next steps."""
+        self._points_due |= _merged(changes).poses
+        for keyframe in list(islice(self._points_due, self.config.keyframes_per_step)):
+            world_from_camera = self._points_due.pop(keyframe)
             points = self.map.keyframe_points(keyframe, self.config.points_per_keyframe)
             if points is not None:
                 stream = StreamId(keyframe.rsplit("/", 1)[0])

@@ -157,6 +157,41 @@ def test_a_better_cue_opens_an_epoch_that_moves_everything_together() -> None:
     assert scene.fuse().new_from_old is None, "nothing new is known"
 
 
+def test_a_new_epoch_comes_in_by_slices_and_ends_as_if_it_had_come_at_once() -> None:
+    volumes = []
+    for batch in (2, 100):
+        scene, phone = SceneMap(Config(fuse_batch=batch)), Phone("a", unit=0.4)
+        feed(scene, phone, phone.poses(7))
+        while scene.status.num_pending:
+            scene.fuse()
+        before = off_room(scene, phone)
+        a, b = (before.apply(np.array(p)) for p in ([-0.4, 0.6, -1.0], [0.4, 0.6, -1.0]))
+        scene.declare_distance(a, b, 0.8)
+        changes = [scene.fuse()]
+        while scene.status.is_rebuilding:
+            changes.append(scene.fuse())
+        assert [change.new_from_old is not None for change in changes] == [True] + [False] * (len(changes) - 1)
+        assert len(changes) == -(-7 // batch)
+        assert set(changes[0].poses) == set(scene.keyframe_poses())
+        assert not any(change.poses for change in changes[1:]), "the new epoch has told all poses"
+        assert scene.status.num_pending == 0
+        volumes.append(scene.blocks(scene.voxels.block_keys()))
+    np.testing.assert_array_equal(volumes[0].keys, volumes[1].keys)
+    np.testing.assert_array_equal(volumes[0].tsdf_m, volumes[1].tsdf_m)
+
+
+def test_a_rebuilding_map_is_whole_once_the_phone_it_waits_for_is_forgotten() -> None:
+    scene, phone = SceneMap(Config(fuse_batch=1)), Phone("a", unit=0.4)
+    feed(scene, phone, phone.poses(5))
+    before = off_room(scene, phone)
+    scene.declare_distance(before.apply(np.zeros(3)), before.apply(np.ones(3)), 1.0)
+    scene.fuse()
+    assert scene.status.is_rebuilding
+    scene.forget(phone.stream)
+    scene.fuse()
+    assert not scene.status.is_rebuilding
+
+
 def test_camera_height_gives_metres() -> None:
     scene, phone = SceneMap(), Phone("a", unit=0.25)
     scene.join(phone.stream, StreamOptions(camera_height_m=1.5))
