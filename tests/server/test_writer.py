@@ -1,0 +1,61 @@
+"""The writer's half of a scene: what it publishes and saves while a new epoch comes in by slices."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import numpy as np
+
+from mapping.records import StoredTile
+from mapping.scene_map import Config as MapConfig
+from mapping.store import Config as StoreConfig
+from mapping.store import Store
+from server.bus.encode import Publication
+from server.writer import Config, Writer
+from tests.mapping.test_scene_map import Phone, off_room
+
+NUM_KEYFRAMES = 6
+CONFIG = Config(
+    map=MapConfig(fuse_batch=2), store=StoreConfig(roll_up_process=False), tile_budget_s=60.0, keyframes_per_step=4
+)
+TILE = StoredTile(layer="mesh", key=(0, 0), seq=1, ver=1, wire=b"tile")
+
+
+def layers(publications: tuple[object, ...]) -> list[str]:
+    return [item.layer for item in publications if isinstance(item, Publication)]
+
+
+def test_a_new_epoch_is_published_and_saved_whole(tmp_path: Path) -> None:
+    with contextlib.closing(Store.open(tmp_path, CONFIG.store)) as store:
+        writer, phone = Writer("main", CONFIG, store), Phone("a", unit=0.4)
+        for pose in phone.poses(NUM_KEYFRAMES):
+            writer.add(*phone.sees(pose), viewers=())
+        while writer.build(()).more:
+            pass
+        assert writer.save("lineage", 10, [TILE])
+        room = off_room(writer.map, phone)
+        a, b = (room.apply(np.array(p)) for p in ([-0.4, 0.6, -1.0], [0.4, 0.6, -1.0]))
+        writer.map.declare_distance(a, b, 0.8)
+
+        step, points = writer.build(()), 0
+        assert [move.reason for move in step.moves] == ["scale"]
+        while writer.map.status.is_rebuilding:
+            assert step.more
+            assert set(layers(step.publications)) <= {"points"}, "tiles of half a volume"
+            assert not writer.save("lineage", 20, [TILE])
+            points += len(layers(step.publications))
+            step = writer.build(())
+        points += layers(step.publications).count("points")
+        assert {"mesh", "nav"} <= set(layers(step.publications))
+        assert points == NUM_KEYFRAMES, "each keyframe's points are told once"
+        assert writer.save("lineage", 30, [])
+        store.commit()
+        state = store.load()
+        now = writer.map.blocks(writer.map.voxels.block_keys())
+        epoch = writer.map.status.epoch
+    assert state.meta is not None
+    assert (state.meta.epoch, state.meta.seq_ceiling) == (epoch, 30)
+    assert state.tiles["mesh", (0, 0)].wire == b"tile"
+    stored = state.blocks.all()
+    assert set(map(tuple, stored.keys.tolist())) == set(map(tuple, now.keys.tolist()))
