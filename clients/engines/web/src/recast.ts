@@ -29,13 +29,12 @@ export class LiveNavMesh {
   private readonly stop: () => void;
 
   constructor(
-    subscription: Subscription,
+    private readonly subscription: Subscription,
     private readonly options: LiveNavMeshOptions = {},
   ) {
     this.agent = options.agent ?? "human";
     this.stop = subscription.on("change", (change) => this.apply(change));
-    const epoch = subscription.map.info?.epoch;
-    for (const entry of subscription.map.entries("nav")) if (entry.delta.epoch === epoch) this.set(entry);
+    for (const entry of subscription.map.entries("nav")) this.set(entry);
   }
 
   /** How many tiles are in. */
@@ -63,7 +62,7 @@ export class LiveNavMesh {
 
   private set({ delta }: Entry): void {
     const [x, z, agent] = delta.key as [number, number, string];
-    if (agent !== this.agent) return;
+    if (agent !== this.agent || delta.epoch !== this.subscription.map.info?.epoch) return;
     const { detour } = readNav(delta);
     if (detour.length === 0) throw new Error('tiles come without Detour data: subscribe with parts: ["blob"]');
     const navMesh = this.opened(delta);
