@@ -19,19 +19,22 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from mapping.changes import MapChange, VoxelSource
+from mapping.changes import MapChange, VoxelSource, VoxelWindow
 from navmesh.blocks import HeightIndex, columns_of, tiles_reached
 from navmesh.build import border_blocks, build_nav_tile
+from navmesh.culling import Config as CullingConfig
+from navmesh.culling import build_culling_tile
 from navmesh.latch import Config as LatchConfig
 from navmesh.latch import LatchedCells
 from navmesh.occlusion import Config as OcclusionConfig
 from navmesh.occlusion import build_surface_tiles, empty_tile, surface_window
+from navmesh.paced import Paced
 from navmesh.recast import Agent
 from navmesh.recast import Config as RecastConfig
 from navmesh.spans import Config as SpanConfig
 from navmesh.tiles import TILE_BLOCKS, TILE_CELLS, NavTile, SurfaceTile, TileChange, TileKey
 
-Layer = Literal["nav", "mesh", "occluder"]
+Layer = Literal["nav", "mesh", "occluder", "culling"]
 Viewers = Sequence[NDArray[np.float64]]
 """World positions (3,) of those who look at the map."""
 
@@ -51,6 +54,7 @@ class Config(BaseModel):
     spans: SpanConfig = SpanConfig()
     recast: RecastConfig = RecastConfig()
     occlusion: OcclusionConfig = OcclusionConfig()
+    culling: CullingConfig = CullingConfig()
     surfaces: bool = True
     """Build mesh and occluder tiles, too."""
     surface_period_s: Annotated[float, Field(ge=0)] = 0.3
@@ -93,8 +97,9 @@ class Incremental:
         self._epoch: int | None = None
         self._unread: set[TileKey] = set()  # their TSDF changed; cells not yet read
         self._nav_dirty: set[TileKey] = set()  # their cells changed
-        self._surface_dirty: set[TileKey] = set()
-        self._surface_built_s: dict[TileKey, float] = {}
+        self._surfaces = Paced(config.surface_period_s) if config.surfaces else None
+        self._culling = Paced(config.culling.period_s) if config.culling.is_built else None
+        self._paced = tuple(queue for queue in (self._surfaces, self._culling) if queue is not None)
         self._digests: dict[tuple[Layer, str, TileKey], bytes] = {}
         self._versions: dict[tuple[Layer, str, TileKey], int] = {}
         self._mark_blocks(voxels.block_keys())
@@ -105,8 +110,8 @@ class Incremental:
 
     @property
     def pending(self) -> int:
-        """How many tiles still wait to be built (NavMesh and surfaces counted apart)."""
-        return len(self._unread | self._nav_dirty) + len(self._surface_dirty)
+        """How many tiles still wait to be built (NavMesh, surfaces and culling counted apart)."""
+        return len(self._unread | self._nav_dirty) + sum(map(len, self._paced))
 
     def version(self, layer: Layer, key: TileKey, agent: str = "") -> int:
         """How often this tile was reported as changed; 0 = never."""
@@ -124,9 +129,9 @@ class Incremental:
             self._heights.clear()
             served = {key for _, _, key in self._digests}
             self._nav_dirty |= served
-            if self._config.surfaces:
-                self._surface_dirty |= served
-            self._surface_built_s.clear()
+            for queue in self._paced:
+                queue.mark(served)
+                queue.hurry()
             self._mark_blocks(self._voxels.block_keys())
         self._epoch = change.epoch
         self._mark_blocks(change.dirty_blocks)
@@ -136,15 +141,16 @@ class Incremental:
         deadline_s = self._clock() + budget_s
         nav = self._build_nav(viewers, deadline_s)
         mesh, occluder = self._build_surfaces(viewers, deadline_s)
-        return TileChange(tuple(nav), tuple(mesh), tuple(occluder))
+        culling = self._build_culling(viewers, deadline_s)
+        return TileChange(tuple(nav), tuple(mesh), tuple(occluder), tuple(culling))
 
     def _mark_blocks(self, blocks: NDArray[np.int32]) -> None:
         if len(blocks) == 0:
             return
         self._heights.add(blocks)
         self._unread |= self._cells.mark(blocks)
-        if self._config.surfaces:
-            self._surface_dirty |= tiles_reached(blocks, 1)
+        for queue in self._paced:
+            queue.mark(tiles_reached(blocks, 1))
 
     def _build_nav(self, viewers: Viewers, deadline_s: float) -> list[NavTile]:
         changed: list[NavTile] = []
@@ -178,28 +184,52 @@ class Incremental:
     def _build_surfaces(self, viewers: Viewers, deadline_s: float) -> tuple[list[SurfaceTile], list[SurfaceTile]]:
         meshes: list[SurfaceTile] = []
         occluders: list[SurfaceTile] = []
+        if self._surfaces is None:
+            return meshes, occluders
         now_s = self._clock()
-        long_ago_s = now_s - self._config.surface_period_s
-        due = {key for key in self._surface_dirty if self._surface_built_s.get(key, -math.inf) <= long_ago_s}
-        for batch in _batches(self._nearest_first(due, viewers), self._config.batch_tiles):
+        due = self._nearest_first(self._surfaces.due(now_s), viewers)
+        for batch in _batches(due, self._config.batch_tiles):
             for mesh, occluder in self._map(self._build_surface, batch):
                 if self._differs("mesh", "", mesh.key, _bytes_of(mesh)):
                     meshes.append(mesh)
                 if self._differs("occluder", "", occluder.key, _bytes_of(occluder)):
                     occluders.append(occluder)
-            self._surface_dirty.difference_update(batch)
-            self._surface_built_s.update(dict.fromkeys(batch, now_s))
+            self._surfaces.built(batch, now_s)
             if self._clock() >= deadline_s:
                 break
         return meshes, occluders
 
+    def _build_culling(self, viewers: Viewers, deadline_s: float) -> list[SurfaceTile]:
+        changed: list[SurfaceTile] = []
+        if self._culling is None:
+            return changed
+        now_s = self._clock()
+        due = self._nearest_first(self._culling.due(now_s), viewers)
+        for batch in _batches(due, self._config.batch_tiles):
+            built = self._map(self._build_culling_tile, batch)
+            changed.extend(tile for tile in built if self._differs("culling", "", tile.key, _bytes_of(tile)))
+            self._culling.built(batch, now_s)
+            if self._clock() >= deadline_s:
+                break
+        return changed
+
+    def _build_culling_tile(self, key: TileKey) -> SurfaceTile:
+        window = self._surface_window(key)
+        if window is None:
+            return empty_tile(key)
+        return build_culling_tile(window, key, self._voxels.voxel_size_m, self._config.culling)
+
     def _build_surface(self, key: TileKey) -> tuple[SurfaceTile, SurfaceTile]:
+        window = self._surface_window(key)
+        if window is None:
+            return empty_tile(key), empty_tile(key)
+        return build_surface_tiles(window, key, self._voxels.voxel_size_m, self._config.occlusion)
+
+    def _surface_window(self, key: TileKey) -> VoxelWindow | None:
         heights = self._heights.range_of(columns_of(key, 1))
         if heights is None:
-            return empty_tile(key), empty_tile(key)
-        config = self._config.occlusion
-        window = surface_window(self._voxels, key, heights, config.overlap_voxels)
-        return build_surface_tiles(window, key, self._voxels.voxel_size_m, config)
+            return None
+        return surface_window(self._voxels, key, heights, self._config.occlusion.overlap_voxels)
 
     def _differs(self, layer: Layer, agent: str, key: TileKey, content: bytes) -> bool:
         """Compare a tile's bytes with those reported last, and count a new version if they differ."""

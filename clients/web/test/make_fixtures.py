@@ -105,8 +105,8 @@ def occluder(size: int) -> bytes:
     x, z = np.meshgrid(np.arange(size), np.arange(size), indexing="ij")
     y = 40 * np.sin(x / 5) + 1000 * (rng.random((size, size)) < 0.05)
     vertices = np.stack([25 * x, y, 25 * z], axis=-1).reshape(-1, 3).astype(np.int16)
-    corner = (x * size + z)[:-1, :-1].reshape(-1, 1)
-    triangles = np.concatenate([corner + [0, 1, size], corner + [size, 1, size + 1]], axis=1).reshape(-1, 3)
+    corner = (x * size + z)[:-1, :-1].reshape(-1, 1, 1)
+    triangles = (corner + np.array([[0, 1, size], [size, 1, size + 1]])).reshape(-1, 3)
     triangles[::4] = rng.integers(0, size * size, triangles[::4].shape)
     arrays = {"vertices": vertices, "indices": triangles.astype(np.uint16 if size < 16 else np.uint32)}
     codecs: dict[str, p.PackedAs] = {"vertices": "meshopt_vertices", "indices": "meshopt_triangles"}

@@ -1,0 +1,42 @@
+"""Pace as algebra: nothing is lost, nothing comes too often."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from navmesh.paced import Paced
+from navmesh.tiles import TileKey
+
+KEYS = st.builds(TileKey, st.integers(0, 3), st.integers(0, 3))
+PERIOD_S = 0.3
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.sets(KEYS)), max_size=40))
+def test_every_marked_tile_is_built_again_and_never_too_early(rounds: list[tuple[int, set[TileKey]]]) -> None:
+    paced, now_s = Paced(PERIOD_S), 0.0
+    owed: set[TileKey] = set()
+    last_s: dict[TileKey, float] = {}
+    for ticks, marked in rounds:
+        now_s += 0.07 * ticks
+        paced.mark(marked)
+        owed |= marked
+        due = paced.due(now_s)
+        assert due <= owed
+        for key in due:
+            assert now_s - last_s.get(key, -1.0) >= PERIOD_S - 1e-9
+            last_s[key] = now_s
+        paced.built(due, now_s)
+        owed -= due
+        assert len(paced) == len(owed)
+    assert paced.due(now_s + PERIOD_S) == owed
+
+
+def test_hurry_forgets_when_tiles_were_built() -> None:
+    paced = Paced(PERIOD_S)
+    paced.mark([TileKey(0, 0)])
+    paced.built(paced.due(1.0), 1.0)
+    paced.mark([TileKey(0, 0)])
+    assert paced.due(1.1) == set()
+    paced.hurry()
+    assert paced.due(1.1) == {TileKey(0, 0)}
