@@ -34,7 +34,9 @@ from numpy.typing import NDArray
 from websockets.asyncio.client import ClientConnection
 
 from clients.clock import ServerClock
+from clients.http import Http
 from clients.mirror import Cleared, Complete, Happened, Key, Moved, Put, Removed, SceneMirror, Update
+from clients.queries import Queries
 from clients.transport import (
     ConnectionFailed,
     Refused,
@@ -44,6 +46,7 @@ from clients.transport import (
     binary,
     final,
     open_socket,
+    page_url,
     socket_url,
     tls_context,
 )
@@ -171,8 +174,11 @@ class Subscription:
 class Client:
     """A connection to a server; `connect` makes it."""
 
-    def __init__(self, url: str, token: str | None, tls: ssl.SSLContext | None, name: str, reconnect: bool) -> None:
+    def __init__(
+        self, url: str, token: str | None, tls: ssl.SSLContext | None, name: str, reconnect: bool, http: Http
+    ) -> None:
         self._url, self._token, self._tls, self._name, self._reconnect = url, token, tls, name, reconnect
+        self._http = http
         self._clock = ServerClock()
         self._socket: ClientConnection | None = None
         self._subscriptions: dict[str, Subscription] = {}
@@ -224,6 +230,10 @@ class Client:
         self._subscriptions[scene] = subscription
         self._spawn(self._ask(subscription))
         return subscription
+
+    def queries(self, scene: str) -> Queries:
+        """Ask a scene: paths, nearest places, rays, what can be seen; see `clients.queries`."""
+        return Queries(self._http, scene)
 
     # -- the connection -----------------------------------------------------------------------------------------------
 
@@ -349,7 +359,8 @@ class connect:
         Raises:
             ValueError: the URL is not one of a server.
         """
-        self._client = Client(socket_url(url), token, tls_context(url, ca), name, reconnect)
+        http = Http(page_url(url), token=token, ca=ca)
+        self._client = Client(socket_url(url), token, tls_context(url, ca), name, reconnect, http)
         self._live: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Client:

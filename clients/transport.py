@@ -103,6 +103,16 @@ def socket_url(url: str) -> str:
     )
 
 
+def page_url(url: str) -> str:
+    """The address of a server's pages, given that or its socket's.
+
+    Raises:
+        ValueError: see `socket_url`.
+    """
+    parts = urlsplit(socket_url(url))
+    return urlunsplit((parts.scheme.replace("ws", "http"), parts.netloc, parts.path.removesuffix("v1/map"), "", ""))
+
+
 def tls_context(url: str, ca: str | os.PathLike[str] | bool) -> ssl.SSLContext | None:
     """Trust for a URL; None when it needs no TLS. `ca` is a file (PEM, or DER as `/ca` serves it), or False for none.
 

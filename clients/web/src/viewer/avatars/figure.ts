@@ -57,8 +57,9 @@ export class Figure {
     return this.body;
   }
 
-  get top(): THREE.Vector3 {
-    return this.body.position.clone().add(new THREE.Vector3(0, this.heightM * 1.12, 0));
+  /** Standing still, feet together. */
+  get isAtRest(): boolean {
+    return this.swing < 0.01;
   }
 
   /** @param pace 0 standing to 1 at full speed */

@@ -39,9 +39,7 @@ export class Party {
   private avatars: Avatar[] = [];
   private readonly group = new THREE.Group();
   private readonly down = new THREE.Raycaster();
-  private born = 0;
   private clockMs = 0;
-  private isSettling = false;
 
   constructor(private readonly around: Surroundings) {
     around.stage.scene.add(this.group);
@@ -62,7 +60,10 @@ export class Party {
     const pilot = new Pilot(place, agent.name, agent.heightM, this.around.map()?.info?.epoch ?? 0);
     const { x, z } = this.around.stage.camera.position;
     pilot.walker.headingRad = Math.atan2(x - place[0], z - place[2]); // it looks at who made it
-    const avatar = { number: ++this.born, pilot, figure, groundOffsetM: 0 };
+    const numbers = new Set(this.avatars.map(({ number }) => number));
+    let number = 1;
+    while (numbers.has(number)) number += 1;
+    const avatar = { number, pilot, figure, groundOffsetM: 0 };
     this.avatars.push(avatar);
     this.group.add(figure.group);
     this.choose(avatar);
@@ -78,7 +79,6 @@ export class Party {
 
   clear(): void {
     for (const avatar of [...this.avatars]) this.remove(avatar);
-    this.born = 0;
   }
 
   choose(avatar: Avatar | null): void {
@@ -115,8 +115,7 @@ export class Party {
       if (pilot.advance(seconds)) this.onNews(arrivalNews(avatar));
       isMoving ||= pilot.mood === "walking" || pilot.mood === "planning";
     }
-    if (isMoving || this.isSettling) this.draw(seconds);
-    this.isSettling = isMoving; // one frame more: the end of a walk is drawn, too
+    if (isMoving || this.avatars.some(({ figure }) => !figure.isAtRest)) this.draw(seconds);
   }
 
   private draw(seconds: number): void {

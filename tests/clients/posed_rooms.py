@@ -1,0 +1,92 @@
+"""Two rooms with a wall and one door between them, filmed with depth by a camera that knows where it is.
+
+A picture costs a millisecond: what a real server needs to have a floor that can be walked on, without phones or engine.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+
+import cv2
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping.transforms import look_at, quat_from_rotation
+
+Box = tuple[tuple[float, float, float], tuple[float, float, float]]
+
+WALL_X_M, DOOR_Z_M, HEIGHT_M = 3.0, (2.6, 3.8), 2.4
+HERE, THERE = (1.5, 0.0, 1.0), (4.5, 0.0, 1.0)
+"""On either side of the wall, far from the door."""
+BOXES: tuple[Box, ...] = (
+    ((-0.3, -0.3, -0.3), (6.3, 0.0, 4.3)),
+    ((-0.3, 0.0, -0.3), (0.0, HEIGHT_M, 4.3)),
+    ((6.0, 0.0, -0.3), (6.3, HEIGHT_M, 4.3)),
+    ((0.0, 0.0, -0.3), (6.0, HEIGHT_M, 0.0)),
+    ((0.0, 0.0, 4.0), (6.0, HEIGHT_M, 4.3)),
+    ((WALL_X_M - 0.1, 0.0, 0.0), (WALL_X_M + 0.1, HEIGHT_M, DOOR_Z_M[0])),
+    ((WALL_X_M - 0.1, 0.0, DOOR_Z_M[1]), (WALL_X_M + 0.1, HEIGHT_M, 4.0)),
+)
+WIDTH, HEIGHT, FOCAL = 160, 120, 100.0
+
+
+def poses() -> Iterator[NDArray[np.float64]]:
+    """world_from_camera (4, 4): all around, looking down, from places in both rooms and in the door."""
+    for x, z in ((1.5, 2.0), (4.5, 2.0), (3.0, 3.2)):
+        for heading in np.arange(10) * (2 * np.pi / 10):
+            eye = np.array([x, 1.5, z])
+            yield look_at(eye, eye + np.array([np.cos(heading), -0.75, np.sin(heading)]))
+
+
+def depth_m(world_from_camera: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Distance along the optical axis (h, w) to the nearest box; every pixel sees one."""
+    u, v = np.meshgrid(np.arange(WIDTH) + 0.5, np.arange(HEIGHT) + 0.5)
+    rays = (
+        np.stack([(u - WIDTH / 2) / FOCAL, (v - HEIGHT / 2) / FOCAL, np.ones_like(u)], -1) @ world_from_camera[:3, :3].T
+    )
+    eye, nearest = world_from_camera[:3, 3], np.full(u.shape, np.inf)
+    with np.errstate(divide="ignore"):
+        for low, high in BOXES:
+            ends = np.stack([(np.array(corner) - eye) / rays for corner in (low, high)])
+            enters, leaves = ends.min(axis=0).max(axis=-1), ends.max(axis=0).min(axis=-1)
+            nearest = np.where((enters <= leaves) & (enters > 0), np.minimum(nearest, enters), nearest)
+    return np.where(nearest < 6.0, nearest, 0.0)
+
+
+def film(http: httpx.Client, scene: str, rounds: int = 12) -> None:
+    """Open a scene and film the rooms until the way from one into the other is known.
+
+    Raises:
+        AssertionError: it did not become known.
+    """
+    while http.get("/readyz").status_code != 200:  # a server that is told to stop before it is up does so rudely
+        time.sleep(0.1)
+    http.post("/v1/scenes", json={"scene": scene}).raise_for_status()
+    frames = http.post(f"/v1/scenes/{scene}/streams", json={"world": "rooms"}).raise_for_status().json()["frames"]
+    ends = {"from": ",".join(map(str, HERE)), "to": ",".join(map(str, THERE))}
+    for _ in range(rounds):
+        for world_from_camera in poses():
+            http.post(frames, files=_frame(world_from_camera)).raise_for_status()
+        if http.get(f"/v1/scenes/{scene}/reachable", params=ends).raise_for_status().json()["reachable"]:
+            return
+    raise AssertionError("the rooms did not become walkable")
+
+
+def _frame(world_from_camera: NDArray[np.float64]) -> dict[str, bytes]:
+    depth = depth_m(world_from_camera)
+    gray = np.clip(255 - 40 * depth, 0, 255).astype(np.uint8)
+    meta = {
+        "world_from_camera": {
+            "t": world_from_camera[:3, 3].tolist(),
+            "q_wxyz": [float(q) for q in quat_from_rotation(world_from_camera[:3, :3])],
+        },
+        "intrinsics": {"fx": FOCAL, "fy": FOCAL, "cx": WIDTH / 2, "cy": HEIGHT / 2, "width": WIDTH, "height": HEIGHT},
+    }
+    return {
+        "image": cv2.imencode(".jpg", gray)[1].tobytes(),
+        "depth": cv2.imencode(".png", np.rint(depth * 1000).astype(np.uint16))[1].tobytes(),
+        "meta": json.dumps(meta).encode(),
+    }

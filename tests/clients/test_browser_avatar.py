@@ -1,0 +1,137 @@
+"""An avatar in a real Chromium, sent by clicks over a map that a real server made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import cv2
+import httpx
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.clients.posed_rooms import DOOR_Z_M, HERE, THERE, WALL_X_M, film
+from tests.clients.test_browser import CHROMIUM, PATIENCE_MS, SOFTWARE_GL, Witness, open_page
+
+sync_api = pytest.importorskip("playwright.sync_api")
+expect = sync_api.expect
+
+VIEW = {"width": 1000, "height": 640}
+RECORDER = """() => {
+  window.track = [];
+  setInterval(() => {
+    const place = document.querySelector('.avatar')?.dataset.place;
+    if (place) window.track.push(place.split(',').map(Number));
+  }, 50);
+}"""
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"needs Chromium at {CHROMIUM}"),
+]
+
+
+@pytest.fixture(scope="module")
+def rooms(live_server: Any) -> str:
+    """A scene of the running server with two rooms in it."""
+    with httpx.Client(base_url=live_server.url, verify=False, timeout=60) as http:
+        film(http, "rooms")
+    return "rooms"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as running:
+        chromium = running.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", *SOFTWARE_GL])
+        yield chromium
+        chromium.close()
+
+
+def place_of(page: Any) -> tuple[float, ...]:
+    return tuple(map(float, page.locator(".avatar").get_attribute("data-place").split(",")))
+
+
+def try_place(page: Any, x: float, y: float) -> tuple[float, ...] | None:
+    """Put an avatar under a pixel, say where it stands, and take it away; None where the floor is not walkable."""
+    page.mouse.click(x, y)
+    expect(page.locator("#hint")).to_have_text(re.compile("Here it is|not walkable"))
+    if "not walkable" in page.locator("#hint").inner_text():
+        return None
+    place = place_of(page)
+    page.locator(".avatar .remove").click()
+    expect(page.locator(".avatar")).to_have_count(0)
+    page.locator("#avatarTool").click()  # off and on: the hint of the last click goes
+    page.locator("#avatarTool").click()
+    return place
+
+
+def pixel_from_floor(page: Any) -> NDArray[np.float64]:
+    """The homography from x, z on the floor to pixels, from clicks on the map alone."""
+    grid = [(x, y) for y in np.linspace(150, 520, 8) for x in np.linspace(330, 690, 7)]
+    hits = [(pixel, place) for pixel in grid if (place := try_place(page, *pixel)) is not None]
+    assert len(hits) >= 6, "hardly any floor on the screen"
+    floor = np.array([(place[0], place[2]) for _, place in hits])
+    homography, inliers = cv2.findHomography(floor, np.array([pixel for pixel, _ in hits]), cv2.RANSAC, 3.0)
+    assert inliers.mean() > 0.8  # the view stood still
+    return np.asarray(homography, np.float64)
+
+
+def click_floor(page: Any, homography: NDArray[np.float64], place: tuple[float, float, float]) -> None:
+    x, y, w = homography @ [place[0], place[2], 1.0]
+    page.mouse.click(x / w, y / w)
+
+
+def test_an_avatar_walks_around_the_wall_to_where_it_is_sent(
+    live_server: Any, rooms: str, browser: Any, tmp_path: Path
+) -> None:
+    witness = Witness(urlsplit(live_server.url).netloc)
+    page = open_page(browser, witness, f"{live_server.url}/?scene={rooms}", VIEW)
+    expect(page.locator("#area")).to_contain_text("m²")
+    page.locator("#avatarTool").click()
+    expect(page.locator("#hint")).to_contain_text("an avatar appears")
+    homography = pixel_from_floor(page)
+
+    click_floor(page, homography, HERE)
+    expect(page.locator(".avatar .state")).to_have_text("waits for an errand")
+    assert np.allclose(place_of(page), HERE, atol=0.15)
+    page.evaluate(RECORDER)
+    click_floor(page, homography, THERE)
+    page.wait_for_selector(".avatar[data-mood=walking]")
+    page.screenshot(path=tmp_path / "walking.png")
+    page.wait_for_selector(".avatar[data-mood=arrived]", timeout=2 * PATIENCE_MS)
+    expect(page.locator("#hint")).to_contain_text("has arrived")
+    page.screenshot(path=tmp_path / "arrived.png")
+
+    track = np.array(page.evaluate("window.track"))
+    assert np.allclose(track[-1], THERE, atol=0.2)
+    x, z = track[:, 0], track[:, 2]
+    through = z[np.abs(x - WALL_X_M) < 0.3]
+    assert len(through), "it was never seen near the door"
+    assert ((through > DOOR_Z_M[0]) & (through < DOOR_Z_M[1])).all()
+    assert np.linalg.norm(np.diff(track, axis=0), axis=1).sum() > 4.5  # 3 m through the wall, 5 through the door
+    assert witness.errors == []
+    assert witness.outside == []
+    page.context.close()
+
+
+def test_where_no_way_leads_it_says_so(live_server: Any, rooms: str, browser: Any) -> None:
+    witness = Witness(urlsplit(live_server.url).netloc)
+    page = open_page(browser, witness, f"{live_server.url}/?scene={rooms}", VIEW)
+    expect(page.locator("#area")).to_contain_text("m²")
+    unreachable = {
+        "kind": "path", "found": False, "reason": "unreachable", "epoch": 0, "tile_size_m": 3.2, "tiles": [],
+        "agent": "human", "points": [], "length_m": 0, "partial": False,
+    }  # fmt: skip
+    page.route(re.compile("/path"), lambda route: route.fulfill(json=unreachable))
+    page.locator("#avatarTool").click()
+    for x, y in [(x, y) for y in range(200, 500, 40) for x in range(350, 680, 50)]:
+        page.mouse.click(x, y)
+        if page.locator(".avatar[data-mood=blocked]").count():
+            break
+    expect(page.locator(".avatar .state")).to_have_text("No known way leads there.")
+    expect(page.locator("#hint")).to_contain_text("No known way leads there.")
+    page.context.close()
