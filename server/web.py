@@ -96,7 +96,9 @@ def create_api(
     problems.install(api)
     seals = Seals(identity.tokens.derive("stream urls"))
     ca_path = identity.authority.ca_path if identity.authority is not None else None
-    api.include_router(system.router(scenes, guard, metrics, invite, ca_path))
+    store = settings.scenes.each.map.store
+    privacy = system.Privacy(keeps_pictures=store.retain_pixels, kept_s=store.keyframe_ttl_s)
+    api.include_router(system.router(scenes, guard, metrics, invite, ca_path, privacy))
     api.include_router(rest.router(scenes, guard, seals))
     api.include_router(queries.router(scenes, guard))
     api.include_router(navmesh.router(scenes.bus, guard))

@@ -238,7 +238,7 @@ class Writer:
                 yield encode.points(keyframe, stream, world_from_camera, points.points_camera_m, points.rgb)
 
     def _save_keyframe(self, frame: Frame, changes: list[MapChange]) -> None:
-        """Where cameras were is kept; what they saw is not."""
+        """Where cameras were is kept; what they saw only where the store is told to."""
         poses = dict(_merged(changes).poses)
         own = KeyframeId(f"{frame.stream}/{frame.seq}")
         records: list[Record] = []
@@ -250,6 +250,7 @@ class Writer:
                     capture_ns=frame.capture_ns,
                     world_from_camera=np.ascontiguousarray(poses.pop(own), np.float64),
                     intrinsics=frame.intrinsics,
+                    jpeg=encode.jpeg(frame.image.rgb) if self.config.store.retain_pixels else None,
                 )
             )
         if poses:

@@ -28,8 +28,22 @@ class Invitation(BaseModel):
     svg: str
 
 
+class Privacy(BaseModel):
+    """What this server keeps of those who film: the phone page tells it before the camera is asked for."""
+
+    keeps_pictures: bool
+    """Whether keyframes' pictures are written to disk; otherwise they live in memory only."""
+    kept_s: float | None
+    """How long cameras' poses, and pictures if any, stay on disk; null = as long as the map."""
+
+
 def router(
-    scenes: Scenes, guard: Guard, metrics: Metrics, invite: Callable[[str, str], Invitation], ca_path: Path | None
+    scenes: Scenes,
+    guard: Guard,
+    metrics: Metrics,
+    invite: Callable[[str, str], Invitation],
+    ca_path: Path | None,
+    privacy: Privacy,
 ) -> APIRouter:
     """`invite(scene, host)` makes a link; `ca_path` is our own authority's certificate, None when another is used."""
     api = APIRouter(tags=["server"])
@@ -70,6 +84,11 @@ def router(
         guard.require(request, Role.ADMIN, scene)
         scenes.scene(SceneId(scene))
         return invite(scene, request.headers.get("host", ""))
+
+    @api.get("/v1/privacy")
+    async def tell_privacy() -> Privacy:
+        """What becomes of pictures and paths; for everybody."""
+        return privacy
 
     @api.get("/v1/time")
     async def clock() -> dict[str, str]:

@@ -200,10 +200,15 @@ def thumbnail(stream: StreamId, rgb: NDArray[np.uint8], max_side_px: int = 160, 
     h, w = rgb.shape[:2]
     scale = min(1.0, max_side_px / max(h, w))
     size = (max(1, round(w * scale)), max(1, round(h * scale)))
-    small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    small = jpeg(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), quality)
     body = {"stream": stream, "width": size[0], "height": size[1]}
-    return _publication("thumbnail", (stream,), body, {"jpeg": np.asarray(jpeg, np.uint8).reshape(-1)}, None)
+    return _publication("thumbnail", (stream,), body, {"jpeg": np.frombuffer(small, np.uint8)}, None)
+
+
+def jpeg(rgb: NDArray[np.uint8], quality: int = 85) -> bytes:
+    """An (h, w, 3) RGB picture as JPEG."""
+    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return encoded.tobytes()
 
 
 def _publication(

@@ -259,6 +259,15 @@ async def test_unbuilt_pages_say_what_to_do(tmp_path: Path) -> None:
         assert "make setup" in answer.text
 
 
+async def test_phones_are_told_what_is_kept_as_it_is_configured(tmp_path: Path) -> None:
+    async with served(tmp_path) as server:
+        answer = await server.http.get("/v1/privacy", headers={"X-Forwarded-For": "9.9.9.9"})
+        assert answer.json() == {"keeps_pictures": False, "kept_s": 86_400}
+    keeping = {"each": {"map": {"store": {"retain_pixels": True, "keyframe_ttl_s": None}}}}
+    async with served(tmp_path, scenes=keeping) as server:
+        assert (await server.http.get("/v1/privacy")).json() == {"keeps_pictures": True, "kept_s": None}
+
+
 async def test_openapi_describes_every_route(tmp_path: Path) -> None:
     async with served(tmp_path) as server:
         document = (await server.http.get("/openapi.json")).json()

@@ -6,6 +6,7 @@ import contextlib
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from mapping.records import StoredTile
 from mapping.scene_map import Config as MapConfig
@@ -24,6 +25,20 @@ TILE = StoredTile(layer="mesh", key=(0, 0), seq=1, ver=1, wire=b"tile")
 
 def layers(publications: tuple[object, ...]) -> list[str]:
     return [item.layer for item in publications if isinstance(item, Publication)]
+
+
+@pytest.mark.parametrize("retain", [False, True])
+def test_pictures_reach_the_disk_only_where_the_store_is_told_to_keep_them(tmp_path: Path, retain: bool) -> None:
+    config = CONFIG.model_copy(update={"store": StoreConfig(roll_up_process=False, retain_pixels=retain)})
+    with contextlib.closing(Store.open(tmp_path, config.store)) as store:
+        writer, phone = Writer("main", config, store), Phone("a", posed=True)
+        for pose in phone.poses(2):
+            writer.add(*phone.sees(pose), viewers=())
+        writer.save("lineage", 10, [])
+        store.commit()
+        pictures = [keyframe.jpeg for keyframe in store.load().keyframes.values()]
+    assert len(pictures) == 2
+    assert all((picture is not None and picture.startswith(b"\xff\xd8")) == retain for picture in pictures)
 
 
 def test_a_new_epoch_is_published_and_saved_whole(tmp_path: Path) -> None:

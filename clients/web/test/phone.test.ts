@@ -3,6 +3,9 @@ import { CaptureClock } from "../src/phone/capture.js";
 import { headingDeg } from "../src/phone/heading.js";
 import { readAnswer } from "../src/phone/messages.js";
 import { cameraFromDevice, type Triple, upInDevice } from "../src/phone/motion.js";
+import { readPrivacy, sentences } from "../src/phone/privacy.js";
+import { sceneTrouble, serverTrouble } from "../src/phone/trouble.js";
+import { ApiError } from "../src/page/api.js";
 
 function rounded(vector: Triple): number[] {
   return vector.map((n) => Math.round(n * 1e6) / 1e6 + 0);
@@ -116,4 +119,34 @@ it("counts headings clockwise from -z, seen from above", () => {
   expect([headingDeg([0, 0, -1]), headingDeg([1, 0, 0]), headingDeg([0, 0, 1]), headingDeg([-1, 0, 0])]).toEqual([
     0, 90, 180, 270,
   ]);
+});
+
+describe("links that lead nowhere", () => {
+  it("are told before the camera is asked for", () => {
+    for (const bad of ["", "..", "a/b", "a b", "x".repeat(65), "-a"]) expect(sceneTrouble(bad)?.title).toContain("no map");
+    for (const good of ["main", "hall.2", "A-1_b"]) expect(sceneTrouble(good)).toBeNull();
+    expect(sceneTrouble("<b>".repeat(99))?.advice.length).toBeLessThan(200);
+  });
+
+  it("read the same whether the map is gone or never was one", () => {
+    expect(serverTrouble(new ApiError(404, "no")).title).toBe(serverTrouble(new ApiError(405, "no")).title);
+  });
+});
+
+describe("the privacy notice", () => {
+  it("says what the server keeps", () => {
+    const kept = sentences(readPrivacy({ keeps_pictures: true, kept_s: 86_400 }));
+    expect(kept.pictures).toContain("keeps them for 24 hours");
+    expect(kept.short).toContain("pictures of yours for 24 hours");
+    const memory = sentences(readPrivacy({ keeps_pictures: false, kept_s: null }));
+    expect(memory.pictures).toContain("not written to disk");
+    expect(memory.path).toContain("as long as the map");
+    expect(sentences({ keepsPictures: true, keptS: 604_800 }).pictures).toContain("for 7 days");
+  });
+
+  it("promises nothing on an answer that is none", () => {
+    for (const answer of [null, {}, { keeps_pictures: "no", kept_s: 1 }, { keeps_pictures: false }]) {
+      expect(() => readPrivacy(answer)).toThrow(TypeError);
+    }
+  });
 });

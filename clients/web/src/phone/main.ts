@@ -7,9 +7,10 @@ import { Camera } from "./camera.js";
 import { eraseAll, remember } from "./erasure.js";
 import { Hud } from "./hud.js";
 import { requestMotionPermission, watchMotion } from "./motion.js";
+import { tellPrivacy } from "./privacy.js";
 import { PhoneSession, type SessionState } from "./session.js";
 import { FrameStamps } from "./stamps.js";
-import { cameraTrouble, missingSupport, serverTrouble, type Trouble } from "./trouble.js";
+import { cameraTrouble, missingSupport, sceneTrouble, serverTrouble, type Trouble } from "./trouble.js";
 
 /** After a longer sleep a connection that looks alive may be dead; after a glance at another page it is not. */
 const MAX_SLEEP_MS = 5000;
@@ -48,12 +49,13 @@ class PhonePage {
     });
     screen.orientation?.addEventListener("change", () => this.session?.reportCamera());
     this.video.addEventListener("resize", () => this.session?.reportCamera());
-    this.showTrouble(missingSupport());
+    void tellPrivacy(this.api);
+    this.showTrouble(missingSupport() ?? sceneTrouble(this.scene));
   }
 
   /** Runs inside a tap: both permissions are asked for here and nowhere else. */
   private async begin(): Promise<void> {
-    const missing = missingSupport();
+    const missing = missingSupport() ?? sceneTrouble(this.scene);
     if (missing !== null) return this.showTrouble(missing);
     this.showTrouble(null);
     void this.session?.stop();

@@ -29,6 +29,16 @@ export function missingSupport(): Trouble | null {
   return null;
 }
 
+/** A link can name anything; null where a map may be called so. */
+export function sceneTrouble(scene: string): Trouble | null {
+  if (/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/.test(scene)) return null;
+  return {
+    title: "This link names no map",
+    advice: `“${scene.slice(0, 64)}” cannot be a map’s name. Scan the QR code again, or ask for the link once more.`,
+    retry: false,
+  };
+}
+
 export function cameraTrouble(error: unknown): Trouble {
   switch (error instanceof DOMException ? error.name : "") {
     case "NotAllowedError":
@@ -62,6 +72,7 @@ export function serverTrouble(error: unknown): Trouble {
     case 403:
       return { title: "This link has expired", advice: "Scan the QR code again to get a fresh one.", retry: false };
     case 404:
+    case 405:
       return { title: "This map is closed", advice: "Ask for the link of the map that is running now.", retry: false };
     case 429:
     case 503: {
