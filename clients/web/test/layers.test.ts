@@ -19,6 +19,21 @@ describe("layers", () => {
     expect(nav.detour).toHaveLength(7);
   });
 
+  it("gives the heights of a floor that were asked for, after the tile's own vertices", () => {
+    const nav = message("nav", "delta");
+    const detail_verts = Float32Array.of(4, -0.4, -6);
+    const arrays = { ...nav.arrays, detail_verts, detail_tris: Uint16Array.of(0, 0, 3, 5, 1, 1, 2, 4) };
+    const { vertices, detail } = readNav({ ...nav, arrays });
+    expect([...(detail?.indices ?? [])]).toEqual([0, 3, 5, 1, 2, 4]);
+    expect([...(detail?.polygons ?? [])]).toEqual([0, 1]);
+    expect([...(detail?.vertices ?? [])]).toEqual([...vertices, ...detail_verts]);
+    expect(readNav(nav).detail).toBeNull();
+    const beyond = { ...arrays, detail_tris: Uint16Array.of(0, 0, 3, 6) };
+    expect(() => readNav({ ...nav, arrays: beyond })).toThrow(ProtocolError);
+    const nobody = { ...arrays, detail_tris: Uint16Array.of(2, 0, 3, 5) };
+    expect(() => readNav({ ...nav, arrays: nobody })).toThrow(ProtocolError);
+  });
+
   it("gives surfaces in metres", () => {
     const { vertices, indices, rgb } = readSurface(message("mesh", "delta"));
     expect(vertices).toHaveLength(900);
