@@ -1,0 +1,86 @@
+"""Our VGGT beside the published network: the largest differences, array by array."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_ABSOLUTE, MAX_RELATIVE = 1e-4, 1e-3
+_NOT_COMPARED = {"shape", "query_points", "intrinsic"}
+"""`intrinsic` is infinite where the published network sees no field of view; ours says something usable there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How far two arrays are apart."""
+
+    abs: float
+    """Largest absolute difference."""
+    rel: float
+    """Largest difference of one value relative to that value, or to the array's root mean square where that is more: a
+    value that happens to be near 0 says nothing about precision."""
+
+    @property
+    def is_ok(self) -> bool:
+        return self.abs <= MAX_ABSOLUTE or self.rel <= MAX_RELATIVE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Golden:
+    """Input and output of the published network, as stored."""
+
+    views: int
+    height: int
+    width: int
+    query_px: NDArray[np.float32]  # (n, 2)
+    arrays: dict[str, NDArray[np.float32]]
+
+
+def read(path: Path) -> Golden:
+    """Read a stored golden.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        views, height, width = (int(n) for n in arrays["shape"])
+        query_px = np.asarray(arrays["query_points"], np.float32).reshape(-1, 2)
+    except (OSError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} is not a golden of VGGT: {error}") from error
+    return Golden(views, height, width, query_px, {k: v for k, v in arrays.items() if k not in _NOT_COMPARED})
+
+
+def difference(ours: NDArray[np.float32], golden: NDArray[np.float32]) -> Difference:
+    """Compare two arrays of one shape; anything not finite is infinitely wrong."""
+    a, b = ours.astype(np.float64), golden.astype(np.float64)
+    if a.shape != b.shape or not np.isfinite(a).all():
+        return Difference(float("inf"), float("inf"))
+    apart = np.abs(a - b)
+    scale = np.maximum(np.abs(b), np.sqrt(np.mean(b * b)))
+    return Difference(float(apart.max()), float(np.max(apart / np.maximum(scale, 1e-12))))
+
+
+def compare(config: str, path: Path, threads: int = 2) -> dict[str, object]:
+    """Run our network, made of seeded weights, on a golden's input.
+
+    Raises:
+        ValueError: the file is not a golden.
+    """
+    from mapping.engines.vggt.architecture import TINY, VGGT_1B
+    from mapping.engines.vggt.probe import probe, seeded_network, waves
+
+    golden = read(path)
+    network = seeded_network({"tiny": TINY, "1b": VGGT_1B}[config])
+    ours = probe(network, waves(golden.views, golden.height, golden.width), golden.query_px, threads)
+    differences = {name: difference(ours[name], array) for name, array in golden.arrays.items()}
+    return {
+        "golden": path.name,
+        "config": config,
+        "arrays": {name: asdict(found) for name, found in differences.items()},
+        "ok": all(found.is_ok for found in differences.values()),
+    }

@@ -1,0 +1,53 @@
+"""The trunk: tokens of all views look in turn at their own view and at all views."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import torch
+from torch import Tensor, nn
+
+from mapping.engines.vggt.architecture import REGISTERS, Architecture
+from mapping.engines.vggt.encoder import PatchEncoder
+from mapping.engines.vggt.layers import Block
+from mapping.engines.vggt.rotary import rotation_of
+
+
+class Aggregator(nn.Module):
+    """Patch tokens of a window to the features that the heads read."""
+
+    def __init__(self, sizes: Architecture) -> None:
+        super().__init__()
+        width, heads = sizes.width, sizes.heads
+        self.head = width // heads
+        self.patch_embed = PatchEncoder(sizes)
+        self.camera_token = nn.Parameter(torch.zeros(1, 2, 1, width))  # of the first view, of any other
+        self.register_token = nn.Parameter(torch.zeros(1, 2, REGISTERS, width))
+        self.frame_blocks = nn.ModuleList(Block(width, heads, norm_queries=True) for _ in range(sizes.depth))
+        self.global_blocks = nn.ModuleList(Block(width, heads, norm_queries=True) for _ in range(sizes.depth))
+
+    def forward(self, patches: Tensor, grid: tuple[int, int], layers: Collection[int]) -> dict[int, Tensor]:
+        """Features of the asked layers only; all others are forgotten at once.
+
+        Args:
+            patches: (b, views, rows * columns, width) from `patch_embed`; the first view of each b is its reference.
+            grid: (rows, columns).
+
+        Returns:
+            (b, views, 5 + rows * columns, 2 * width) by layer.
+        """
+        batch, views, _, width = patches.shape
+        within = rotation_of(grid, self.head, patches.device)
+        across = within.repeated(views)
+        special = torch.cat([self.camera_token, self.register_token], dim=2)
+        special = torch.cat([special[:, :1], special[:, 1:].expand(-1, views - 1, -1, -1)], dim=1)
+        x = torch.cat([special.expand(batch, -1, -1, -1), patches], dim=2)
+        tokens = x.shape[2]
+        features: dict[int, Tensor] = {}
+        for layer, (frame_block, global_block) in enumerate(zip(self.frame_blocks, self.global_blocks, strict=True)):
+            own = frame_block(x.reshape(batch * views, tokens, width), within)
+            x = global_block(own.reshape(batch, views * tokens, width), across)
+            if layer in layers:
+                shape = (batch, views, tokens, width)
+                features[layer] = torch.cat([own.reshape(shape), x.reshape(shape)], dim=-1)
+        return features

@@ -1,0 +1,59 @@
+"""Fixed sinusoidal embeddings of places in an image."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+_UV_BASE = 100.0
+_GRID_BASE = 10_000.0
+_FLOW_BASE = 1000.0
+
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)
+def uv_embedding(
+    channels: int, height: int, width: int, aspect: float, device: torch.device, dtype: torch.dtype
+) -> Tensor:
+    """(1, channels, height, width): where each cell lies in an image of that aspect (width / height) and diagonal 2.
+
+    Half of the channels tell x, half y. Made once for each size, in float64.
+    """
+    diagonal = (1.0 + aspect * aspect) ** 0.5
+    x = _centred(width, aspect / diagonal)[None, :].expand(height, -1)
+    y = _centred(height, 1.0 / diagonal)[:, None].expand(-1, width)
+    both = torch.cat([_waves(x, channels // 2, _UV_BASE), _waves(y, channels // 2, _UV_BASE)], dim=-1)
+    return both.permute(2, 0, 1)[None].to(device=device, dtype=dtype)
+
+
+@lru_cache(maxsize=8)
+@torch.inference_mode(False)
+def grid_embedding(channels: int, height: int, width: int, device: torch.device) -> Tensor:
+    """(1, channels, height, width) float32: half of the channels tell the column, half the row, in cells."""
+    x = torch.arange(width, dtype=torch.float64)[None, :].expand(height, -1)
+    y = torch.arange(height, dtype=torch.float64)[:, None].expand(-1, width)
+    both = torch.cat([_waves(x, channels // 2, _GRID_BASE), _waves(y, channels // 2, _GRID_BASE)], dim=-1)
+    return both.permute(2, 0, 1)[None].to(device=device, dtype=torch.float32)
+
+
+def flow_embedding(flow: Tensor, channels: int) -> Tensor:
+    """(..., channels) of displacements (..., 2): for x and then y, sine and cosine of each frequency side by side."""
+    half = channels // 2
+    frequencies = torch.arange(0, half, 2, device=flow.device, dtype=torch.float32) * (_FLOW_BASE / half)
+    angles = flow[..., None].float() * frequencies
+    waves = torch.stack([angles.sin(), angles.cos()], dim=-1)
+    return waves.flatten(-3).to(flow.dtype)
+
+
+def _centred(cells: int, extent: float) -> Tensor:
+    """Cell centres of an axis that reaches from -extent to extent."""
+    end = extent * (cells - 1) / cells
+    return torch.linspace(-end, end, cells, dtype=torch.float32).double()
+
+
+def _waves(places: Tensor, channels: int, base: float) -> Tensor:
+    frequencies = 1 / base ** (torch.arange(channels // 2, dtype=torch.float64) / (channels / 2))
+    angles = places[..., None] * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
