@@ -24,7 +24,7 @@ from server.bus.channel import Channel
 from server.bus.encode import Publication
 from server.config import Settings
 from server.metrics import Metrics
-from server.protocol import pack_buffers
+from server.protocol import CLOSE_TOO_SLOW, pack_buffers
 from server.web import identify, serving
 
 SCENE = "main"
@@ -66,6 +66,15 @@ class BusServer:
             await asyncio.sleep(due - time.monotonic())
             self.put(tiles[i % len(tiles)])
             i += 1
+
+    async def evicted(self, num_clients: int, within_s: float) -> None:
+        """Wait until so many clients have been given up for reading too slowly; not for ever."""
+        by = time.monotonic() + within_s
+        while self._num_evicted() < num_clients and time.monotonic() < by:  # noqa: ASYNC110 - a counter tells nobody
+            await asyncio.sleep(0.1)
+
+    def _num_evicted(self) -> int:
+        return int(self.metrics.closed.labels(CLOSE_TOO_SLOW)._value.get())
 
     def put(self, item: Publication) -> None:
         now_ns = time.time_ns()

@@ -23,6 +23,9 @@ from websockets.asyncio.client import ClientConnection
 from benchmarks.lean_client import lean_client
 from server import protocol as p
 
+LEAVE_AFTER_S = 30.0
+"""A client that reads again and is not closed within this time was not given up."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -75,9 +78,9 @@ async def stall(url: str, tls: ssl.SSLContext | None, read_first_s: float) -> di
         message, _ = p.unpack_server(_bytes(await socket.recv()))
         resume = _note(message, held, resume)
     await _until_told()
-    bytes_read = 0
+    code, bytes_read, read_until = None, 0, time.monotonic() + LEAVE_AFTER_S
     try:
-        while True:
+        while time.monotonic() < read_until:
             frame = _bytes(await socket.recv())
             bytes_read += len(frame)
             message, _ = p.unpack_server(frame)

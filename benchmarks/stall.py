@@ -30,7 +30,7 @@ from benchmarks.bus_server import BusServer, bus_server, tile
 from server.protocol import CLOSE_TOO_SLOW
 
 RESTING, CHANGING, TILE_BYTES, UPDATES_PER_S = 500, 50, 20_000, 50.0
-READ_FIRST_S, SETTLE_S, ALONE_S, WINDOW_S = 3.0, 2.0, 20.0, 2.5
+READ_FIRST_S, SETTLE_S, ALONE_S, WINDOW_S, EVICTED_WITHIN_S = 3.0, 2.0, 20.0, 2.5, 60.0
 MAX_P99_GROWTH, MAX_RSS_GROWTH_MB = 0.2, 64.0
 RESAMPLINGS = 2000
 
@@ -53,7 +53,7 @@ class Period:
 
 async def measure(*, num_others: int, stall_s: float, num_pairs: int) -> dict[str, Any]:
     """Alone, beside a stalled client, alone again, ..., in one run."""
-    stalled = []
+    stalled: list[dict[str, Any]] = []
     async with bus_server(tls=True) as server, server.clients(clients=num_others) as others:
         for key in range(RESTING):
             server.put(tile(1000 + key, TILE_BYTES))
@@ -64,6 +64,7 @@ async def measure(*, num_others: int, stall_s: float, num_pairs: int) -> dict[st
         for _ in range(num_pairs):
             async with server.clients(stall_after=READ_FIRST_S) as one_more:
                 periods.append(await _watch(server, stall_s))
+                await server.evicted(len(stalled) + 1, EVICTED_WITHIN_S)
                 stalled.append(await one_more.finish())
             await asyncio.sleep(SETTLE_S)
             periods.append(await _watch(server, alone_s))
@@ -163,7 +164,7 @@ def _rss_mb() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--others", type=int, default=20)
-    parser.add_argument("--stall", type=float, default=60.0, help="seconds; it takes about 15 to be closed")
+    parser.add_argument("--stall", type=float, default=60.0, help="seconds; it takes about 20 to be closed")
     parser.add_argument("--pairs", type=int, default=5, help="how often a client stalls")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()

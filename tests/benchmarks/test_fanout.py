@@ -32,8 +32,7 @@ async def test_one_that_stops_reading_is_closed_and_resumes_with_what_changed() 
             server.put(tile(key, 1000))
         publishing = asyncio.create_task(server.publish(list(range(4)), 1_000_000, 100.0))
         async with server.clients(stall_after=0.1) as stalled:
-            while server.metrics.closed.labels(CLOSE_TOO_SLOW)._value.get() == 0:  # noqa: ASYNC110 - no event tells
-                await asyncio.sleep(0.05)
+            await server.evicted(1, within_s=30.0)
             result = await stalled.finish()
         publishing.cancel()
         with contextlib.suppress(asyncio.CancelledError):
