@@ -35,4 +35,4 @@ wheel: setup           ## a self-contained wheel in dist/
 	scripts/wheel.sh
 
 clean:
-	rm -rf .venv build dist clients/web/dist clients/web/node_modules
+	rm -rf .venv build dist clients/web/dist clients/web/node_modules clients/engines/web/dist clients/engines/web/node_modules

@@ -13,7 +13,7 @@ fail() { printf '\033[1;31mset-up stopped:\033[0m %s\n' "$*" >&2; exit 1; }
 missing=()
 wished=()  # not every distribution has these, and nothing but their own tests needs them
 need() { "$@" >/dev/null 2>&1 || missing+=("${packages[@]}"); }
-known() { apt-cache show "$1" 2>/dev/null | grep -q .; }
+known() { [ -n "$(apt-cache show "$1" 2>/dev/null)" ]; }
 can_install() { command -v apt-get && { [ "$(id -u)" = 0 ] || command -v sudo; }; } >/dev/null
 header() { find /usr/include /usr/local/include -name "$1" -print -quit 2>/dev/null | grep -q .; }
 
