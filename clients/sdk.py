@@ -91,8 +91,10 @@ class Subscription:
         roi: Roi | None,
         max_hz: float | None,
         parts: list[Part],
+        agents: list[str] | None,
     ) -> None:
         self._client, self._layers, self._roi, self._max_hz, self._parts = client, layers, roi, max_hz, parts
+        self._agents = agents
         self._mirror = SceneMirror(scene)
         self._ready = asyncio.Event()
         self._error: SdkError | None = None
@@ -163,6 +165,7 @@ class Subscription:
             max_hz=self._max_hz,
             resume=self._mirror.resume,
             parts=self._parts,
+            agents=self._agents,
             codecs=list(protocol.CODECS),
         )
 
@@ -209,11 +212,12 @@ class Client:
         roi: Roi | None = None,
         max_hz: float | None = None,
         parts: Iterable[Part] = (),
+        agents: Iterable[str] | None = None,
     ) -> Subscription:
         """Ask for layers of a scene: all of it first, nearest to the region first, then every change.
 
         `parts` says what `nav` tiles bring besides polygons: `detail` (heights between the corners) and `blob` (the
-        tile for Detour).
+        tile for Detour). `agents` says whose `nav` tiles: every agent's if left out.
 
         Raises:
             ValueError: this client is subscribed to the scene already, or a layer or part does not exist.
@@ -226,7 +230,7 @@ class Client:
             raise ValueError(f"no part {unknown_parts[0]!r}; there are {', '.join(protocol.PARTS)}")
         if scene in self._subscriptions:
             raise ValueError(f"subscribed to {scene!r} already; close that subscription first")
-        subscription = Subscription(self, scene, wanted, roi, max_hz, extra)
+        subscription = Subscription(self, scene, wanted, roi, max_hz, extra, None if agents is None else list(agents))
         self._subscriptions[scene] = subscription
         self._spawn(self._ask(subscription))
         return subscription

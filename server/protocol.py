@@ -93,6 +93,8 @@ class Subscribe(_Message, frozen=True, tag="subscribe"):
     max_hz: float | None = None
     """At most this many updates a second for each key."""
     resume: Resume | None = None
+    agents: Annotated[list[Short], msgspec.Meta(max_length=64)] | None = None
+    """Whose `nav` tiles; None = every agent's. A client that resumes asks for the same again."""
     parts: Annotated[list[Part], msgspec.Meta(max_length=16)] = []
     """What `nav` tiles are to bring besides polygons; a client that resumes asks for the same again."""
     codecs: Annotated[list[Codec], msgspec.Meta(max_length=16)] = []

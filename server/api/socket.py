@@ -258,6 +258,7 @@ class _Connection:
             resume=resume,
             parts=frozenset(message.parts),
             codecs=frozenset(message.codecs),
+            agents=None if message.agents is None else frozenset(message.agents),
         )
 
     def _update_roi(self, message: p.UpdateRoi) -> None:

@@ -44,6 +44,7 @@ class Outbox:
         resume: Resume | None = None,
         parts: frozenset[Part] = frozenset(),
         codecs: frozenset[Codec] = frozenset(),
+        agents: frozenset[str] | None = None,
     ) -> None:
         """Start sending a scene; a subscription it had is replaced."""
         self.unsubscribe(channel.scene)
@@ -55,6 +56,7 @@ class Outbox:
             resume=resume,
             parts=parts,
             codecs=codecs,
+            agents=agents,
             on_change=self._on_ready,
             on_event=self._post_frame,
         )

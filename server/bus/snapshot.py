@@ -6,8 +6,9 @@ from collections import deque
 from dataclasses import dataclass
 
 from server.bus.channel import Channel, Entry, EntryKey, Move
+from server.bus.interest import Interest
 from server.bus.region import LEAVE_FACTOR, Region
-from server.protocol import Layer, Remove, Resume, SnapshotBegin, SnapshotEnd, pack
+from server.protocol import Remove, Resume, SnapshotBegin, SnapshotEnd, pack
 
 Queued = bytes | Move | Entry
 """A ready message, a move, or an entry: of what is there the newest version of the same epoch is to be sent, what is
@@ -21,7 +22,7 @@ class Snapshot:
     """What the client has once the queue is sent."""
 
 
-def plan(channel: Channel, layers: frozenset[Layer], region: Region | None, resume: Resume | None) -> Snapshot:
+def plan(channel: Channel, interest: Interest, region: Region | None, resume: Resume | None) -> Snapshot:
     """Order the entries by epoch and nearness, with the map's moves between the epochs they separate.
 
     A fresh client starts in the epoch of the oldest entry of the whole channel, so that it has seen every move that
@@ -32,11 +33,11 @@ def plan(channel: Channel, layers: frozenset[Layer], region: Region | None, resu
     since = resume.seq if resume is not None and resumed else 0
     if (had is not None and channel.moves_since(since)) or (had is None and region is not None):
         resumed, since = False, 0  # a region of another epoch, or none told: what the client holds is not known
-    wanted = [e for e in channel.entries() if e.layer in layers]
+    wanted = [e for e in channel.entries() if interest.covers(e)]
     inside = [e for e in wanted if region is None or region.covers(e)]
     if resumed:
         fresh = [e for e in inside if e.seq > since or (had is not None and not had.covers(e))]
-        gone = [e for e in channel.removed_since(since) if e.layer in layers]
+        gone = [e for e in channel.removed_since(since) if interest.covers(e)]
         outside = [e for e in wanted if region is not None and not region.covers(e)]
         gone += [taken_back(channel, e) for e in outside if e.seq > since or had is None or had.covers(e, LEAVE_FACTOR)]
         epoch = channel.epoch_at(since)

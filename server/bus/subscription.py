@@ -9,6 +9,7 @@ from itertools import chain
 from math import inf
 
 from server.bus.channel import Channel, Entry, EntryKey, Move
+from server.bus.interest import Interest
 from server.bus.region import LEAVE_FACTOR, Region, resolve
 from server.bus.snapshot import plan, taken_back
 from server.protocol import Codec, Layer, Part, Resume, Roi, Synced, pack
@@ -36,19 +37,20 @@ class Subscription:
         resume: Resume | None = None,
         parts: frozenset[Part] = frozenset(),
         codecs: frozenset[Codec] = frozenset(),
+        agents: frozenset[str] | None = None,
         on_change: Callable[[], None] = lambda: None,
         on_event: Callable[[bytes], None] = lambda _: None,
     ) -> None:
-        """Listen to the channel; `on_change` is called when there is something to send, `on_event` with events."""
+        """Listen to the channel; `agents` None = everybody's `nav` tiles. `on_change` is called when there is something to send, `on_event` with events."""
         self.channel = channel
-        self.layers = layers
+        self._interest = Interest(layers, agents)
         self.parts = parts
         self.codecs = codecs
         self._roi = roi
         self._region = resolve(roi, channel, None)
         self._min_interval_s = 1.0 / max_hz if max_hz else 0.0
         self._on_change, self._on_event = on_change, on_event
-        snapshot = plan(channel, layers, self._region, resume)
+        snapshot = plan(channel, self._interest, self._region, resume)
         self._snapshot = snapshot.queue
         self._held: set[EntryKey] = snapshot.held
         self._pending: OrderedDict[EntryKey | int, Entry | Move] = OrderedDict()
@@ -71,7 +73,7 @@ class Subscription:
     def on_entry(self, entry: Entry) -> None:
         if self._roi is not None and entry.layer == "pose" and entry.key == (self._roi.follow,):
             self.update_roi(self._roi)
-        if entry.layer not in self.layers:
+        if not self._interest.covers(entry):
             return
         entry_key = (entry.layer, entry.key)
         if entry.removed:
@@ -96,7 +98,7 @@ class Subscription:
         self._on_change()
 
     def on_event(self, frame: bytes) -> None:
-        if "event" in self.layers:
+        if "event" in self._interest.layers:
             self._on_event(frame)
 
     # -- what the client asks -----------------------------------------------------------------------------------------
@@ -112,7 +114,7 @@ class Subscription:
             self._on_change()
 
     def _sort_out(self) -> None:
-        entries = [entry for entry in self.channel.entries() if entry.layer in self.layers]
+        entries = [entry for entry in self.channel.entries() if self._interest.covers(entry)]
         entries.sort(key=lambda entry: self._region.distance_m(entry.footprint_m) if self._region else 0.0)
         for entry in entries:
             held = (entry.layer, entry.key) in self._held

@@ -43,6 +43,19 @@ def test_the_newest_version_goes_and_the_bytes_are_shared() -> None:
     assert all(a is b for a, b in zip(*frames, strict=True))
 
 
+def test_only_the_nav_tiles_of_the_agents_asked_for_are_sent() -> None:
+    def tile(agent: str) -> Publication:
+        return Publication("nav", (0, 0, agent), {}, footprint_m=(0.0, 0.0, 1.0, 1.0))
+
+    channel, outbox = Channel("s", "l"), Outbox(max_message_bytes=1 << 20)
+    publish(channel, tile("human"), tile("cat"), Publication("mesh", (0, 0), {}))
+    outbox.subscribe(channel, frozenset({"nav", "mesh"}), agents=frozenset({"cat"}))
+    first = [m.key for m in drain(outbox, 0.0) if isinstance(m, p.Delta)]
+    assert sorted(first, key=len) == [[0, 0], [0, 0, "cat"]]
+    publish(channel, tile("human"), tile("cat"), Removal("nav", (0, 0, "human")))
+    assert [getattr(m, "key", None) for m in drain(outbox, 0.5)] == [[0, 0, "cat"]]
+
+
 def test_synced_tells_no_more_than_was_sent() -> None:
     channel, outbox = made()
     publish(channel, nav(1), nav(2), nav(3))

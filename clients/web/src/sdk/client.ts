@@ -41,6 +41,8 @@ export interface SubscribeOptions {
   roi?: Roi;
   /** At most this many updates a second for each key. */
   maxHz?: number;
+  /** Whose nav tiles to receive; every agent's if left out. */
+  agents?: readonly string[];
   /** What nav tiles bring besides polygons: `detail` the heights between corners, `blob` the tile for Detour. */
   parts?: readonly Part[];
 }
@@ -87,7 +89,7 @@ export class Subscription {
 
   /** The message that (re)starts this subscription; after a loss it says where we had got to. */
   request(): ClientMessage {
-    const { layers = DEFAULT_LAYERS, roi, maxHz, parts } = this.options;
+    const { layers = DEFAULT_LAYERS, roi, maxHz, agents, parts } = this.options;
     const { resume } = this.map;
     return {
       t: "subscribe",
@@ -96,6 +98,7 @@ export class Subscription {
       ...(roi && { roi }),
       ...(maxHz !== undefined && { max_hz: maxHz }),
       ...(resume && { resume }),
+      ...(agents && { agents }),
       ...(parts && { parts }),
       codecs: CODECS,
     };

@@ -73,6 +73,7 @@ export type ClientMessage =
       roi?: Roi;
       max_hz?: number;
       resume?: Resume;
+      agents?: readonly string[];
       parts?: readonly Part[];
       codecs?: readonly (typeof CODECS)[number][];
     }
