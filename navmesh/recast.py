@@ -95,6 +95,21 @@ def radius_cells(agent: Agent, cell_size_m: float, config: Config) -> int:
     return math.ceil(agent.radius_m / cell_size_m + config.radius_margin_cells - _EPSILON)
 
 
+def height_cells(agent: Agent, cell_height_m: float) -> int:
+    """How many cells of headroom the agent needs.
+
+    Raises:
+        ValueError: more, or fewer, than Recast can count.
+    """
+    cells = math.ceil(agent.height_m / cell_height_m - _EPSILON)
+    if not 3 <= cells < 255:
+        raise ValueError(
+            f"agent {agent.name!r}: a height of {agent.height_m} m is {cells} cells of {cell_height_m} m; "
+            "Recast takes 3 to 254, so choose another height or voxel size"
+        )
+    return cells
+
+
 def build_from_spans(spans: NDArray[np.uint16], frame: TileFrame, agent: Agent, config: Config) -> NavTile:
     """Build one tile from solid spans (n, 5): x, z, smin, smax in cells, area (0 or `WALKABLE`). Releases the GIL.
 
@@ -129,17 +144,12 @@ def _heightfield(frame: TileFrame) -> _recast.Heightfield:
 
 
 def _params(frame: TileFrame, agent: Agent, config: Config) -> _recast.TileParams:
-    height_cells = math.ceil(agent.height_m / frame.cell_height_m - _EPSILON)
-    if not 3 <= height_cells < 255:
-        raise ValueError(
-            f"agent {agent.name!r}: a height of {agent.height_m} m is {height_cells} cells of {frame.cell_height_m} m; "
-            "Recast takes 3 to 254, so choose another height or voxel size"
-        )
+    height = height_cells(agent, frame.cell_height_m)
     params = _recast.TileParams()
     params.tile_x, params.tile_z = frame.key
     params.border = frame.border_cells
-    params.walkable_height = height_cells
-    params.low_height_filter = height_cells - _LOW_HEIGHT_FILTER_EXCESS
+    params.walkable_height = height
+    params.low_height_filter = height - _LOW_HEIGHT_FILTER_EXCESS
     params.walkable_climb = math.floor(agent.max_climb_m / frame.cell_height_m + _EPSILON)
     params.walkable_radius = radius_cells(agent, frame.cell_size_m, config)
     params.partition = _recast.Partition[config.partition]

@@ -10,11 +10,11 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mapping import tsdf
 from mapping.changes import KeyframeId, MapChange
@@ -29,8 +29,9 @@ from mapping.store import Store
 from mapping.tracker import Tracked
 from navmesh.incremental import Config as TilesConfig
 from navmesh.incremental import Incremental, Viewers
+from navmesh.latch import MAX_SLOPE_LIMITS
 from navmesh.query import Query
-from navmesh.recast import Agent
+from navmesh.recast import Agent, height_cells
 from navmesh.tiles import TileChange, polygons_m
 from server.bus import encode
 from server.bus.encode import Publication, Removal
@@ -52,11 +53,25 @@ class Config(BaseModel):
 
     map: MapConfig = MapConfig()
     agents: tuple[Agent, ...] = Field(default=(Agent(),), min_length=1)
+    """Who walks: each has a NavMesh of its own, `[[scenes.each.map.agents]]` in the file. Queries take the first."""
     tiles: TilesConfig = TilesConfig()
     store: StoreConfig = StoreConfig()
     tile_budget_s: float = Field(default=0.15, gt=0)
     """How long one step may build tiles; what is dirty beyond that waits for the next step."""
     points_per_keyframe: int = Field(default=4000, ge=0)
+
+    @model_validator(mode="after")
+    def _can_be_walked(self) -> Self:
+        """Tell about agents that cannot be before there is a map, not at its first tile."""
+        names = [agent.name for agent in self.agents]
+        if len(set(names)) < len(names):
+            raise ValueError(f"agents need different names, got {', '.join(names)}")
+        if len({agent.max_slope_deg for agent in self.agents}) > MAX_SLOPE_LIMITS:
+            raise ValueError(f"agents may differ in at most {MAX_SLOPE_LIMITS} values of max_slope_deg")
+        for agent in self.agents:
+            height_cells(agent, self.map.volume.voxel_size_m / 2)
+        return self
+
     keyframes_per_step: int = Field(default=32, ge=1)
     """Keyframes whose points one step encodes; when the whole map moves, the others follow."""
 

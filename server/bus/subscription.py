@@ -41,7 +41,10 @@ class Subscription:
         on_change: Callable[[], None] = lambda: None,
         on_event: Callable[[bytes], None] = lambda _: None,
     ) -> None:
-        """Listen to the channel; `agents` None = everybody's `nav` tiles. `on_change` is called when there is something to send, `on_event` with events."""
+        """Listen to the channel; `agents` None = everybody's `nav` tiles.
+
+        `on_change` is called when there is something to send, `on_event` with events.
+        """
         self.channel = channel
         self._interest = Interest(layers, agents)
         self.parts = parts

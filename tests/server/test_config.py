@@ -37,6 +37,42 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, text: str) -> None:
         load(file)
 
 
+AGENTS = """
+[[scenes.each.map.agents]]
+name = "human"
+[[scenes.each.map.agents]]
+name = "robot"
+radius_m = 0.2
+height_m = 0.5
+max_slope_deg = 20
+"""
+
+
+def test_agents_are_tables_of_the_file_and_print_back(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(AGENTS)
+    settings = load(file)
+    assert [agent.name for agent in settings.scenes.each.map.agents] == ["human", "robot"]
+    file.write_text(to_toml(settings))
+    assert load(file).model_dump() == settings.model_dump()
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ("[[scenes.each.map.agents]]\nname = 'robot'\n", "different names"),
+        ("[[scenes.each.map.agents]]\nname = 'giant'\nheight_m = 9\n", "giant.*choose another height"),
+        ("[[scenes.each.map.agents]]\nname = 'ant'\nheight_m = 0.01\n", "ant.*choose another height"),
+        ("[scenes.each.map]\nagents = []\n", "at least 1"),
+    ],
+)
+def test_agents_that_cannot_walk_are_refused_before_there_is_a_map(tmp_path: Path, more: str, reason: str) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(more if "agents = []" in more else AGENTS + more)
+    with pytest.raises(ValidationError, match=reason):
+        load(file)
+
+
 def test_what_is_printed_reads_back_without_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     settings = load(auth={"secret": "hunter2" * 8, "origins": ['https://a"b']}, engine={"options": {"a": {"b": [1]}}})
