@@ -180,6 +180,19 @@ def test_a_bad_token_is_told_apart_from_a_lost_server(live_server: Any, browser:
     phone.context.close()
 
 
+def test_a_link_that_names_no_map_says_so_and_the_notice_is_the_servers_own(
+    live_server: Any, browser: Any, witness: Witness
+) -> None:
+    phone = open_page(browser, witness, phone_url(live_server, scene="a%2Fb"), PHONE)
+    expect(phone.locator("#troubleTitle")).to_have_text("This link names no map")
+    phone.click("#retry")
+    expect(phone.locator("#troubleAdvice")).to_contain_text("a/b")
+    phone.click("#start [data-opens=privacy]")
+    expect(phone.locator("#keptPictures")).to_contain_text("not written to disk")
+    expect(phone.locator("#keptPath")).to_contain_text("24 hours")
+    phone.context.close()
+
+
 def test_a_refused_camera_says_how_to_allow_it(live_server: Any, playwright: Any, witness: Witness) -> None:
     arguments = ["--no-sandbox", "--deny-permission-prompts", *FAKE_CAMERA]
     chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=arguments)
