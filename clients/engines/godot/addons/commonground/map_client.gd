@@ -58,7 +58,7 @@ func _on_connection_established(_protocol: String) -> void:
 	if _token != "":
 		hello["token"] = _token
 	_send(hello)
-	_send({"t": "subscribe", "scene": _scene, "layers": ["nav"]})
+	_send({"t": "subscribe", "scene": _scene, "layers": ["nav"], "agents": [agent]})
 
 
 func _on_connection_closed(_was_clean: bool) -> void:
