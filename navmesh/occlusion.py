@@ -27,7 +27,7 @@ class Config(BaseModel):
 
     error_m: Annotated[float, Field(gt=0)] = 0.02
     """The most that simplifying may move the surface."""
-    outward_m: Annotated[float, Field(ge=0)] = 0.003
+    outward_m: Annotated[float, Field(ge=0)] = 0.004
     """How far the simplified surface is then pushed towards the free side: less leaks, and flat things are that off."""
     overlap_voxels: Annotated[int, Field(ge=1, le=BLOCK_VOXELS - 1)] = 2
     """How far a tile reaches into its neighbours."""

@@ -15,7 +15,7 @@ import zstandard
 from numpy.typing import NDArray
 
 Mode = Literal["vertices", "triangles"]
-_LEVEL = 9
+_LEVEL = 19
 
 
 class MeshoptError(ValueError):

@@ -48,7 +48,7 @@ from server.protocol import Buffer, Layer, PackedAs, pack_buffers
 from streams.frame import Intrinsics, StreamId
 
 VOXEL_SIZE_M = 0.05
-SURFACE_STEP_M = {"mesh": 0.001, "occluder": 0.004, "culling": 0.001}
+SURFACE_STEP_M = {"mesh": 0.001, "occluder": 0.005, "culling": 0.001}
 """An occluder is 2 cm off anyway: finer steps would cost bytes and hide nothing better."""
 PACKED: frozenset[Layer] = frozenset({"occluder", "culling"})
 """Layers whose triangles are packed with meshopt, for clients that know it."""
