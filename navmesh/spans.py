@@ -33,7 +33,8 @@ class Config(BaseModel):
 
     speck_voxels: Annotated[int, Field(ge=0)] = 10
     """A solid thing with fewer voxels than this, and in fewer than four of the 3 x 3 columns around it, is a stray
-    measurement and no obstacle."""
+    measurement and no obstacle. Nor is what frays from a wall: thin things over ground, no more than a column wide.
+    0 = everything is believed."""
     bridge_cells: Annotated[int, Field(ge=0, le=4)] = 2
     """Gaps in the ground this wide, with ground of the same height on both sides, are taken for ground nobody measured,
     unless air was seen in them."""

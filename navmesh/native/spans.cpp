@@ -11,6 +11,8 @@ namespace {
 constexpr std::uint8_t kBlocked = 0, kSteepGround = 1, kWalkable = 63;  // areas; the middle one only while spans are made
 constexpr int kMostSpans = 255;                                        // in a column: Recast's limit
 constexpr int kTileCells = kTileBlocks * kBlockEdge;
+constexpr int kThinCells = 4;     // two voxels: as tall as what noise makes of a wall's face
+constexpr int kBoardColumns = 5;  // of 3 x 3; a strip one column wide fills three, its ragged ends and steps a fourth
 
 // What stands in a column, as far as the ground is concerned: the height of its only ground, or one of these.
 constexpr std::int16_t kNoGround = -20000, kManyGrounds = -10000;
@@ -267,7 +269,7 @@ private:
         for (int z = margin_; z < side_ - margin_; ++z)
             for (int x = margin_; x < side_ - margin_; ++x)
                 for (std::int32_t s = first(x, z); s < last(x, z); ++s)
-                    if (has_company(x, z, solids_[s])) kept.push_back(span(x, z, solids_[s]));
+                    if (has_company(x, z, solids_[s]) && !is_shred(x, z, solids_[s])) kept.push_back(span(x, z, solids_[s]));
         for (const Bridge& b : bridges_)
             if (is_inside(b.x) && is_inside(b.z))
                 kept.push_back(span(b.x, b.z, {static_cast<std::int16_t>(b.high - 1), b.high, kWalkable}));
@@ -288,6 +290,30 @@ private:
                 columns += volume > before;
                 if (volume >= params_.speck_cells || columns >= 4) return true;
             }
+        return false;
+    }
+
+    // Is a solid what noise frays from a wall: a thin thing beside it that hangs over ground and is no board, as no more
+    // than a strip along the wall is as thin?
+    bool is_shred(int x, int z, const Solid& solid) const {
+        if (params_.speck_cells == 0 || solid.high - solid.low > kThinCells || !hangs_over_ground(x, z, solid)) return false;
+        bool is_beside_wall = false;
+        int columns = 0;
+        for (int dz = -1; dz <= 1; ++dz)
+            for (int dx = -1; dx <= 1; ++dx) {
+                bool is_thin = false;
+                for (std::int32_t s = first(x + dx, z + dz); s < last(x + dx, z + dz); ++s) {
+                    if (solids_[s].low > solid.high || solids_[s].high < solid.low) continue;
+                    (solids_[s].high - solids_[s].low > 2 * kThinCells ? is_beside_wall : is_thin) = true;
+                }
+                columns += is_thin;
+            }
+        return is_beside_wall && columns < kBoardColumns;
+    }
+
+    bool hangs_over_ground(int x, int z, const Solid& solid) const {
+        for (std::int32_t s = first(x, z); s < last(x, z) && solids_[s].high < solid.low; ++s)
+            if (solids_[s].area == kWalkable) return true;
         return false;
     }
 

@@ -11,7 +11,8 @@ namespace commonground {
 struct SpanParams {
     int border_cells;    // how far beyond the tile's square spans are wanted
     int slope_limit;     // which of the latched limits is the agent's
-    int speck_cells;     // a solid thing with less volume, and in fewer than four of 3 x 3 columns, is left out
+    int speck_cells;     // a solid thing with less volume, and in fewer than four of 3 x 3 columns, is left out;
+                         // so are the shreds of walls; 0 = everything is believed
     int bridge_columns;  // gaps in the ground this wide are closed
 };
 

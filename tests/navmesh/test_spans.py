@@ -103,6 +103,18 @@ def test_a_stray_voxel_in_the_air_is_no_obstacle_but_a_pole_is() -> None:
     assert len(field.spans(Config(speck_voxels=0))[40, 40]) == 2
 
 
+def test_shreds_beside_a_wall_are_no_obstacle_but_a_shelf_on_it_is() -> None:
+    field = floor(Field(num_blocks=2))
+    field.cells[40:44, :, 0:32] = SOLID
+    field.cells[44, 39:42, 20:22] = SOLID
+    field.cells[44:48, 50:58, 20:22] = SOLID
+    columns = field.spans(Config())
+    assert all(columns[44, z] == [(0, 4, WALKABLE)] for z in range(39, 42))
+    assert columns[43, 40] == [(0, 32, 0)]
+    assert all(len(columns[x, z]) == 2 for x in range(44, 48) for z in range(51, 57))
+    assert len(field.spans(Config(speck_voxels=0))[44, 40]) == 2
+
+
 @pytest.mark.parametrize(("width", "is_bridged"), [(1, True), (2, True), (3, False)])
 def test_a_narrow_unknown_gap_in_the_ground_is_bridged(width: int, is_bridged: bool) -> None:
     field = floor(Field())
