@@ -11,7 +11,7 @@ from navmesh.exporters import ExportError
 from server.api.contract import NotFound
 from server.api.guard import Guard
 from server.api.rest import PROBLEM, SceneName
-from server.auth import Role
+from server.auth import Denied, Role
 from server.bus.bus import Bus
 from server.navmesh_file import navmesh_file
 
@@ -30,7 +30,8 @@ def router(bus: Bus, guard: Guard) -> APIRouter:
         agent: Annotated[str | None, Query(max_length=64)] = None,
     ) -> Response:
         """The walkable polygons of one agent: a Detour tile set, triangles, or the polygons themselves."""
-        guard.require(request, Role.SUBSCRIBE, scene)
+        if "nav" not in guard.require(request, Role.SUBSCRIBE, scene).layers:
+            raise Denied(403, "the token does not cover nav")
         channel = bus.find(scene)
         if channel is None:
             raise NotFound(f"there is no scene {scene!r}")

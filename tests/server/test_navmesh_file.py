@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from mapping.transforms import Sim3
 from navmesh import exporters
 from navmesh.tiles import TileKey
 from server.__main__ import app
+from server.auth import Grant, Role
 from server.bus import encode
 from server.bus.channel import Channel
 from tests.server.fakes import served
@@ -45,6 +47,12 @@ async def test_a_running_server_gives_what_it_published_last(tmp_path: Path) -> 
         assert "there are human" in giant.json()["detail"]
         assert (await server.http.get("/v1/scenes/none/navmesh.obj")).status_code == 404
         assert (await server.http.get("/v1/scenes/main/navmesh.fbx")).status_code == 422
+
+        pose_only = server.identity.tokens.issue(
+            Grant("main", Role.SUBSCRIBE, frozenset({"pose"})), 60, int(time.time())
+        )
+        headers = {"Authorization": f"Bearer {pose_only}"}
+        assert (await server.http.get("/v1/scenes/main/navmesh.obj", headers=headers)).status_code == 403
 
         channel.move(Sim3(2.0, np.eye(3), np.zeros(3)), 1, "marker")
         assert (await server.http.get("/v1/scenes/main/navmesh.obj")).status_code == 404, (
