@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.sdf_world import Box, SdfWorld
+from mapping.transforms import Sim3
 from navmesh.incremental import Config as TilesConfig
 from navmesh.incremental import Incremental
 from navmesh.query import Path as Way
@@ -41,6 +42,16 @@ class Floor:
                 self.channel.publish(encode.nav(tile), capture_ns=1, infer_ns=2, now_ns=3)
                 self.query.set([tile])
         self.tiles = tuple((keys | {tile.key: tile for tile in tiles}).values())
+
+    def correct(self) -> None:
+        """Find that the whole map belongs a metre farther along x."""
+        shift = Sim3(1.0, np.eye(3), np.array([1.0, 0.0, 0.0]))
+        self.channel.move(shift, self.channel.epoch + 1, "marker")
+
+    def publish_again(self) -> None:
+        """Send every tile anew, as after a correction."""
+        for tile in self.tiles:
+            self.channel.publish(encode.nav(tile), capture_ns=1, infer_ns=2, now_ns=3)
 
     def path(self, start: Point, goal: Point) -> Way:
         return self.query.path(start, goal, HUMAN.name)

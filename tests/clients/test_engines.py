@@ -106,6 +106,14 @@ async def test_javascript_engines_follow_the_server(tmp_path: Path) -> None:
             assert_equals_ours(floor, pairs, second)
             assert second["paths"] != first["paths"], "the door has moved"
 
+            floor.correct()
+            third = await report_of(process, floor)
+            assert third["tiles"] == 0, "no tile of the old world stays in Detour"
+            assert third["three"]["meshes"] == second["three"]["meshes"], "what is shown moves along"
+            assert third["three"]["minX"] == pytest.approx(second["three"]["minX"] + 1, abs=1e-4)
+            floor.publish_again()
+            assert_equals_ours(floor, pairs, await report_of(process, floor))
+
 
 async def test_cpp_detour_loads_the_exported_tile_set(tmp_path: Path) -> None:
     built = tmp_path / "find_paths"
@@ -152,6 +160,9 @@ async def test_godot_follows_the_server(tmp_path: Path) -> None:
                 assert len(ratios) >= 30
                 assert np.median(np.abs(np.array(ratios) - 1)) < 1e-3
                 assert max(ratios) < 1.1
+            floor.correct()
+            floor.publish_again()
+            assert (await report_of(process, floor))["paths"] == report["paths"]
 
 
 async def test_godot_joins_tiles_whose_corners_do_not_meet(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 // Usage: node follow.mjs <server> <scene> <"[[from, to], ...]">
 import { connect } from "@commonground/sdk";
 import * as recast from "@recast-navigation/core";
-import { Vector3, Raycaster } from "three";
+import { Box3, Raycaster, Vector3 } from "three";
 import WebSocket from "ws";
 import { LiveNavMesh } from "../dist/recast.js";
 import { NavMeshGroup } from "../dist/three.js";
@@ -28,7 +28,7 @@ const halfExtents = { x: 1, y: 2, z: 1 };
 
 function report() {
   const versions = Object.fromEntries([...scene.map.entries("nav")].map(({ delta }) => [delta.key.join(), delta.ver]));
-  return { versions, tiles: live.size, paths: live.query ? JSON.parse(queries).map(path) : [], three: figures() };
+  return { versions, tiles: live.size, paths: live.size ? JSON.parse(queries).map(path) : [], three: figures() };
 }
 
 function path([from, to]) {
@@ -64,5 +64,6 @@ function figures() {
     const ray = new Raycaster(new Vector3(from[0], from[1] + 1, from[2]), new Vector3(0, -1, 0), 0, 2);
     return ray.intersectObject(drawn.group)[0]?.point.y ?? null;
   });
-  return { meshes: drawn.group.children.length, triangles, areaM2, hits };
+  const minX = new Box3().setFromObject(drawn.group).min.x;
+  return { meshes: drawn.group.children.length, triangles, areaM2, hits, minX };
 }
