@@ -19,7 +19,7 @@ export interface NavGeometryData {
   readonly agent: string;
   /** Per triangle: the polygon it belongs to. */
   readonly polygons: Uint16Array;
-  /** Per polygon: what kind of ground it is; the geometry's groups are numbered by `materials` of it. */
+  /** Per polygon: what kind of ground it is; also the material index of the geometry's groups. */
   readonly areas: Uint8Array;
 }
 
