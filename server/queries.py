@@ -32,6 +32,8 @@ class Config(BaseModel):
     """Requests that wait or are being answered; more get 503."""
     budget_s: float = Field(default=0.1, gt=0)
     """What a batch may take; questions that come too late in it are told so."""
+    sight_budget_s: float = Field(default=0.05, gt=0)
+    """The same for lines of sight, for which the map has to pause."""
     patience_s: float = Field(default=0.5, gt=0)
     """How long lines of sight wait for the map, which may be busy with a keyframe."""
 
@@ -103,7 +105,7 @@ class Queries:
         def work() -> list[Found]:
             if world.status.epoch != epoch:
                 raise _moved(world.status.epoch)
-            deadline_s = time.monotonic() + self._config.budget_s
+            deadline_s = time.monotonic() + self._config.sight_budget_s
             return [
                 sight.look(at, world, tile_size_m) if time.monotonic() < deadline_s else sight.unanswered()
                 for at in looks

@@ -17,7 +17,7 @@ class Config(BaseModel):
     frames_per_s: float = Field(default=120.0, gt=0)
     """Of posed frames, which come in quicker than other requests."""
     queries_per_s: float = Field(default=200.0, gt=0)
-    """Of questions about a map; each one of a batch counts."""
+    """Of questions about a map; each one of a batch counts, a line of sight four times."""
     max_clients: int = Field(default=10_000, gt=0)
     """Buckets remembered; the ones unused for longest are forgotten."""
 

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable
 from starlette.requests import HTTPConnection
 
 from server.api.contract import Refused
-from server.api.queries_contract import MAX_QUESTIONS
 from server.auth import ANY_SCENE, Config, Denied, Grant, Role, Tokens, is_allowed_origin, is_loopback
 from server.ratelimit import Config as RateConfig
 from server.ratelimit import RateLimiter
 
+MOST_COST = 256
+"""Whatever the rate, a batch of questions is not too dear to be asked at all."""
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
 
@@ -32,9 +33,8 @@ class Guard:
         self._clock = clock
         self._requests = RateLimiter(rate.per_s, rate.burst, rate.max_clients)
         self._frames = RateLimiter(rate.frames_per_s, int(2 * rate.frames_per_s), rate.max_clients)
-        self._queries = RateLimiter(
-            rate.queries_per_s, max(MAX_QUESTIONS, int(2 * rate.queries_per_s)), rate.max_clients
-        )
+        most_cost = max(MOST_COST, int(2 * rate.queries_per_s))
+        self._queries = RateLimiter(rate.queries_per_s, most_cost, rate.max_clients)
         self.names = frozenset(name.lower() for name in names)
 
     def grant(self, connection: HTTPConnection, token: str | None) -> Grant:
@@ -92,13 +92,13 @@ class Guard:
         if wait_s > 0:
             raise TooMany("too many requests; slow down", retry_after_s=wait_s)
 
-    def charge(self, connection: HTTPConnection, grant: Grant, num_questions: int) -> None:
-        """Count questions about a map.
+    def charge(self, connection: HTTPConnection, grant: Grant, cost: int) -> None:
+        """Count questions about a map by what they cost.
 
         Raises:
             TooMany: come back later.
         """
-        wait_s = self._queries.take(_payer(connection, grant), self._clock(), num_questions)
+        wait_s = self._queries.take(_payer(connection, grant), self._clock(), cost)
         if wait_s > 0:
             raise TooMany("too many queries; slow down, or ask less in one batch", retry_after_s=wait_s)
 

@@ -52,7 +52,7 @@ def router(scenes: Scenes, guard: Guard) -> APIRouter:
         grant = guard.require(request, Role.SUBSCRIBE, scene)
         for layer in {_layer(question) for question in questions} - grant.layers:
             raise Denied(403, f"this rests on the layer {layer!r}, which the token does not grant")
-        guard.charge(request, grant, len(questions))
+        guard.charge(request, grant, sum(map(_cost, questions)))
         return await scenes.ask(SceneId(scene), questions, epoch)
 
     async def ask_one(request: Request, scene: str, question: Question, epoch: int | None) -> Answer:
@@ -134,6 +134,14 @@ def router(scenes: Scenes, guard: Guard) -> APIRouter:
         return await ask(request, scene, batch.questions, batch.epoch)
 
     return api
+
+
+SIGHT_COST = 4
+"""A line of sight costs as much as so many walks, and the map pauses for it."""
+
+
+def _cost(question: Question) -> int:
+    return SIGHT_COST if isinstance(question, VisibleQuestion) else 1
 
 
 def _layer(question: Question) -> Layer:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from server.api.guard import MOST_COST
+from server.api.queries import SIGHT_COST
 from server.api.queries_contract import MAX_QUESTIONS, PathQuestion, VisibleQuestion
 from server.auth import Grant, Role
 from tests.server.fakes import served
@@ -87,12 +89,14 @@ async def test_a_token_may_ask_about_its_own_scene_and_layers(tmp_path: Path) ->
 async def test_every_question_of_a_batch_counts_against_the_rate(tmp_path: Path) -> None:
     async with served(tmp_path, rate={"queries_per_s": 0.001}) as server:
         one = {"kind": "nearest", "point": [0, 0, 0]}
-        many = {"questions": [one] * (MAX_QUESTIONS - 1)}
+        seen = {"kind": "visible", "point": [0, 0, 0], "from": [1, 1, 1]}
+        many = {"questions": [one] * 3 + [seen] * (MAX_QUESTIONS - 3)}
         assert (await server.http.post(f"{MAIN}/queries", json=many)).status_code == 200
         refused = await server.http.post(f"{MAIN}/queries", json=many)
         assert_problem(refused, 429)
         assert int(refused.headers["retry-after"]) > 0
-        assert (await server.http.get(f"{MAIN}/nearest", params={"point": "0,0,0"})).status_code == 200
+        for _ in range(MOST_COST - 3 - SIGHT_COST * (MAX_QUESTIONS - 3)):
+            assert (await server.http.get(f"{MAIN}/nearest", params={"point": "0,0,0"})).status_code == 200
         assert_problem(await server.http.get(f"{MAIN}/nearest", params={"point": "0,0,0"}), 429)
 
 
