@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -16,7 +17,7 @@ from server.api.contract import Busy, Conflict, NotFound, StreamOptions, Unproce
 from server.api.queries_contract import NearestAnswer, NearestQuestion
 from server.bus.bus import Bus
 from server.bus.channel import Entry, Move
-from server.protocol import unpack_server
+from server.protocol import Delta, unpack_server
 from server.scenes import Config, Scenes
 from server.workers.pool import Config as PoolConfig
 from server.workers.pool import Pool
@@ -107,6 +108,41 @@ async def test_frames_become_tiles_paths_and_files(film: list[Frame], tmp_path: 
     await scenes.close()
 
 
+class DepthWatcher(Watcher):
+    """Notes the frames of the layer `depth`."""
+
+    def on_entry(self, entry: Entry) -> None:
+        if entry.layer == "depth":
+            self.entries["depth", entry.ver] = entry
+
+
+async def test_how_far_a_camera_saw_is_told_keyframe_by_keyframe_and_taken_back(
+    film: list[Frame], tmp_path: Path
+) -> None:
+    scenes = await open_scenes(tmp_path)
+    watcher = DepthWatcher({}, [])
+    channel = scenes.bus.find(MAIN)
+    assert channel is not None
+    channel.listen(watcher)
+    await mapped(scenes, film)
+    *seen, gone = watcher.entries.values()
+    assert gone.removed
+    assert len(seen) >= 3
+    for entry in seen:
+        message, arrays = unpack_server(entry.frame)
+        assert isinstance(message, Delta)
+        frame = film[message.body["frame"]]
+        assert frame.depth is not None
+        assert frame.pose is not None
+        own = cv2.resize(frame.depth.z_m, arrays["z"].shape[::-1], interpolation=cv2.INTER_NEAREST)
+        known = (arrays["z"] > 0) & (own > 0)
+        assert known.mean() > 0.5
+        assert np.median(np.abs(arrays["z"][known] * message.body["step_m"] - own[known])) < 0.02
+        np.testing.assert_allclose(message.body["world_from_camera"]["t"], frame.pose.world_from_camera[:3, 3])
+        assert message.body["K"][4:] == list(arrays["z"].shape[::-1])
+    await scenes.close()
+
+
 async def test_what_was_acknowledged_is_served_after_a_restart(film: list[Frame], tmp_path: Path) -> None:
     scenes = await open_scenes(tmp_path)
     watcher = await mapped(scenes, film)
@@ -145,7 +181,9 @@ async def test_a_forgotten_camera_leaves_the_surface_and_nothing_else(film: list
     watcher = await mapped(scenes, film)
     assert any(layer == "points" and not e.removed for (layer, _), e in watcher.entries.items())
     assert await scenes.delete_stream(RGBD)
-    assert all(e.removed for (layer, _), e in watcher.entries.items() if layer in ("points", "pose", "thumbnail"))
+    assert all(
+        e.removed for (layer, _), e in watcher.entries.items() if layer in ("points", "pose", "thumbnail", "depth")
+    )
     assert any(layer == "mesh" and not e.removed for (layer, _), e in watcher.entries.items())
     assert scenes.scene(MAIN).num_keyframes == 0
     assert not await scenes.delete_stream(RGBD)
