@@ -1,8 +1,20 @@
 """VGGT (Wang et al. 2025) by our own hand: a window of pictures to poses, depth and confidence in one pass.
 
 Enters: a window. Leaves: depth and confidence of its newest view, poses of all, in the frame and unit of the priors
-where the views have some. Needs PyTorch (`pip install commonground[vggt]`) and, unless a test asks for seeded weights, a
-published checkpoint, which is never bundled and has a licence of its own. Torch is imported nowhere else.
+where the views have some. Needs PyTorch (`pip install commonground[vggt]`) and, unless a test asks for seeded weights,
+a published checkpoint, which is never bundled and has a licence of its own. Torch is imported nowhere else.
 """
 
 from __future__ import annotations
+
+from mapping.engines import GeometryEngine
+from mapping.engines.vggt.config import Config
+
+__all__ = ["Config", "create"]
+
+
+def create(config: Config) -> GeometryEngine:
+    """Make the engine; this finds, downloads where need be, and loads its weights."""
+    from mapping.engines.vggt.engine import VggtEngine
+
+    return VggtEngine(config)

@@ -1,0 +1,38 @@
+"""What can be set about the VGGT engine."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Config(BaseModel):
+    """Which weights, where they run, and how much of what the network says is believed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    weights: str = "VGGT-1B"
+    """`VGGT-1B` or `VGGT-1B-Commercial`, a hub name (`org/name`), a local file or folder, or `seeded`: meaningless
+    weights that need no download, for tests and timing."""
+    architecture: Literal["1b", "tiny"] = "1b"
+    device: str = "auto"
+    """`auto` is the first GPU that this process sees, else the CPU; else a name that PyTorch knows."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """`auto` is bfloat16 on a GPU and float32, exact to the published network, on the CPU."""
+    threads: int = Field(default=2, ge=1, le=256)
+    """On the CPU."""
+    long_side_px: int = Field(default=518, ge=56, le=1036, multiple_of=14)
+    """The whole image is brought to this size; the network was trained at 518."""
+    max_views: int = Field(default=32, ge=1, le=1000)
+    """Longer windows are refused: memory grows with them."""
+    views_at_once: int = Field(default=8, ge=1, le=64)
+    """How many images go through the encoder or a dense head together."""
+    cached_mib: int = Field(default=512, ge=0)
+    """Patch tokens of earlier keyframes kept for later windows: 2 MiB each at 518 x 392 in bfloat16."""
+    intrinsics: Literal["given", "predicted"] = "given"
+    """Whether a view's own intrinsics, where it brings some, count more than what the network sees."""
+    error_tolerance: float = Field(default=0.05, gt=0)
+    """Relative error of depth at which confidence is one half."""
+    min_confidence: float = Field(default=0.1, ge=0, le=1)
+    """Less sure pixels stay unknown."""

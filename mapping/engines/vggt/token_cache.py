@@ -1,0 +1,74 @@
+"""Patch tokens of earlier keyframes: they do not depend on the window, so each image is encoded once."""
+
+from __future__ import annotations
+
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mapping.changes import KeyframeId
+from mapping.engines.vggt.canvas import Placement
+
+_EVERY_ROW = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What tokens depend on: the picture and its place on the canvas."""
+
+    keyframe: KeyframeId
+    fingerprint: int
+    """Of every 16th row: two maps may call their keyframes alike."""
+    place: Placement
+
+    @classmethod
+    def of(cls, keyframe: KeyframeId, rgb: NDArray[np.uint8], place: Placement) -> Key:
+        return cls(keyframe, zlib.crc32(rgb[::_EVERY_ROW].tobytes()), place)
+
+
+class TokenCache:
+    """Least recently used tokens go first when `capacity_bytes` are full."""
+
+    def __init__(self, capacity_bytes: int) -> None:
+        self._capacity_bytes = capacity_bytes
+        self._tokens: OrderedDict[Key, Tensor] = OrderedDict()
+        self._held_bytes = 0
+        self.encoded = 0
+        """Images that went through the encoder."""
+        self.reused = 0
+        """Images that did not have to."""
+
+    @property
+    def held_bytes(self) -> int:
+        return self._held_bytes
+
+    def all(self, keys: Sequence[Key], encode: Callable[[list[int]], Tensor]) -> Tensor:
+        """Tokens (n, patches, width) of the keys; `encode` is asked once for the indices of those not held."""
+        found = {index: self._tokens[key] for index, key in enumerate(keys) if key in self._tokens}
+        missing = [index for index in range(len(keys)) if index not in found]
+        if missing:
+            found |= zip(missing, encode(missing).unbind(0), strict=True)
+        self.encoded += len(missing)
+        self.reused += len(keys) - len(missing)
+        for index, key in enumerate(keys):
+            self._touch(key, found[index])
+        return torch.stack([found[index] for index in range(len(keys))])
+
+    def clear(self) -> None:
+        self._tokens.clear()
+        self._held_bytes = 0
+
+    def _touch(self, key: Key, tokens: Tensor) -> None:
+        if key not in self._tokens:
+            self._tokens[key] = tokens.clone()  # of its own: a view would keep its whole batch alive
+            self._held_bytes += tokens.numel() * tokens.element_size()
+        self._tokens.move_to_end(key)
+        while self._held_bytes > self._capacity_bytes:
+            _, dropped = self._tokens.popitem(last=False)
+            self._held_bytes -= dropped.numel() * dropped.element_size()

@@ -1,0 +1,57 @@
+"""A network with its weights, and where they came from."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import torch
+
+from mapping.engines.vggt import checkpoint, hub, seeded
+from mapping.engines.vggt.architecture import TINY, VGGT_1B
+from mapping.engines.vggt.config import Config
+from mapping.engines.vggt.network import Vggt
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What a map made with these weights must say about them."""
+
+    weights: str
+    licence: str
+    sha256: str
+    """Empty for seeded weights."""
+
+
+def ready(config: Config, *, has_points: bool = False, has_tracks: bool = False) -> tuple[Vggt, Provenance]:
+    """The network of a config on its device, with weights.
+
+    Raises:
+        CheckpointError: the weights cannot be found or do not fit.
+    """
+    paths, licence = ((), "none") if config.weights == "seeded" else hub.locate(config.weights)
+    device = device_of(config)
+    with torch.device("meta"):
+        network = Vggt({"1b": VGGT_1B, "tiny": TINY}[config.architecture], has_points=has_points, has_tracks=has_tracks)
+    network = network.to(dtype_of(config, device)).to_empty(device=device).eval().requires_grad_(False)
+    if not paths:
+        seeded.fill(network)
+        return network, Provenance(config.weights, licence, "")
+    checkpoint.load(network, paths)
+    provenance = Provenance(config.weights, licence, checkpoint.digest(paths))
+    _log.info("weights %s, licence: %s, sha256 %s", provenance.weights, licence, provenance.sha256)
+    return network, provenance
+
+
+def device_of(config: Config) -> torch.device:
+    if config.device != "auto":
+        return torch.device(config.device)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def dtype_of(config: Config, device: torch.device) -> torch.dtype:
+    if config.dtype != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[config.dtype]
+    return torch.bfloat16 if device.type == "cuda" else torch.float32
