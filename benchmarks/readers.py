@@ -89,13 +89,15 @@ async def stall(url: str, tls: ssl.SSLContext | None, read_first_s: float) -> di
         code = socket.close_code
     back = await _connect(url, tls)
     await back.send(p.pack(p.Subscribe(scene="main", layers=["mesh"], resume=resume)))
-    deltas, resumed = 0, False
+    sent: set[tuple[Any, ...]] = set()
+    resumed = False
     while True:
         message, _ = p.unpack_server(_bytes(await back.recv()))
         resume = _note(message, held, resume)
         if isinstance(message, p.SnapshotBegin):
             resumed = message.resumed
-        deltas += isinstance(message, p.Delta)
+        if isinstance(message, p.Delta):
+            sent.add(tuple(message.key))
         if isinstance(message, p.SnapshotEnd):
             break
     await back.close()
@@ -103,7 +105,7 @@ async def stall(url: str, tls: ssl.SSLContext | None, read_first_s: float) -> di
         "close_code": code,
         "read_after_stall_bytes": bytes_read,
         "resumed": resumed,
-        "resume_deltas": deltas,
+        "resume_tiles": len(sent),
         "keys_held": len(held),
     }
 

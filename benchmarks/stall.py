@@ -97,7 +97,7 @@ def report(
         "memory_bounded": _answer(rss_growth_mb <= MAX_RSS_GROWTH_MB),
         "closed_by_4008": _answer(all(one["close_code"] == CLOSE_TOO_SLOW for one in stalled)),
         "resumed_with_what_changed": _answer(
-            all(one["resumed"] and one["resume_deltas"] <= CHANGING for one in stalled)
+            all(one["resumed"] and one["resume_tiles"] <= CHANGING for one in stalled)
         ),
     }
     return {

@@ -15,9 +15,10 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from http.client import HTTPResponse
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from rich.console import Console
@@ -55,6 +56,11 @@ async def serve(settings: Settings, console: Console, num_demo_phones: int = 0) 
     """
     logs.configure(settings.log_level)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    if not await until_told_to_stop(_serve(settings, console, num_demo_phones)):
+        console.print("stopped")
+
+
+async def _serve(settings: Settings, console: Console, num_demo_phones: int) -> None:
     identity = identify(settings)
     with locked(settings.data_dir) as lock, console.status("starting the geometry engine ..."):
         async with contextlib.AsyncExitStack() as stack:
@@ -64,8 +70,7 @@ async def serve(settings: Settings, console: Console, num_demo_phones: int = 0) 
             console.print(_greeting(settings, server), soft_wrap=True)
             if num_demo_phones:
                 await stack.enter_async_context(_demo(settings, server, console, num_demo_phones))
-            await _told_to_stop()
-            console.print("stopping ...")
+            await _for_ever()
 
 
 async def replay(
@@ -110,7 +115,7 @@ async def replay(
             tell(console, summary)
             if is_served:
                 console.print("serving on; Ctrl-C ends it")
-                await _told_to_stop()
+                await until_told_to_stop(_for_ever())
     return summary
 
 
@@ -262,15 +267,32 @@ def _trust(identity: Identity) -> list[str]:
     return [] if identity.authority is None else ["--ca", str(identity.authority.ca_path)]
 
 
-async def _told_to_stop() -> None:
-    """Wait for Ctrl-C or SIGTERM; a second Ctrl-C is not waited with."""
-    stopping = asyncio.Event()
+async def _for_ever() -> None:
+    await asyncio.Event().wait()
+
+
+async def until_told_to_stop(work: Coroutine[Any, Any, None]) -> bool:
+    """Do something until it is done, or Ctrl-C or SIGTERM ends it in good order; a second one is not waited with.
+
+    True when it was done.
+    """
     loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
-    await stopping.wait()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.remove_signal_handler(number)
+    task, told = asyncio.create_task(work), asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait([task, told], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+        is_done = task.done()
+        task.cancel()
+        told.cancel()
+        await asyncio.wait([task, told])
+    if not task.cancelled():
+        task.result()
+    return is_done
 
 
 def _camera(location: str, k: tuple[float, float, float, float]) -> Intrinsics:

@@ -15,7 +15,7 @@ from server.bus.bus import Config as BusConfig
 from server.bus.pace import Config as PaceConfig
 from server.protocol import CLOSE_TOO_SLOW
 
-STALLED = {"close_code": CLOSE_TOO_SLOW, "resumed": True, "resume_deltas": 50}
+STALLED = {"close_code": CLOSE_TOO_SLOW, "resumed": True, "resume_tiles": 50}
 
 
 async def test_every_client_gets_every_update() -> None:
@@ -39,7 +39,7 @@ async def test_one_that_stops_reading_is_closed_and_resumes_with_what_changed() 
             await publishing
     assert result["close_code"] == CLOSE_TOO_SLOW
     assert result["resumed"]
-    assert result["resume_deltas"] <= 4
+    assert result["resume_tiles"] <= 4
     assert result["keys_held"] == 24
 
 

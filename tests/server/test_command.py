@@ -6,6 +6,8 @@ import asyncio
 import io
 import json
 import logging
+import os
+import signal
 import tomllib
 from pathlib import Path
 
@@ -106,6 +108,31 @@ def test_a_recording_that_broke_off_is_in_the_summary() -> None:
     console = Console(file=io.StringIO(), width=200)
     run.tell(console, Summary(scene, (played,), 1.0))
     assert "ended early: 1.0 s of 2.0 s are in the file" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_whoever_is_told_to_stop_while_starting_cleans_up(number: signal.Signals) -> None:
+    steps = []
+
+    async def start() -> None:
+        try:
+            steps.append("started")
+            os.kill(os.getpid(), number)
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            steps.append("cleaned up")
+
+    assert not await run.until_told_to_stop(start())
+    assert steps == ["started", "cleaned up"]
+
+
+async def test_what_fails_before_it_is_told_to_stop_fails() -> None:
+    async def start() -> None:
+        raise OSError("the port is taken")
+
+    with pytest.raises(OSError, match="the port is taken"):
+        await run.until_told_to_stop(start())
 
 
 def test_the_doctor_says_what_to_do(tmp_path: Path) -> None:
