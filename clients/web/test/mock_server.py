@@ -320,8 +320,14 @@ async def join(request: Request) -> Response:
 async def path(request: Request) -> Response:
     a, b = ([float(n) for n in request.query_params[k].split(",")] for k in ("from", "to"))
     middle = [(a[0] + b[0]) / 2 + 0.4, 0.0, (a[2] + b[2]) / 2]
-    answer = {"agent": "walker", "points_m": [a, middle, b], "length_m": math.dist(a, b), "is_partial": False}
-    return JSONResponse(answer)
+    facts = {"found": True, "reason": None, "epoch": 0, "tile_size_m": TILE_M, "tiles": []}
+    way = {"kind": "path", "agent": "walker", "points": [a, middle, b], "length_m": math.dist(a, b), "partial": False}
+    return JSONResponse(facts | way)
+
+
+async def summary(request: Request) -> Response:
+    agent = {"name": "walker", "radius_m": 0.25, "height_m": 1.7, "max_climb_m": 0.25, "max_slope_deg": 45.0}
+    return JSONResponse({"scene": request.path_params["scene"], "agents": [agent]})
 
 
 def main() -> None:
@@ -338,6 +344,7 @@ def main() -> None:
         Route("/v1/join", join),
         Route("/v1/heard", heard),
         Route("/v1/scenes/{scene}/path", path),
+        Route("/v1/scenes/{scene}", summary),
         Mount("/", StaticFiles(directory=DIST, html=True)),
     ]
     app = Starlette(routes=routes)

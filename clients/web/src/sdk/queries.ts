@@ -133,7 +133,12 @@ export class MapQueries {
   }
 
   /** Whether a point can be seen from a place, or by a stream's camera. */
-  visible(scene: string, point: Vector3, by: { from: Vector3 } | { camera: string }, how: Asking = {}): Promise<VisibleAnswer> {
+  visible(
+    scene: string,
+    point: Vector3,
+    by: { readonly from: Vector3 } | { readonly camera: string },
+    how: Asking = {},
+  ): Promise<VisibleAnswer> {
     return this.one(scene, "visible", { point, ...by }, how);
   }
 
@@ -146,8 +151,8 @@ export class MapQueries {
         return withinM === undefined ? rest : { ...rest, within_m: withinM };
       }),
     });
-    const headers = { "Content-Type": "application/json" };
-    const answer = await this.fetch(`${sceneUrl(scene)}/queries`, { method: "POST", body, headers, ...(signal && { signal }) });
+    const init = { method: "POST", body, headers: { "Content-Type": "application/json" }, ...(signal && { signal }) };
+    const answer = await this.fetch(`${sceneUrl(scene)}/queries`, init);
     return new Reader(answer).list("answers").map((one) => readAnswer(one as Fields));
   }
 
@@ -226,7 +231,8 @@ function readAnswer(fields: Fields): Answer {
   switch (kind) {
     case "path": {
       const points = r.list("points").map((value) => point(new Reader({ value }), "value"));
-      return { ...facts, kind, agent: r.string("agent"), points, lengthM: r.number("length_m"), partial: flag("partial") };
+      const lengthM = r.number("length_m");
+      return { ...facts, kind, agent: r.string("agent"), points, lengthM, partial: flag("partial") };
     }
     case "reachable":
       return { ...facts, kind, agent: r.string("agent"), reachable: flag("reachable") };

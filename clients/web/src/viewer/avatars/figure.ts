@@ -16,6 +16,18 @@ const BOB_SHARE = 0.016;
 const HIP = 0.47;
 const SHOULDER = 0.77;
 const SKIN = 0xf2d3b8;
+/** Half width and height of the trunk, from the hips up. */
+const TORSO = [
+  [0, 0],
+  [0.1, 0.005],
+  [0.125, 0.05],
+  [0.13, 0.16],
+  [0.15, 0.28],
+  [0.148, 0.33],
+  [0.11, 0.375],
+  [0.05, 0.39],
+  [0, 0.39],
+] as const;
 
 export class Figure {
   readonly group = new THREE.Group();
@@ -128,9 +140,9 @@ function limb(radius: number, length: number, material: THREE.Material, x: numbe
 
 /** Shoulders wider than hips, flat from the side. */
 function torso(material: THREE.Material): THREE.Object3D {
-  const profile = [[0, 0], [0.1, 0.005], [0.125, 0.05], [0.13, 0.16], [0.15, 0.28], [0.148, 0.33], [0.11, 0.375], [0.05, 0.39], [0, 0.39]];
-  const outline = new THREE.SplineCurve(profile.map(([x = 0, y = 0]) => new THREE.Vector2(x, y))).getPoints(24);
-  const trunk = drawn(new THREE.Mesh(new THREE.LatheGeometry(outline.map(({ x, y }) => new THREE.Vector2(Math.max(0, x), y)), 20), material));
+  const outline = new THREE.SplineCurve(TORSO.map(([x, y]) => new THREE.Vector2(x, y))).getPoints(24);
+  for (const point of outline) point.x = Math.max(0, point.x); // a spline overshoots
+  const trunk = drawn(new THREE.Mesh(new THREE.LatheGeometry(outline, 20), material));
   trunk.position.y = 0.42;
   trunk.scale.z = 0.72;
   return trunk;
@@ -149,7 +161,8 @@ function head(skin: THREE.Material, hair: THREE.Material): THREE.Object3D {
 }
 
 function ring(inner: number, outer: number, color: number): THREE.Mesh {
-  const material = new THREE.MeshBasicMaterial({ color, transparent: true, opacity: 0.9, side: THREE.DoubleSide, depthWrite: false });
+  const flat = { transparent: true, side: THREE.DoubleSide, depthWrite: false };
+  const material = new THREE.MeshBasicMaterial({ color, opacity: 0.9, ...flat });
   return drawn(new THREE.Mesh(new THREE.RingGeometry(inner, outer, 40).rotateX(-Math.PI / 2), material), AVATAR_ORDER);
 }
 
@@ -165,5 +178,6 @@ function disc(radius: number, color: number, middle: number, rim: number): THREE
 }
 
 function lineMaterial(color: number): LineMaterial {
-  return new LineMaterial({ color, linewidth: 3.5, transparent: true, opacity: 0.85, dashed: true, dashSize: 0.14, gapSize: 0.09 });
+  const dashes = { dashed: true, dashSize: 0.14, gapSize: 0.09 };
+  return new LineMaterial({ color, linewidth: 3.5, transparent: true, opacity: 0.85, ...dashes });
 }

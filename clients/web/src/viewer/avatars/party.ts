@@ -124,7 +124,8 @@ export class Party {
       const { walker } = pilot;
       const [x, y, z] = walker.position;
       const offset = this.groundUnder([x, y, z], pilot.agent) - y;
-      avatar.groundOffsetM += (offset - avatar.groundOffsetM) * (seconds > 0 ? 1 - Math.exp(-GROUND_PULL_PER_S * seconds) : 1);
+      const pull = seconds > 0 ? 1 - Math.exp(-GROUND_PULL_PER_S * seconds) : 1;
+      avatar.groundOffsetM += (offset - avatar.groundOffsetM) * pull;
       figure.place([x, y + avatar.groundOffsetM, z], walker.headingRad, walker.steps, walker.speedMS / walker.cruiseMS);
       const isUnderWay = pilot.mood === "walking" || pilot.mood === "planning";
       figure.showWay(pilot.mood === "walking" ? walker.ahead : []);

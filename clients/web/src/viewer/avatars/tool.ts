@@ -37,8 +37,8 @@ export class AvatarTool {
   }
 
   private explain(): void {
-    const next = this.party.chosen === null ? "Click on the green floor: an avatar appears there." : "Click where it should go.";
-    this.say(next);
+    const isNobodyHere = this.party.chosen === null;
+    this.say(isNobodyHere ? "Click on the green floor: an avatar appears there." : "Click where it should go.");
   }
 
   private click(clientX: number, clientY: number): void {

@@ -167,7 +167,13 @@ function makeHeld(stream: string, color: number): Held {
   group.matrixAutoUpdate = false;
   group.visible = false; // until its pose is known
   const outline = new THREE.LineSegments(new THREE.BufferGeometry(), new THREE.LineBasicMaterial({ color }));
-  const dim = new THREE.MeshBasicMaterial({ color: 0x26313d, transparent: true, opacity: SCREEN_OPACITY, side: THREE.DoubleSide, fog: false });
+  const dim = new THREE.MeshBasicMaterial({
+    color: 0x26313d,
+    transparent: true,
+    opacity: SCREEN_OPACITY,
+    side: THREE.DoubleSide,
+    fog: false,
+  });
   const screen = new THREE.Mesh(new THREE.PlaneGeometry(1, 1), dim);
   group.add(outline, screen);
   const path = new THREE.BufferGeometry();
