@@ -9,6 +9,9 @@ everywhere, mostly level. Where a ray first meets the full surface it should fir
 - seam: the same for hits within 15 cm of a border between tiles, where pieces built apart must hide together.
 
 Occluders are taken as a client decodes them from the wire, so that rounding counts. Bytes are whole messages.
+
+The peer is marching cubes (scikit-image) on the same voxels, simplified and packed in the same way and held to its own
+full surface: its slivers along sharp edges need more triangles for the same error, which is why ours are surface nets.
 """
 
 from __future__ import annotations
@@ -17,12 +20,15 @@ import time
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+from skimage.measure import marching_cubes
 
 from benchmarks.copies import furnished, fused
 from benchmarks.rays import first_hits, gather
 from benchmarks.sdf_world import SdfWorld
-from mapping.surface import extract
+from mapping.changes import VoxelWindow
+from mapping.surface import Surface, extract
 from navmesh.culling import Config as CullingConfig
 from navmesh.culling import build_culling_tile
 from navmesh.occlusion import Config, build_surface_tiles, mesh_tile, occluder_tile, surface_window
@@ -49,6 +55,8 @@ def measure(num_rays: int = 120_000) -> dict[str, Any]:
     cpu_ms, mesh_ms, num_triangles = [], [], []
     full: list[F32] = []
     culling: list[F32] = []
+    peer = Channel("flat", "peer")
+    peer_full: list[F32] = []
     for key in KEYS:
         begun = time.thread_time()
         window = surface_window(source, key, HEIGHTS, config.overlap_voxels)
@@ -63,13 +71,18 @@ def measure(num_rays: int = 120_000) -> dict[str, Any]:
         num_triangles.append(len(occluder.indices))
         full.append(_corners(mesh))
         culling.append(_corners(build_culling_tile(window, key, VOXEL_M, CullingConfig())))
+        cubes = _marching_cubes(window)
+        peer_full.append(_corners(mesh_tile(cubes, key, VOXEL_M)))
+        item = encode.surface("occluder", occluder_tile(cubes, key, VOXEL_M, config), TILE_M)
+        peer.publish(item, capture_ns=1, infer_ns=2, now_ns=3)
     frames = [entry.frame for entry in channel.entries()]
+    peer_frames = [entry.frame for entry in peer.entries()]
     eyes, ahead = _rays(world, num_rays)
     truth_m = first_hits(gather(np.concatenate(full)), eyes, ahead)
     culling_m = first_hits(gather(np.concatenate(culling)), eyes, ahead)
     hit = np.isfinite(truth_m)
-    stopped_m = first_hits(gather(np.concatenate([_decoded(frame) for frame in frames])), eyes[hit], ahead[hit])
-    behind_m = np.where(np.isfinite(stopped_m), stopped_m, 1e3) - truth_m[hit]
+    behind_m = _behind_m(frames, truth_m, eyes, ahead)
+    peer_behind_m = _behind_m(peer_frames, first_hits(gather(np.concatenate(peer_full)), eyes, ahead), eyes, ahead)
     seam = _is_near_seam(eyes[hit] + truth_m[hit, None] * ahead[hit])
     return {
         "occluder_ms": float(np.median(cpu_ms)),
@@ -84,6 +97,8 @@ def measure(num_rays: int = 120_000) -> dict[str, Any]:
         "occluder_early": float(np.mean(behind_m < -EARLY_M)),
         "occluder_error_m_p50": float(np.median(np.abs(behind_m))),
         "occluder_error_m_p99": float(np.percentile(np.abs(behind_m), 99)),
+        "occluder_peer_leak": float(np.mean(peer_behind_m > LEAK_M)),
+        "occluder_peer_bytes_mean": float(np.mean([len(frame) for frame in peer_frames])),
         "culling_early": float(np.mean(culling_m[hit] < truth_m[hit] - 0.001)),
         "culling_hidden": float(np.mean(np.isfinite(culling_m[hit]))),
     }
@@ -97,6 +112,23 @@ def _rays(world: SdfWorld, num_rays: int) -> tuple[F32, F32]:
     ahead = rng.normal(size=(num_rays, 3)) * [1.0, 0.4, 1.0]
     ahead /= np.linalg.norm(ahead, axis=1, keepdims=True)
     return eyes[clear], ahead[clear].astype(np.float32)
+
+
+def _behind_m(frames: list[bytes], truth_m: F32, eyes: F32, ahead: F32) -> F32:
+    """How far behind the full surface (n,) the rays that meet it meet an occluder."""
+    hit = np.isfinite(truth_m)
+    stopped_m = first_hits(gather(np.concatenate([_decoded(frame) for frame in frames])), eyes[hit], ahead[hit])
+    return np.asarray(np.where(np.isfinite(stopped_m), stopped_m, 1e3) - truth_m[hit], np.float32)
+
+
+def _marching_cubes(window: VoxelWindow) -> Surface:
+    """The peer's surface of a window, with nothing where a corner of a cell is unknown."""
+    vertices, faces, _, _ = marching_cubes(window.tsdf_m, 0.0, gradient_direction="descent", allow_degenerate=False)
+    known = np.asarray(sliding_window_view(window.weight > 0.0, (2, 2, 2)).all(axis=(3, 4, 5)))
+    cell = np.minimum(np.floor(vertices[faces].mean(axis=1)).astype(int), np.array(known.shape) - 1)
+    vertices_m = (vertices + np.array(window.origin_voxel) + 0.5) * VOXEL_M
+    indices = np.ascontiguousarray(faces[known[tuple(cell.T)]], np.uint32)
+    return Surface(vertices_m.astype(np.float32), indices, np.zeros((len(vertices), 3), np.uint8))
 
 
 def _is_near_seam(points: F32) -> NDArray[np.bool_]:

@@ -54,6 +54,14 @@ def build_surface_tiles(
     return mesh_tile(surface, key, voxel_size_m), occluder_tile(surface, key, voxel_size_m, config)
 
 
+def warm_up() -> None:
+    """Compile the kernels on a floor of one tile."""
+    y_m = (np.arange(8, dtype=np.float32) - 3.5) * np.float32(0.05)
+    tsdf_m = np.broadcast_to(y_m[None, :, None], (70, 8, 70)).copy()
+    window = VoxelWindow((-3, 0, -3), tsdf_m, np.ones_like(tsdf_m), np.zeros((*tsdf_m.shape, 3), np.uint8))
+    build_surface_tiles(window, TileKey(0, 0), 0.05, Config())
+
+
 def empty_tile(key: TileKey) -> SurfaceTile:
     """What a tile is when its surface is gone."""
     return SurfaceTile(key, np.empty((0, 3), np.float32), np.empty((0, 3), np.uint32))
