@@ -35,9 +35,9 @@ class Config(BaseModel):
     """A solid thing with fewer voxels than this, and in fewer than four of the 3 x 3 columns around it, is a stray
     measurement and no obstacle. Nor is what frays from a wall: thin things over ground, no more than a column wide.
     0 = everything is believed."""
-    bridge_cells: Annotated[int, Field(ge=0, le=4)] = 2
+    bridge_cells: Annotated[int, Field(ge=0, le=4)] = 4
     """Gaps in the ground this wide, with ground of the same height on both sides, are taken for ground nobody measured,
-    unless air was seen in them."""
+    unless air was seen in them. Too narrow for a person to fall into, whatever they are."""
 
 
 def spans_of(

@@ -115,7 +115,7 @@ def test_shreds_beside_a_wall_are_no_obstacle_but_a_shelf_on_it_is() -> None:
     assert len(field.spans(Config(speck_voxels=0))[44, 40]) == 2
 
 
-@pytest.mark.parametrize(("width", "is_bridged"), [(1, True), (2, True), (3, False)])
+@pytest.mark.parametrize(("width", "is_bridged"), [(1, True), (2, True), (4, True), (5, False)])
 def test_a_narrow_unknown_gap_in_the_ground_is_bridged(width: int, is_bridged: bool) -> None:
     field = floor(Field())
     field.cells[40 : 40 + width, :, :] = UNKNOWN
