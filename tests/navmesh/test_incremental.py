@@ -172,8 +172,9 @@ def test_the_tile_nearest_to_a_viewer_comes_first() -> None:
     world = SdfWorld([Box((0.0, -0.3, 0.0), (12.8, 0.0, 12.8))])
     tiles = Incremental(world, [HUMAN], Config(batch_tiles=1), clock=Clock(step_s=1.0))
     viewers = [np.array([11.0, 1.6, 1.0]), np.array([1.0, 1.6, 11.0])]
-    first = [tiles.step(viewers, budget_s=1.0).nav[0].key for _ in range(2)]
-    assert set(first) == {TileKey(3, 0), TileKey(0, 3)}
+    first = [tiles.step(viewers, budget_s=1.0) for _ in range(2)]
+    assert {change.nav[0].key for change in first} == {TileKey(3, 0), TileKey(0, 3)}
+    assert {change.occluder[0].key for change in first} == {TileKey(3, 0), TileKey(0, 3)}
 
 
 def test_surfaces_keep_to_their_own_rate() -> None:
