@@ -44,16 +44,12 @@ def fused(world: SdfWorld, keys: NDArray[np.int32]) -> Tsdf:
 
 def load(tsdf: Tsdf, world: SdfWorld, keys: NDArray[np.int32]) -> None:
     """Write the world's present look into blocks (n, 3)."""
-    side = (BLOCK_VOXELS,) * 3
-    windows = [world.window((8 * i, 8 * j, 8 * k), side) for i, j, k in keys.tolist()]
-    tsdf.load(
-        Blocks(
-            keys,
-            np.stack([w.tsdf_m for w in windows]),
-            np.stack([w.weight for w in windows]),
-            np.stack([w.rgb for w in windows]),
-        )
-    )
+    tiles = keys[:, [0, 2]] // TILE_BLOCKS
+    for tile in np.unique(tiles, axis=0):
+        here = keys[(tiles == tile).all(axis=1)]
+        lent = world.lend(here)
+        grey = np.full((len(here), *(BLOCK_VOXELS,) * 3, 3), 128, np.uint8)
+        tsdf.load(Blocks(here, lent.tsdf_m[lent.rows], lent.weight[lent.rows], grey))
 
 
 class Copies:

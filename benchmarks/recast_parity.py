@@ -21,6 +21,8 @@ from navmesh.recast import Agent, Config, Point, TileFrame, World, build_from_tr
 from navmesh.tiles import NavTile, TileKey
 
 HUMAN, CONFIG = Agent(), Config()
+WATERSHED = Config(partition="watershed")
+"""What the peer's own tile generators use."""
 BASE_M = -102.4
 NEAR_M: Point = (1.0, 2.0, 1.0)
 MESH_AGENT = Agent(name="mesh", radius_m=0.6, height_m=2.0, max_climb_m=0.9, max_slope_deg=45.0)
@@ -36,7 +38,7 @@ def triangle_route_ms() -> dict[str, Any]:
     for key in (TileKey(x, z) for x in range(1, 5) for z in range(1, 5)):
         surface = extract(surface_window(source, key, (-1, 6), 15), 0.05)
         frame = TileFrame(key, 0.05, 0.025, radius_cells(HUMAN, 0.05, CONFIG) + 3, grid_origin_m=(0.0, BASE_M, 0.0))
-        jobs.append(tile_job(surface.vertices_m, surface.indices.astype(np.int32), None, frame, HUMAN, CONFIG))
+        jobs.append(tile_job(surface.vertices_m, surface.indices.astype(np.int32), None, frame, HUMAN, WATERSHED))
     try:
         answers = ask(jobs * 2)[len(jobs) :]  # the first round warms the compiler up
     except PeerMissing as reason:
@@ -78,22 +80,23 @@ def same_path(points: np.ndarray, other: dict[str, Any] | None, is_partial: bool
 
 
 def mesh_parity(files: Sequence[Path]) -> dict[str, Any]:
-    """Share of a mesh's tiles whose polygons and adjacency equal the peer's, and of paths across them."""
+    """Share of a mesh's tiles, by either partition, whose polygons and adjacency equal the peer's, and of paths."""
     equal = total = paths_equal = paths = 0
     for file in files:
         mesh = trimesh.load(file, force="mesh", process=False)
         vertices = np.asarray(mesh.vertices, np.float32)
         triangles = np.asarray(mesh.faces, np.int32)
         frames = mesh_frames(vertices)
-        ours = [build_from_triangles(vertices, triangles, frame, MESH_AGENT, CONFIG) for frame in frames]
-        try:
-            theirs = ask([tile_job(vertices, triangles, None, frame, MESH_AGENT, CONFIG) for frame in frames])
-        except PeerMissing as reason:
-            return {"parity_missing": str(reason)}
-        total += len(frames)
-        equal += sum(same_tile(tile, other) for tile, other in zip(ours, theirs, strict=True))
-        same, asked = mesh_paths(ours, frames[0].grid_origin_m, vertices)
-        paths_equal, paths = paths_equal + same, paths + asked
+        for config in (CONFIG, WATERSHED):
+            ours = [build_from_triangles(vertices, triangles, frame, MESH_AGENT, config) for frame in frames]
+            try:
+                theirs = ask([tile_job(vertices, triangles, None, frame, MESH_AGENT, config) for frame in frames])
+            except PeerMissing as reason:
+                return {"parity_missing": str(reason)}
+            total += len(frames)
+            equal += sum(same_tile(tile, other) for tile, other in zip(ours, theirs, strict=True))
+            same, asked = mesh_paths(ours, frames[0].grid_origin_m, vertices)
+            paths_equal, paths = paths_equal + same, paths + asked
     if not files:
         return {}
     return {
@@ -134,7 +137,7 @@ def mesh_paths(tiles: Sequence[NavTile], origin_m: Point, vertices: np.ndarray, 
     for x, y, z in rng.uniform(vertices.min(axis=0), vertices.max(axis=0), (20 * num, 3)).tolist():
         found = world.nearest((x, y, z), (0.3, 2.0, 0.3))
         if found is not None:
-            places.append(found[0])
+            places.append(found.point_m)
     pairs = list(zip(places[: 2 * num : 2], places[1 : 2 * num : 2], strict=False))
     [theirs] = ask([paths_job([t.blob for t in tiles if t.blob], pairs, tile_m, origin_m, NEAR_M)])
     equal = 0

@@ -80,6 +80,7 @@ def tile_job(
         "radius": radius_cells(agent, frame.cell_size_m, config),
         "min_region": round(config.min_region_m2 / frame.cell_size_m**2),
         "merge_region": round(config.merge_region_m2 / frame.cell_size_m**2),
+        "partition": config.partition,
         "contour_error": config.contour_error_cells,
         "max_edge": 0,
         "detail_sample": 6 * frame.cell_size_m,

@@ -37,8 +37,12 @@ const buildTile = (job) => {
   R.buildCompactHeightfield(context, job.height, job.climb, field, compact);
   R.freeHeightfield(field);
   R.erodeWalkableArea(context, job.radius, compact);
-  R.buildDistanceField(context, compact);
-  R.buildRegions(context, compact, job.border, job.min_region, job.merge_region);
+  if (job.partition === 'monotone') {
+    R.buildRegionsMonotone(context, compact, job.border, job.min_region, job.merge_region);
+  } else {
+    R.buildDistanceField(context, compact);
+    R.buildRegions(context, compact, job.border, job.min_region, job.merge_region);
+  }
   const contours = R.allocContourSet();
   R.buildContours(context, compact, job.contour_error, job.max_edge, contours, 1);
   const mesh = R.allocPolyMesh();

@@ -54,37 +54,60 @@ private:
         return tile ? tile + (i & 7) * kTileBlocks + (k & 7) : nullptr;
     }
 
+    // A block that matters: with something solid in it, or right above such a one, to say whether that is ground.
+    struct Storey {
+        int height;
+        const std::uint16_t* planes;
+    };
+    using Stack = std::vector<Storey>;
+
     // Every column from the bottom up, a whole row of blocks at a time.
     void find_solids() {
-        std::vector<const BlockColumn*> row;
+        std::vector<Stack> row;
         for (int z = 0; z < side_; ++z) {
             if (z == 0 || ((origin_z_ + z) & 7) == 0) {
                 row.clear();
-                for (int x = origin_x_ & ~7; x < origin_x_ + side_; x += 8) row.push_back(block_column(x, origin_z_ + z));
+                for (int x = origin_x_ & ~7; x < origin_x_ + side_; x += 8) row.push_back(stack(x, origin_z_ + z));
             }
             for (int x = 0; x < side_; ++x) {
                 starts_.push_back(static_cast<std::int32_t>(solids_.size()));
                 const int world_x = origin_x_ + x;
-                const BlockColumn* const blocks = row[static_cast<std::size_t>((world_x >> 3) - (origin_x_ >> 3))];
-                if (blocks) add_column(*blocks, (world_x & 7) * kBlockEdge + ((origin_z_ + z) & 7));
+                add_column(row[static_cast<std::size_t>((world_x >> 3) - (origin_x_ >> 3))],
+                           (world_x & 7) * kBlockEdge + ((origin_z_ + z) & 7));
             }
         }
         starts_.push_back(static_cast<std::int32_t>(solids_.size()));
     }
 
-    void add_column(const BlockColumn& blocks, int column) {
+    Stack stack(int x, int z) const {
+        Stack stack;
+        const BlockColumn* const blocks = block_column(x, z);
+        if (!blocks) return stack;
+        bool was_solid = false;
+        int height = blocks->bottom * kCellsTall + kBaseCells;
+        for (const std::int32_t slot : blocks->slots) {
+            const std::uint16_t* const planes = slot == CellStore::kNoSlot ? nullptr : cells_.planes(slot);
+            unsigned any = 0;
+            for (int column = 0; planes && column < kBlockColumns; ++column) any |= planes[kSolid * kBlockColumns + column];
+            if (planes && (any || was_solid)) stack.push_back({height, planes});
+            was_solid = any != 0;
+            height += kCellsTall;
+        }
+        return stack;
+    }
+
+    void add_column(const Stack& stack, int column) {
         const std::size_t begin = solids_.size();
         int bottom = -1;  // of the solid that the walk is in
         bool is_steep = false;
-        int height = blocks.bottom * kCellsTall + kBaseCells;
-        for (const std::int32_t slot : blocks.slots) {
-            if (slot == CellStore::kNoSlot) {  // no block: unknown above what ends here
-                if (bottom >= 0) emit(begin, bottom, height, kBlocked);
+        int height = 0;
+        for (const Storey& storey : stack) {
+            if (bottom >= 0 && height != storey.height) {  // no block in between: unknown above what ends there
+                emit(begin, bottom, height, kBlocked);
                 bottom = -1;
-                height += kCellsTall;
-                continue;
             }
-            const std::uint16_t* const planes = cells_.planes(slot);
+            height = storey.height;
+            const std::uint16_t* const planes = storey.planes;
             const unsigned solid = planes[kSolid * kBlockColumns + column];
             const unsigned free = planes[kFree * kBlockColumns + column];
             const unsigned steep = planes[(kSteep + params_.slope_limit) * kBlockColumns + column];
@@ -198,21 +221,28 @@ private:
     void bridge_gaps() {
         const int gap = params_.bridge_columns;
         if (gap == 0) return;
-        const std::vector<Solid> measured = solids_;  // what is laid must not carry the next bridge
-        for (int z = gap; z < side_ - gap; ++z)
-            for (int x = gap; x < side_ - gap; ++x)
-                if (may_need_bridge(x, z, gap)) bridge_column(measured, x, z, gap);
+        std::vector<Solid> measured;  // what is laid must not carry the next bridge
+        std::vector<std::int16_t> may_need(static_cast<std::size_t>(side_));
+        for (int z = gap; z < side_ - gap; ++z) {
+            find_gaps(z, gap, may_need.data());
+            for (int x = gap; x < side_ - gap; ++x) {
+                if (!may_need[static_cast<std::size_t>(x)]) continue;
+                if (measured.empty()) measured = solids_;
+                bridge_column(measured, x, z, gap);
+            }
+        }
     }
 
-    bool may_need_bridge(int x, int z, int gap) const {
-        const std::int16_t own = ground_[static_cast<std::size_t>(at(x, z))];
+    // Which columns of a row have no ground as high as that of a column shortly before them.
+    void find_gaps(int z, int gap, std::int16_t* may_need) const {
+        std::fill(may_need, may_need + side_, std::int16_t{0});
+        const std::int16_t* const own = &ground_[static_cast<std::size_t>(at(0, z))];
         for (int back = 1; back <= gap; ++back)
-            for (const std::int16_t other : {ground_[static_cast<std::size_t>(at(x - back, z))],
-                                             ground_[static_cast<std::size_t>(at(x, z - back))]}) {
-                if (other == kNoGround) continue;
-                if (other == kManyGrounds || own < 0 || std::abs(other - own) > 2) return true;
-            }
-        return false;
+            for (const std::int16_t* other : {own - back, own - back * side_})
+                for (int x = gap; x < side_ - gap; ++x) {
+                    const auto rise = static_cast<std::int16_t>(other[x] - own[x]);
+                    may_need[x] |= (other[x] != kNoGround) & ((rise > 2) | (rise < -2) | (own[x] == kManyGrounds));
+                }
     }
 
     void bridge_column(const std::vector<Solid>& measured, int x, int z, int gap) {
