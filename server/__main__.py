@@ -99,7 +99,10 @@ def export(
     config: ConfigFile = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Write a scene to a file, while the server runs or not."""
+    """Write a scene to a file, while the server runs or not.
+
+    Every format holds the same surface: PLY nothing else, OBJ and GLB the NavMesh beside it, GLB the cameras, too.
+    """
     from server import run
 
     settings = _settings(config, data_dir=data_dir)

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import trimesh
 
 from benchmarks import synthetic
 from server.api.contract import Busy, Conflict, NotFound, StreamOptions, Unprocessable
@@ -101,10 +102,15 @@ async def test_frames_become_tiles_paths_and_files(film: list[Frame], tmp_path: 
     assert isinstance(floor, NearestAnswer)
     assert floor.point_m is not None
     assert abs(floor.point_m[1]) < 0.15
+    surfaces = set()
     for suffix in ("ply", "glb", "obj"):
         out = tmp_path / f"map.{suffix}"
         await scenes.export(MAIN, out)
         assert out.stat().st_size > 10_000
+        apart = {"split_object": True, "group_material": False} if suffix == "obj" else {}
+        loaded = trimesh.load(out, process=False, **apart)
+        surfaces.add(len((loaded.geometry["map"] if isinstance(loaded, trimesh.Scene) else loaded).faces))
+    assert len(surfaces) == 1, f"one surface, whatever the format: {surfaces}"
     await scenes.close()
 
 
