@@ -88,6 +88,14 @@ async def mapped(scenes: Scenes, film: list[Frame]) -> Watcher:
     return watcher
 
 
+def num_surface_triangles(path: Path) -> int:
+    """Of the object `map` alone: OBJ and GLB hold the NavMesh beside it."""
+    if path.suffix == ".obj":
+        return path.read_text().partition("\no navmesh")[0].count("\nf ")
+    loaded = trimesh.load(path, process=False)
+    return len((loaded.geometry["map"] if isinstance(loaded, trimesh.Scene) else loaded).faces)
+
+
 async def test_frames_become_tiles_paths_and_files(film: list[Frame], tmp_path: Path) -> None:
     scenes = await open_scenes(tmp_path / "scenes")
     watcher = await mapped(scenes, film)
@@ -107,9 +115,7 @@ async def test_frames_become_tiles_paths_and_files(film: list[Frame], tmp_path: 
         out = tmp_path / f"map.{suffix}"
         await scenes.export(MAIN, out)
         assert out.stat().st_size > 10_000
-        apart = {"split_object": True, "group_material": False} if suffix == "obj" else {}
-        loaded = trimesh.load(out, process=False, **apart)
-        surfaces.add(len((loaded.geometry["map"] if isinstance(loaded, trimesh.Scene) else loaded).faces))
+        surfaces.add(num_surface_triangles(out))
     assert len(surfaces) == 1, f"one surface, whatever the format: {surfaces}"
     await scenes.close()
 
