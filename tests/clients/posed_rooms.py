@@ -30,18 +30,19 @@ BOXES: tuple[Box, ...] = (
     ((WALL_X_M - 0.1, 0.0, 0.0), (WALL_X_M + 0.1, HEIGHT_M, DOOR_Z_M[0])),
     ((WALL_X_M - 0.1, 0.0, DOOR_Z_M[1]), (WALL_X_M + 0.1, HEIGHT_M, 4.0)),
 )
+CLOSED: tuple[Box, ...] = (*BOXES, ((WALL_X_M - 0.1, 0.0, DOOR_Z_M[0]), (WALL_X_M + 0.1, HEIGHT_M, DOOR_Z_M[1])))
 WIDTH, HEIGHT, FOCAL = 160, 120, 100.0
 
 
 def poses() -> Iterator[NDArray[np.float64]]:
-    """world_from_camera (4, 4): all around, looking down, from places in both rooms and in the door."""
-    for x, z in ((1.5, 2.0), (4.5, 2.0), (3.0, 3.2)):
+    """world_from_camera (4, 4): all around, looking down, from places in both rooms and on both sides of the door."""
+    for x, z in ((1.5, 2.0), (4.5, 2.0), (2.4, 3.2), (3.6, 3.2)):
         for heading in np.arange(10) * (2 * np.pi / 10):
             eye = np.array([x, 1.5, z])
             yield look_at(eye, eye + np.array([np.cos(heading), -0.75, np.sin(heading)]))
 
 
-def depth_m(world_from_camera: NDArray[np.float64]) -> NDArray[np.float64]:
+def depth_m(world_from_camera: NDArray[np.float64], boxes: tuple[Box, ...] = BOXES) -> NDArray[np.float64]:
     """Distance along the optical axis (h, w) to the nearest box; every pixel sees one."""
     u, v = np.meshgrid(np.arange(WIDTH) + 0.5, np.arange(HEIGHT) + 0.5)
     rays = (
@@ -49,34 +50,42 @@ def depth_m(world_from_camera: NDArray[np.float64]) -> NDArray[np.float64]:
     )
     eye, nearest = world_from_camera[:3, 3], np.full(u.shape, np.inf)
     with np.errstate(divide="ignore"):
-        for low, high in BOXES:
+        for low, high in boxes:
             ends = np.stack([(np.array(corner) - eye) / rays for corner in (low, high)])
             enters, leaves = ends.min(axis=0).max(axis=-1), ends.max(axis=0).min(axis=-1)
             nearest = np.where((enters <= leaves) & (enters > 0), np.minimum(nearest, enters), nearest)
     return np.where(nearest < 6.0, nearest, 0.0)
 
 
-def film(http: httpx.Client, scene: str, rounds: int = 12) -> None:
-    """Open a scene and film the rooms until the way from one into the other is known.
+class Film:
+    """A camera that films the rooms into a scene of a running server."""
 
-    Raises:
-        AssertionError: it did not become known.
-    """
-    while http.get("/readyz").status_code != 200:  # a server that is told to stop before it is up does so rudely
-        time.sleep(0.1)
-    http.post("/v1/scenes", json={"scene": scene}).raise_for_status()
-    frames = http.post(f"/v1/scenes/{scene}/streams", json={"world": "rooms"}).raise_for_status().json()["frames"]
-    ends = {"from": ",".join(map(str, HERE)), "to": ",".join(map(str, THERE))}
-    for _ in range(rounds):
-        for world_from_camera in poses():
-            http.post(frames, files=_frame(world_from_camera)).raise_for_status()
-        if http.get(f"/v1/scenes/{scene}/reachable", params=ends).raise_for_status().json()["reachable"]:
-            return
-    raise AssertionError("the rooms did not become walkable")
+    def __init__(self, http: httpx.Client, scene: str) -> None:
+        """Open the scene."""
+        while http.get("/readyz").status_code != 200:  # a server that is told to stop before it is up does so rudely
+            time.sleep(0.1)
+        http.post("/v1/scenes", json={"scene": scene}).raise_for_status()
+        self._http, self._scene = http, f"/v1/scenes/{scene}"
+
+    def until(self, is_reachable: bool, boxes: tuple[Box, ...] = BOXES, rounds: int = 20) -> None:
+        """Film until both rooms are known, and whether there is a way from one to the other is as it should be.
+
+        Raises:
+            AssertionError: that did not come to be.
+        """
+        frames = self._http.post(f"{self._scene}/streams", json={"world": "rooms"}).raise_for_status().json()["frames"]
+        for _ in range(rounds):
+            for world_from_camera in poses():
+                self._http.post(frames, files=_frame(world_from_camera, boxes)).raise_for_status()
+            ends = {"from": ",".join(map(str, HERE)), "to": ",".join(map(str, THERE)), "within_m": 0.3}
+            answer = self._http.get(f"{self._scene}/reachable", params=ends).raise_for_status().json()
+            if answer["found"] and answer["reachable"] is is_reachable:
+                return
+        raise AssertionError("the rooms did not become walkable as they should")
 
 
-def _frame(world_from_camera: NDArray[np.float64]) -> dict[str, bytes]:
-    depth = depth_m(world_from_camera)
+def _frame(world_from_camera: NDArray[np.float64], boxes: tuple[Box, ...]) -> dict[str, bytes]:
+    depth = depth_m(world_from_camera, boxes)
     gray = np.clip(255 - 40 * depth, 0, 255).astype(np.uint8)
     meta = {
         "world_from_camera": {

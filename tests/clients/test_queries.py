@@ -13,7 +13,7 @@ from clients.mirror import Put
 from clients.queries import Nearest, Queries, Visible
 from clients.sdk import connect
 from server.api.queries_contract import NearestQuestion, PathQuestion, VisibleQuestion
-from tests.clients.posed_rooms import DOOR_Z_M, HERE, THERE, WALL_X_M, film
+from tests.clients.posed_rooms import DOOR_Z_M, HERE, THERE, WALL_X_M, Film
 from tests.server.fakes import served
 
 
@@ -50,7 +50,7 @@ async def test_a_refusal_says_what_the_server_said(tmp_path: Path) -> None:
 
 async def test_a_whole_server_knows_the_way_around_a_wall_and_what_it_hides(live_server: Any) -> None:
     with httpx.Client(base_url=live_server.url, verify=False, timeout=60) as http:
-        film(http, "asked")
+        Film(http, "asked").until(is_reachable=True)
     async with connect(live_server.url, ca=live_server.ca) as client:
         ask = client.queries("asked")
         (agent,) = await ask.agents()
