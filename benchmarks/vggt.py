@@ -1,4 +1,8 @@
-"""VGGT: is ours the published network? `python -m benchmarks.vggt --golden FILE.npz [--config tiny|1b] --json`."""
+"""VGGT: is ours the published network, and what does a window of it cost?
+
+`python -m benchmarks.vggt --golden FILE.npz [--config tiny|1b] --json` compares one stored output of the published
+network with ours. Without `--golden`: arithmetic and memory of the full network, counted, and `--time` measures it.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +10,54 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
+from benchmarks.vggt_cost import SIZE_PX, WINDOWS, counted, timed
 from benchmarks.vggt_parity import compare
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--golden", type=Path, help="stored outputs of the published network to compare with")
     parser.add_argument("--config", choices=["tiny", "1b"], help="size of the network (default: by the file's name)")
     parser.add_argument("--threads", type=int, default=2, help="the goldens were made with 2")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    parser.add_argument("--time", action="store_true", help="measure seconds by part, too")
+    parser.add_argument("--views", type=int, nargs="+", default=list(WINDOWS), help="sizes of windows")
+    parser.add_argument("--size", type=int, nargs=2, default=SIZE_PX, metavar=("HEIGHT", "WIDTH"))
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     args = parser.parse_args()
-    config = args.config or ("1b" if "1b" in args.golden.name else "tiny")
-    report = compare(config, args.golden, args.threads)
-    print(json.dumps(report))
-    return 0 if report["ok"] else 1
+    if args.golden is not None:
+        config = args.config or ("1b" if "1b" in args.golden.name else "tiny")
+        try:
+            parity = compare(config, args.golden, args.threads)
+        except ValueError as error:
+            parser.error(str(error))
+        print(json.dumps(parity) if args.json else _parity_table(parity))
+        return 0 if parity["ok"] else 1
+    report: dict[str, Any] = {"counted": counted(tuple(args.views))}
+    if args.time:
+        report["timed"] = timed(args.config or "1b", args.views, tuple(args.size), args.threads)
+    print(json.dumps(report) if args.json else _cost_table(report))
+    return 0
+
+
+def _parity_table(report: dict[str, Any]) -> str:
+    rows = [f"{name:20} {found['abs']:10.1e} {found['rel']:10.1e}" for name, found in report["arrays"].items()]
+    return "\n".join([f"{report['golden']:20} {'absolute':>10} {'relative':>10}", *rows, f"ok: {report['ok']}"])
+
+
+def _cost_table(report: dict[str, Any]) -> str:
+    lines = ["views  all new  rolling  saved  (by cached tokens)   features kept / all layers, MB a view"]
+    lines += [
+        f"{row['views']:5} {row['all_new_tflop']:6.1f} T {row['rolling_tflop']:6.1f} T {row['saved']:6.1%}"
+        f" {row['saved_by_cached_tokens']:14.1%}"
+        f" {row['features_mb_per_view']:16.1f} / {row['all_layers_mb_per_view']:.1f}"
+        for row in report["counted"]
+    ]
+    if "timed" in report:
+        lines.append(f"{report['timed']['config']} on {report['timed']['device']}, {report['timed']['size']}")
+        lines += [json.dumps(window) for window in report["timed"]["windows"]]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,16 @@ __all__ = ["Config", "create"]
 
 
 def create(config: Config) -> GeometryEngine:
-    """Make the engine; this finds, downloads where need be, and loads its weights."""
-    from mapping.engines.vggt.engine import VggtEngine
+    """Make the engine; this finds, downloads where need be, and loads its weights.
 
+    Raises:
+        ImportError: PyTorch is not installed.
+        ValueError: the weights cannot be found or do not fit (a `CheckpointError`, which names file and tensor).
+    """
+    try:
+        from mapping.engines.vggt.engine import VggtEngine
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"{error.name} is not installed: pip install 'commonground[vggt]'", name=error.name
+        ) from error
     return VggtEngine(config)

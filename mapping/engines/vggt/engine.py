@@ -50,8 +50,6 @@ class VggtEngine:
             CheckpointError: the weights cannot be found or do not fit.
         """
         self._config = config
-        if config.device == "cpu" or not torch.cuda.is_available():
-            torch.set_num_threads(config.threads)
         self._network: Vggt
         self.provenance: Provenance
         self._network, self.provenance = ready(config)

@@ -26,8 +26,9 @@ def waves(views: int, height: int, width: int) -> F32:
 
 def seeded_network(sizes: Architecture) -> Vggt:
     """The network with all of its heads, float32, on the CPU, with weights made from their names."""
-    network = Vggt(sizes, has_points=True, has_tracks=True).eval()
+    network = Vggt(sizes, has_points=True, has_tracks=True)
     fill(network)
+    network.eval()
     return network
 
 
@@ -42,12 +43,12 @@ def probe(network: Vggt, images: F32, query_px: F32, threads: int = 2) -> dict[s
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        return _probe(network, images, query_px)
+        with torch.inference_mode():
+            return _probe(network, images, query_px)
     finally:
         torch.set_num_threads(before)
 
 
-@torch.inference_mode()
 def _probe(network: Vggt, images: F32, query_px: F32) -> dict[str, F32]:
     views, _, height, width = images.shape
     grid = (height // PATCH_PX, width // PATCH_PX)

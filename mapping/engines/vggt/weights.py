@@ -33,6 +33,8 @@ def ready(config: Config, *, has_points: bool = False, has_tracks: bool = False)
     """
     paths, licence = ((), "none") if config.weights == "seeded" else hub.locate(config.weights)
     device = device_of(config)
+    if device.type == "cpu":
+        torch.set_num_threads(config.threads)
     with torch.device("meta"):
         network = Vggt({"1b": VGGT_1B, "tiny": TINY}[config.architecture], has_points=has_points, has_tracks=has_tracks)
     network = network.to(dtype_of(config, device)).to_empty(device=device).eval().requires_grad_(False)
