@@ -1,5 +1,5 @@
 # Two commands do all the set-up: `make demo` and `make test`.
-.PHONY: demo test test-all setup lint bench wheel clean
+.PHONY: demo test test-all setup lint bench sanitize wheel clean
 
 PY := .venv/bin/python
 export PATH := $(PATH):$(CURDIR)/.venv/bin
@@ -30,6 +30,9 @@ lint: setup-test       ## format, lint, types, layers
 
 bench: setup-test      ## every figure of the README, as JSON
 	$(PY) scripts/bench.py
+
+sanitize: setup-test   ## the native modules under address and undefined-behaviour sanitizers
+	scripts/sanitize.sh
 
 wheel: setup           ## a self-contained wheel in dist/
 	scripts/wheel.sh

@@ -63,10 +63,10 @@ class Copies:
         shapes = [
             shifted(s, dx * PERIOD_M, dz * PERIOD_M) for s in furnished() for dx in (-1, 0, 1) for dz in (-1, 0, 1)
         ]
-        world = SdfWorld(shapes, noise_m=noise_m, truncation_m=self.truncation_m)
+        self.world = world = SdfWorld(shapes, noise_m=noise_m, truncation_m=self.truncation_m)
         keys = world.block_keys()
         near = np.all((keys[:, [0, 2]] >= -_MARGIN_BLOCKS) & (keys[:, [0, 2]] < period + _MARGIN_BLOCKS), axis=1)
-        self._tsdf = fused(world, keys[near])
+        self.tsdf = fused(world, keys[near])
         inner = keys[np.all((keys[:, [0, 2]] >= 0) & (keys[:, [0, 2]] < period), axis=1)]
         steps = np.array([[x * period, 0, z * period] for x in range(copies) for z in range(copies)], np.int32)
         self._keys = (inner[None] + steps[:, None]).reshape(-1, 3)
@@ -79,7 +79,7 @@ class Copies:
         period = PERIOD_TILES * TILE_BLOCKS
         here = keys.copy()
         here[:, [0, 2]] %= period
-        return self._tsdf.lend(here)
+        return self.tsdf.lend(here)
 
     def window(self, origin_voxel: tuple[int, int, int], shape: tuple[int, int, int]) -> VoxelWindow:
         """Read through to the one floor there is; windows may be a tile wider than a period."""
@@ -87,7 +87,7 @@ class Copies:
         margin = _MARGIN_BLOCKS * BLOCK_VOXELS
         x, y, z = origin_voxel
         here = ((x + margin) % period - margin, y, (z + margin) % period - margin)
-        window = self._tsdf.window(here, shape)
+        window = self.tsdf.window(here, shape)
         return VoxelWindow(origin_voxel, window.tsdf_m, window.weight, window.rgb)
 
 

@@ -1,6 +1,7 @@
 """NavMesh and occluder tiles against their goals and a peer.
 
     python -m benchmarks.navmesh [--json] [--mesh FILE.obj ...]
+    python -m benchmarks.navmesh --scaling FILE.png [--scaling-copies 1 5 16]
 
 The world is a furnished floor of 19.2 x 19.2 m (`copies.py`), fused into a real TSDF at 5 cm with 6 mm of noise and
 repeated where a larger map is asked for. CPU times are this thread's own; the peer is recast-navigation-js in Node,
@@ -22,8 +23,10 @@ import numpy as np
 import zstandard
 
 from benchmarks.copies import PERIOD_TILES, Copies, furnished, fused, load
+from benchmarks.nav_scaling import measure as measure_scaling
+from benchmarks.nav_scaling import plot
 from benchmarks.occluders import measure as measure_occluders
-from benchmarks.recast_parity import mesh_parity, path_parity, triangle_route_ms
+from benchmarks.recast_parity import path_parity, tile_parity, triangle_route_ms
 from benchmarks.sdf_world import Box, SdfWorld
 from mapping.changes import MapChange
 from navmesh.incremental import Config, Incremental
@@ -37,12 +40,17 @@ Figures = dict[str, Any]
 
 
 def edits_and_swaps(num_edits: int) -> Figures:
-    """Random boxes come and go: CPU per dirty tile, wall time until Detour has it, equality with a batch build."""
+    """Random boxes come and go: CPU per dirty tile, wall time until Detour has it, equality with a batch build.
+
+    A second NavMesh follows the same edits with two threads; both must end as a batch build does.
+    """
     rng = np.random.default_rng(5)
     world = SdfWorld(furnished(), noise_m=0.0)
     tsdf = fused(world, world.block_keys())
     tiles, query = Incremental(tsdf, [HUMAN], NAV_ONLY), Query([HUMAN], 0.05)
     current: dict[TileKey, bytes] = {}
+    pool = ThreadPoolExecutor(2)
+    threaded, of_threads = Incremental(tsdf, [HUMAN], NAV_ONLY, executor=pool), {}
 
     def settle() -> list[float]:
         """Build all that waits; CPU milliseconds of each tile."""
@@ -72,10 +80,13 @@ def edits_and_swaps(num_edits: int) -> Figures:
         tiles.mark(MapChange(epoch=0, dirty_blocks=blocks))
         tile_ms += settle()
         swap_ms.append((time.perf_counter() - begun) * 1e3)
+        change = threaded.apply(MapChange(epoch=0, dirty_blocks=blocks))
+        of_threads.update({tile.key: tile.blob for tile in change.nav})
+    pool.shutdown()
     fresh = Incremental(tsdf, [HUMAN], NAV_ONLY.model_copy(update={"batch_tiles": 64})).step().nav
     batch = {tile.key: tile.blob for tile in fresh}
-    keys = batch.keys() | current.keys()
-    equal = sum(batch.get(key, b"") == current.get(key, b"") for key in keys)
+    keys = batch.keys() | current.keys() | of_threads.keys()
+    equal = sum(batch.get(key, b"") == current.get(key, b"") == of_threads.get(key, b"") for key in keys)
     return {
         "tile_cpu_ms_p50": np.percentile(tile_ms, 50),
         "tile_cpu_ms_p99": np.percentile(tile_ms, 99),
@@ -87,12 +98,16 @@ def edits_and_swaps(num_edits: int) -> Figures:
 
 
 def full_build(copies: int) -> tuple[Figures, tuple[NavTile, ...]]:
-    """A large map from its voxels at once, on one and on two threads."""
+    """A large map at once, on one and two threads: TSDF -> latched cells -> spans -> Recast -> Detour blob -> digest.
+
+    The clock starts before the map's blocks are marked and stops when every tile is there; making the TSDF and adding
+    tiles to Detour are not in it. CPU time is that of all threads.
+    """
     source = Copies(copies)
     config = NAV_ONLY.model_copy(update={"batch_tiles": 16})
-    begun = time.perf_counter()
+    begun, cpu_begun = time.perf_counter(), time.process_time()
     one = Incremental(source, [HUMAN], config).step().nav
-    one_s = time.perf_counter() - begun
+    one_s, one_cpu_s = time.perf_counter() - begun, time.process_time() - cpu_begun
     begun = time.perf_counter()
     with ThreadPoolExecutor(2) as pool:
         two = Incremental(source, [HUMAN], config, executor=pool).step().nav
@@ -105,6 +120,7 @@ def full_build(copies: int) -> tuple[Figures, tuple[NavTile, ...]]:
     return {
         "full_side_m": side_m,
         "full_100m_s_1t": one_s * scale,
+        "full_100m_cpu_s_1t": one_cpu_s * scale,
         "full_100m_s_2t": two_s * scale,
         "nav_bytes_mean": np.mean(polygons),
         "nav_bytes_p99": np.percentile(polygons, 99),
@@ -126,16 +142,30 @@ def paths(tiles: Sequence[NavTile], num_paths: int) -> Figures:
     rng = np.random.default_rng(6)
     wall_ms: list[float] = []
     dead_end_ms: list[float] = []
+    tops = [p for x, z in rng.uniform(low_m, high_m, (num_paths, 2)).tolist() if (p := standing_on_top(query, x, z))]
     for (sx, sz), (gx, gz) in rng.uniform(low_m, high_m, (num_paths, 2, 2)).tolist():
+        for goal in ((gx, 0.0, gz), tops[int(rng.integers(len(tops)))]):
+            begun = time.perf_counter()
+            path = query.path((sx, 0.0, sz), goal, "human", (1.0, 0.5, 1.0))
+            (dead_end_ms if path.is_partial else wall_ms).append((time.perf_counter() - begun) * 1e3)
+    change_ms: list[float] = []
+    for tile in tiles[: num_paths // 10]:
+        query.set([tile])
         begun = time.perf_counter()
-        path = query.path((sx, 0.0, sz), (gx, 0.0, gz), "human")
-        (dead_end_ms if path.is_partial else wall_ms).append((time.perf_counter() - begun) * 1e3)
+        query.reachable((sx, 0.0, sz), (gx, 0.0, gz), "human")
+        change_ms.append((time.perf_counter() - begun) * 1e3)
     return {
+        "reachable_after_change_ms_p99": np.percentile(change_ms, 99),
         "path_ms_p50": np.percentile(wall_ms, 50),
         "path_ms_p99": np.percentile(wall_ms, 99),
         "unreachable_ms_p99": np.percentile(dead_end_ms, 99) if dead_end_ms else None,
         "paths": num_paths,
     }
+
+
+def standing_on_top(query: Query, x: float, z: float) -> tuple[float, float, float] | None:
+    """A place on a box or table near (x, z), which nobody can climb."""
+    return query.nearest((x, 1.0, z), "human", (2.0, 0.5, 2.0))
 
 
 def churn(noise_m: float, looks: int) -> Figures:
@@ -176,7 +206,7 @@ def measure(copies: int, num_edits: int, meshes: Sequence[Path]) -> Figures:
     figures = edits_and_swaps(num_edits)
     build, tiles = full_build(copies)
     figures |= build | paths(tiles, 1000) | churn(0.008, 5) | clearance(300) | measure_occluders()
-    figures |= triangle_route_ms() | path_parity(1000) | mesh_parity(meshes)
+    figures |= triangle_route_ms() | path_parity(1000) | tile_parity(meshes)
     if figures.get("triangle_peer_ms_p50"):
         figures["triangle_peer_ratio"] = figures["triangle_peer_ms_p50"] / figures["tile_cpu_ms_p50"]
     return {key: round(value, 4) if isinstance(value, float) else value for key, value in figures.items()}
@@ -189,8 +219,17 @@ def main() -> None:
         "--mesh", type=Path, nargs="*", default=[], help="OBJ files to build with ours and with the peer"
     )
     parser.add_argument("--copies", type=int, default=5, help="side of the large map, in furnished floors of 19.2 m")
-    parser.add_argument("--edits", type=int, default=100)
+    parser.add_argument("--edits", type=int, default=1000)
+    parser.add_argument("--scaling", type=Path, help="measure maps of growing size and draw them into this PNG instead")
+    parser.add_argument(
+        "--scaling-copies", type=int, nargs="+", default=[1, 5, 16], help="sides of those maps, in furnished floors"
+    )
     options = parser.parse_args()
+    if options.scaling is not None:
+        rows = [measure_scaling(copies) for copies in options.scaling_copies]
+        plot(rows, options.scaling)
+        print(json.dumps(rows))
+        return
     figures = measure(options.copies, options.edits, options.mesh)
     print(json.dumps(figures) if options.json else "\n".join(f"{key:24} {value}" for key, value in figures.items()))
 

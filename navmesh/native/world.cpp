@@ -90,6 +90,7 @@ World::World(const WorldParams& params)
         dtStatusFailed(query_->init(mesh_.get(), params.max_nodes)))
         throw std::bad_alloc();
     max_path_ = params.max_nodes;
+    corridor_.resize(static_cast<std::size_t>(max_path_));
     components_.resize(static_cast<std::size_t>(mesh.maxTiles));
     revisions_.resize(static_cast<std::size_t>(mesh.maxTiles));
 }
@@ -173,7 +174,7 @@ PathResult World::path(const Point& from, const Point& to, const Point& half_ext
     }
     if (!goal.poly) return result;
 
-    std::vector<dtPolyRef> corridor(static_cast<std::size_t>(max_path_));
+    std::vector<dtPolyRef>& corridor = corridor_;
     int corridor_size = 0;
     query_->findPath(start.poly, goal.poly, start.point.data(), goal.point.data(), &filter_, corridor.data(),
                      &corridor_size, max_path_);
@@ -202,7 +203,7 @@ std::optional<RayResult> World::raycast(const Point& from, const Point& to, cons
     const std::lock_guard<std::mutex> lock(mutex_);
     const Anchor start = anchor(from, half_extents);
     if (!start.poly) return std::nullopt;
-    std::vector<dtPolyRef> passed(static_cast<std::size_t>(max_path_));
+    std::vector<dtPolyRef>& passed = corridor_;
     dtRaycastHit hit{};
     hit.path = passed.data();
     hit.maxPath = max_path_;
@@ -229,7 +230,7 @@ std::optional<ReachResult> World::reach(const Point& from, float within_m, const
     const std::lock_guard<std::mutex> lock(mutex_);
     const Anchor start = anchor(from, half_extents);
     if (!start.poly) return std::nullopt;
-    std::vector<dtPolyRef> polys(static_cast<std::size_t>(max_path_));
+    std::vector<dtPolyRef>& polys = corridor_;
     std::vector<float> walk_m(polys.size());
     int count = 0;
     const dtStatus status = query_->findPolysAroundCircle(start.poly, start.point.data(), within_m, &filter_,

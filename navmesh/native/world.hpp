@@ -97,6 +97,7 @@ private:
     std::unique_ptr<dtNavMeshQuery, void (*)(dtNavMeshQuery*)> query_;
     dtQueryFilter filter_;
     int max_path_;
+    mutable std::vector<dtPolyRef> corridor_;  // of the query that holds the lock
     int tile_count_ = 0;
     std::vector<std::uint32_t> revisions_;  // per tile slot
     // Per tile slot, per polygon: which island it belongs to. Labelled anew by the first query after a change.
