@@ -75,13 +75,13 @@ def standing(sigma_deg: float, scale: Scale) -> Anchor:
 @pytest.mark.parametrize(
     ("angle_deg", "sigma_deg", "moves"),
     [
-        (1.5, 0.5, False),  # too little to matter
-        (2.5, 0.5, True),
+        (0.8, 0.5, False),  # too little to matter
+        (1.5, 0.5, True),
         (20.0, 6.0, False),  # worse than what is known
         (4.0, 5.0, False),  # as good, but within its error
         (6.0, 5.0, True),
-        (1.9, 3.0, False),
-        (2.1, 3.0, True),  # clearly better: half its error is enough
+        (1.4, 3.0, False),
+        (1.6, 3.0, True),  # clearly better: half its error is enough
     ],
 )
 def test_up_moves_the_world_only_for_a_reason(angle_deg: float, sigma_deg: float, moves: bool) -> None:
