@@ -32,28 +32,32 @@ def seeded_network(sizes: Architecture) -> Vggt:
     return network
 
 
-def probe(network: Vggt, images: F32, query_px: F32, threads: int = 2) -> dict[str, F32]:
+def probe(network: Vggt, images: F32, query_px: F32, threads: int = 2, noise: float = 0.0) -> dict[str, F32]:
     """Run a network with all heads on images (views, 3, h, w); the dense results are thinned out.
 
     Args:
         query_px: (n, 2) points of the first view to follow, x then y.
         threads: two, as the published outputs were made. Each sum is rounded in the order that the threads give it, and
             the tracker with seeded weights makes a hundred of one rounding in each of its four rounds.
+        noise: relative, on what the heads read; that of float32 itself (6e-8) shows what rounding alone can do.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         with torch.inference_mode():
-            return _probe(network, images, query_px)
+            return _probe(network, images, query_px, noise)
     finally:
         torch.set_num_threads(before)
 
 
-def _probe(network: Vggt, images: F32, query_px: F32) -> dict[str, F32]:
+def _probe(network: Vggt, images: F32, query_px: F32, noise: float) -> dict[str, F32]:
     views, _, height, width = images.shape
     grid = (height // PATCH_PX, width // PATCH_PX)
     layers = network.sizes.feature_layers
     features = network.aggregate(network.encode(torch.from_numpy(images))[None], grid, also=(0,))
+    if noise:
+        generator = torch.Generator().manual_seed(0)
+        features = {n: x * (1 + noise * torch.randn(x.shape, generator=generator)) for n, x in features.items()}
     encodings = network.cameras(features)[:, 0].numpy()
     depth, points = network.depth(features, grid, views), network.points(features, grid, views)
     tracks = network.tracks(features, grid, torch.from_numpy(query_px))

@@ -59,6 +59,18 @@ def test_tiny_network_says_what_the_published_one_says(name: str) -> None:
     assert_equal(report, but=set() if is_same_rounding else CHAOTIC)
 
 
+def test_what_rounding_alone_can_do_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pretend tolerances so tight that the tracker cannot keep them with one thread."""
+    monkeypatch.setattr("benchmarks.vggt_parity.MAX_ABSOLUTE", -1.0)
+    monkeypatch.setattr("benchmarks.vggt_parity.MAX_RELATIVE", -1.0)
+    report = compare("tiny", GOLDENS / "vggt_tiny_3x70x98.npz", threads=1)
+    rounding = report["rounding"]
+    assert isinstance(rounding, dict)
+    assert not report["ok"]
+    assert rounding["depth"]["abs"] < 1e-5
+    assert rounding["track"]["abs"] > 1000 * rounding["track_iter0"]["abs"]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_full_network_says_what_the_published_one_says() -> None:
