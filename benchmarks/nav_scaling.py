@@ -31,7 +31,7 @@ def measure(copies: int, num_edits: int = 40, num_paths: int = 200) -> Row:
     navmesh_bytes = resident_bytes() - before
     return {
         "side_m": side_m,
-        "dirty_tile_cpu_ms_p50": np.median(dirty_tiles_ms(source, tiles, query, copies, num_edits)),
+        "changed_tile_cpu_ms_p50": np.median(dirty_tiles_ms(source, tiles, query, copies, num_edits)),
         **query_ms(query, side_m, num_paths),
         "navmesh_bytes_per_m2": navmesh_bytes / side_m**2,
         "voxel_bytes_per_m2": len(source.block_keys()) * _BYTES_PER_BLOCK / side_m**2,
@@ -39,7 +39,7 @@ def measure(copies: int, num_edits: int = 40, num_paths: int = 200) -> Row:
 
 
 def dirty_tiles_ms(source: Copies, tiles: Incremental, query: Query, copies: int, num_edits: int) -> list[float]:
-    """A box comes and goes in one of the floors; CPU per tile that was built, its swap into Detour included."""
+    """A box comes and goes in one of the floors; CPU per changed tile, all that was built for it included."""
     rng = np.random.default_rng(3)
     spent_ms = []
     for _ in range(num_edits):
@@ -95,7 +95,7 @@ def plot(rows: list[Row], file: Path) -> None:
     time_axes, memory_axes = figure.subplots(1, 2)
     sides = [row["side_m"] for row in rows]
     for key in (
-        "dirty_tile_cpu_ms_p50",
+        "changed_tile_cpu_ms_p50",
         "path_20m_ms_p50",
         "path_across_ms_p50",
         "path_across_ms_p99",

@@ -58,9 +58,14 @@ class HeightIndex:
 
     def add(self, keys: NDArray[np.int32]) -> None:
         """Take note of blocks (n, 3)."""
-        for i, j, k in keys.tolist():
-            low, high = self._range.get((i, k), (j, j))
-            self._range[i, k] = (min(low, j), max(high, j))
+        if len(keys) == 0:
+            return
+        ordered = keys[np.lexsort((keys[:, 1], keys[:, 2], keys[:, 0]))]
+        is_first = np.append(True, (np.diff(ordered[:, [0, 2]], axis=0) != 0).any(axis=1))
+        is_last = np.append(is_first[1:], True)
+        for (i, j, k), top in zip(ordered[is_first].tolist(), ordered[is_last, 1].tolist(), strict=True):
+            low, high = self._range.get((i, k), (j, top))
+            self._range[i, k] = (min(low, j), max(high, top))
 
     def clear(self) -> None:
         self._range.clear()

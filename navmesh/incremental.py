@@ -147,8 +147,9 @@ class Incremental:
     def _mark_blocks(self, blocks: NDArray[np.int32]) -> None:
         if len(blocks) == 0:
             return
-        self._heights.add(blocks)
         self._unread |= self._cells.mark(blocks)
+        if self._paced:
+            self._heights.add(blocks)
         for queue in self._paced:
             queue.mark(tiles_reached(blocks, 1))
 

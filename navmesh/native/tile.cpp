@@ -4,6 +4,7 @@
 #include <DetourNavMesh.h>
 #include <DetourNavMeshBuilder.h>
 
+#include <algorithm>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -56,8 +57,30 @@ CompactPtr walkable_surface(rcContext& context, rcHeightfield& field, const Tile
     return compact;
 }
 
+// Recast sweeps each row into runs and keeps them in an array with room for one run per column, which it never checks: with
+// many storeys above each other there are more.
+bool sweeps_fit(const rcCompactHeightfield& compact, int border) {
+    const int room = std::max(compact.width, compact.height);
+    for (int z = border; z < compact.height - border; ++z) {
+        int runs = 1;  // they are counted from one
+        for (int x = border; x < compact.width - border; ++x) {
+            const rcCompactCell& cell = compact.cells[x + z * compact.width];
+            for (unsigned i = cell.index; i < cell.index + cell.count; ++i) {
+                if (compact.areas[i] == RC_NULL_AREA) continue;
+                const int west = rcGetCon(compact.spans[i], 0);
+                const bool goes_on = x > border && west != RC_NOT_CONNECTED &&
+                                     compact.areas[compact.cells[x - 1 + z * compact.width].index + west] == compact.areas[i];
+                runs += !goes_on;
+            }
+        }
+        if (runs >= room) return false;
+    }
+    return true;
+}
+
 void divide_into_regions(rcContext& context, rcCompactHeightfield& compact, const TileParams& p) {
-    switch (p.partition) {
+    const bool by_sweeps = p.partition != Partition::watershed && sweeps_fit(compact, p.border);
+    switch (by_sweeps ? p.partition : Partition::watershed) {
         case Partition::watershed:
             require(rcBuildDistanceField(&context, compact), "distance field");
             require(rcBuildRegions(&context, compact, p.border, p.min_region_area, p.merge_region_area), "regions");
@@ -110,6 +133,15 @@ std::vector<std::uint8_t> detour_blob(const rcPolyMesh& mesh, const rcPolyMeshDe
     return {data, data + size};
 }
 
+// Is there anything to walk on in the tile's own square? In the border alone it makes no polygon.
+bool has_ground(const rcHeightfield& field, int border) {
+    for (int z = border; z < field.height - border; ++z)
+        for (int x = border; x < field.width - border; ++x)
+            for (const rcSpan* span = field.spans[x + z * field.width]; span; span = span->next)
+                if (span->area != RC_NULL_AREA) return true;
+    return false;
+}
+
 Tile empty_tile(const rcHeightfield& field, const TileParams& p) {
     const float border_m = p.border * field.cs;
     Tile tile;
@@ -137,7 +169,7 @@ Tile copy_polygons(const rcPolyMesh& mesh) {
 Tile build_tile(rcHeightfield& field, const TileParams& p) {
     check(field, p);
     rcContext context(false);
-    if (rcGetHeightFieldSpanCount(&context, field) == 0) return empty_tile(field, p);
+    if (!has_ground(field, p.border)) return empty_tile(field, p);
 
     const CompactPtr compact = walkable_surface(context, field, p);
     divide_into_regions(context, *compact, p);

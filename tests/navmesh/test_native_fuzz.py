@@ -4,6 +4,7 @@
 """
 
 import contextlib
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -106,6 +107,20 @@ def test_unknown_solid_and_empty_space_have_nothing_to_walk_on() -> None:
     assert not tile_of(Voxels(keys, np.full(shape, -0.1), np.zeros(shape))).blob
     assert not tile_of(Voxels(keys, np.full(shape, np.nan), np.ones(shape))).blob
     assert not tile_of(Voxels(keys[:0], np.empty((0, 8, 8, 8)), np.empty((0, 8, 8, 8)))).blob
+
+
+@pytest.mark.parametrize("partition", ["watershed", "monotone", "layers"])
+def test_many_storeys_of_many_pieces(partition: Literal["watershed", "monotone", "layers"]) -> None:
+    """Far more runs of ground in one row than the row has columns: Recast's sweeps have no room for them."""
+    frame = TileFrame(TileKey(0, 0), CELL_M, 0.025, border_cells=4, tile_cells=48)
+    x, z, floor = (a.ravel() for a in np.meshgrid(np.arange(56), np.arange(56), np.arange(60), indexing="ij"))
+    keep = x % 4 != 0
+    x, z, low = x[keep], z[keep], 30 * floor[keep]
+    spans = np.stack([x, z, low, low + 2, np.full(len(x), 63)], axis=1).astype(np.uint16)
+    agent = Agent(name="mouse", radius_m=0.01, height_m=0.1, max_climb_m=0.05)
+    config = Config(partition=partition, radius_margin_cells=0, min_region_m2=0, merge_region_m2=0)
+    for _ in range(5):
+        walk_on(build_from_spans(spans, frame, agent, config))
 
 
 def test_more_storeys_than_recast_has_layers() -> None:
