@@ -62,7 +62,7 @@ async def mapping(
         EngineFailed, WorkerDied: from the task: the geometry engine does not start; the message says why.
         StoreError: a stored scene cannot be read.
     """
-    engine = choose_engine(settings.engine.name)
+    engine = choose_engine(settings.engine.name, settings.engine.options)
     devices = choose_devices(settings.workers.devices, engine)
     workers = settings.workers.model_copy(update={"devices": devices})
     async with contextlib.AsyncExitStack() as stack:

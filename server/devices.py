@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mapping import engines
 
@@ -20,12 +20,16 @@ def gpus(driver: Path = _NVIDIA) -> list[str]:
         return []
 
 
-def choose_engine(name: str) -> str:
-    """`auto` is vggt where there are a GPU and torch, else classical; any other name is itself."""
+def choose_engine(name: str, options: Mapping[str, Any], driver: Path = _NVIDIA) -> str:
+    """`auto` is vggt where there are a GPU, PyTorch and the weights, else classical; any other name is itself."""
     if name != AUTO:
         return name
-    has_torch = importlib.util.find_spec("torch") is not None
-    return "vggt" if gpus() and has_torch and "vggt" in engines.available() else "classical"
+    if not gpus(driver):
+        return "classical"
+    try:
+        return "classical" if engines.missing("vggt", dict(options)) else "vggt"
+    except ValueError:  # the options are another engine's
+        return "classical"
 
 
 def choose_devices(devices: Sequence[str], engine: str) -> tuple[str, ...]:

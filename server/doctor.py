@@ -121,14 +121,15 @@ def _gpu() -> Finding:
 
 
 def _engine(settings: Settings) -> Finding:
-    name = choose_engine(settings.engine.name)
+    options = settings.engine.options
+    name = choose_engine(settings.engine.name, options)
     devices = ", ".join(choose_devices(settings.workers.devices, name))
     try:
-        engines.create(name, dict(settings.engine.options))
-    except ImportError as error:
-        return Finding("engine", False, f"{name}: {error}; install commonground[{name}]")
+        lack = engines.missing(name, dict(options))
     except Exception as error:  # an engine of somebody else may raise anything
         return Finding("engine", False, f"{name}: {error}")
+    if lack is not None:
+        return Finding("engine", False, f"{name}: {lack}")
     weights = "no weights needed" if name == "classical" else "weights found"
     return Finding("engine", True, f"{name} on {devices}, {weights}")
 

@@ -1,7 +1,8 @@
 """Geometry engines: a window of keyframes in, poses and depth out. One file (or package) per engine.
 
 An engine module holds `class Config(BaseModel)` and `create(config) -> GeometryEngine`; the file name is its config key
-and heavy imports stay inside. Programs in worker processes find engines by name through `create` below.
+and heavy imports stay inside. It may hold `missing(config) -> str | None`, which says what the machine lacks. Programs
+in worker processes find engines by name through `create` below.
 """
 
 from __future__ import annotations
@@ -78,6 +79,19 @@ def available() -> list[str]:
     return sorted(m.name for m in pkgutil.iter_modules(__path__))
 
 
+def missing(name: str, config: dict[str, Any] | None = None) -> str | None:
+    """What an engine needs and this machine lacks, and what to do about it; None = nothing that could be told cheaply.
+
+    Raises:
+        ValueError: no such engine.
+        pydantic.ValidationError: the config does not fit its model.
+    """
+    module = _module(name)
+    ask = getattr(module, "missing", None)
+    settings = module.Config(**(config or {}))
+    return None if ask is None else ask(settings)
+
+
 def create(name: str, config: dict[str, Any] | None = None) -> GeometryEngine:
     """Make the engine of that file name; a name with ":" is an import path to somebody else's module.
 
@@ -85,12 +99,16 @@ def create(name: str, config: dict[str, Any] | None = None) -> GeometryEngine:
         ValueError: no such engine.
         pydantic.ValidationError: the config does not fit its model.
     """
+    module = _module(name)
+    engine: GeometryEngine = module.create(module.Config(**(config or {})))
+    return engine
+
+
+def _module(name: str) -> Any:
     path = name.replace(":", ".") if ":" in name else f"{__name__}.{name}"
     try:
-        module = importlib.import_module(path)
+        return importlib.import_module(path)
     except ModuleNotFoundError as error:
         if error.name != path:
             raise
         raise ValueError(f"no geometry engine {name!r}; there are {', '.join(available())}") from error
-    engine: GeometryEngine = module.create(module.Config(**(config or {})))
-    return engine

@@ -7,10 +7,26 @@ a published checkpoint, which is never bundled and has a licence of its own. Tor
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from mapping.engines import GeometryEngine
 from mapping.engines.vggt.config import Config
 
-__all__ = ["Config", "create"]
+__all__ = ["Config", "create", "missing"]
+
+_PACKAGES = ("torch", "safetensors", "huggingface_hub")
+
+
+def missing(config: Config) -> str | None:
+    """What this machine lacks, and what to do about it; None = nothing. Loads neither PyTorch nor weights."""
+    for package in _PACKAGES:
+        if find_spec(package) is None:
+            return f"{package} is not installed: pip install 'commonground[vggt]'"
+    from mapping.engines.vggt.published import is_here
+
+    if config.weights == "seeded" or is_here(config.weights):
+        return None
+    return f"the weights {config.weights} are not on this machine: the first start fetches them, or give their path"
 
 
 def create(config: Config) -> GeometryEngine:

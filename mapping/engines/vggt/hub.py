@@ -1,30 +1,11 @@
-"""Published checkpoints: their names, licences and where they are fetched from."""
+"""The files of a checkpoint, fetched from the hub where they are not on this machine."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from mapping.engines.vggt.checkpoint import CheckpointError, find
-
-_UNKNOWN = "unknown: read the model card"
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """A checkpoint somebody published."""
-
-    repository: str
-    licence: str
-
-
-PUBLISHED = {
-    "VGGT-1B": Published("facebook/VGGT-1B", "non-commercial (CC BY-NC 4.0)"),
-    "VGGT-1B-Commercial": Published(
-        "facebook/VGGT-1B-Commercial", "VGGT Acceptable Use Policy (commercial use, no military use; gated)"
-    ),
-}
-_CANDIDATES = ("model.safetensors", "model.safetensors.index.json", "model.pt")
+from mapping.engines.vggt.published import CANDIDATES, PUBLISHED, UNKNOWN_LICENCE, published
 
 
 def locate(weights: str) -> tuple[tuple[Path, ...], str]:
@@ -35,14 +16,14 @@ def locate(weights: str) -> tuple[tuple[Path, ...], str]:
     """
     path = Path(weights).expanduser()
     if path.exists():
-        return find(path), _UNKNOWN
-    published = PUBLISHED.get(weights) or next((p for p in PUBLISHED.values() if p.repository == weights), None)
-    repository = published.repository if published else weights
+        return find(path), UNKNOWN_LICENCE
+    known = published(weights)
+    repository = known.repository if known else weights
     if repository.count("/") != 1 or path.is_absolute() or path.suffix in {".pt", ".safetensors", ".json"}:
         raise CheckpointError(
             f"{weights} is neither a file, nor a folder, nor one of {', '.join(PUBLISHED)}, nor a hub name (org/name)"
         )
-    return find(_fetched(repository)), published.licence if published else _UNKNOWN
+    return find(_fetched(repository)), known.licence if known else UNKNOWN_LICENCE
 
 
 def _fetched(repository: str) -> Path:
@@ -59,7 +40,7 @@ def _fetched(repository: str) -> Path:
 
     page = f"https://huggingface.co/{repository}"
     last: Exception | None = None
-    for name in _CANDIDATES:
+    for name in CANDIDATES:
         try:
             path = Path(hf_hub_download(repository, name))
             if name.endswith(".json"):
@@ -79,7 +60,7 @@ def _fetched(repository: str) -> Path:
             last = error
             break
     if last is None:
-        raise CheckpointError(f"{repository} holds none of {', '.join(_CANDIDATES)}")
+        raise CheckpointError(f"{repository} holds none of {', '.join(CANDIDATES)}")
     raise CheckpointError(
         f"{repository} is not in the local cache and the hub cannot be reached (is HF_HUB_OFFLINE set?); "
         f"fetch it elsewhere from {page} and give its path as `weights`"

@@ -1,0 +1,42 @@
+from pathlib import Path
+
+import pytest
+
+from mapping import engines
+from server.devices import choose_devices, choose_engine, gpus
+
+
+@pytest.fixture
+def two_gpus(tmp_path: Path) -> Path:
+    for bus in ("0000:01:00.0", "0000:02:00.0"):
+        (tmp_path / bus).mkdir()
+    return tmp_path
+
+
+def test_gpus_are_what_the_driver_lists(two_gpus: Path, tmp_path: Path) -> None:
+    assert gpus(two_gpus) == ["cuda:0", "cuda:1"]
+    assert gpus(tmp_path / "none") == []
+
+
+def test_auto_is_vggt_only_with_a_gpu_and_weights(two_gpus: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "model.safetensors"
+    options = {"weights": str(weights)}
+    assert choose_engine("auto", options, two_gpus) == "classical"
+    weights.touch()
+    assert choose_engine("auto", options, two_gpus) == "vggt"
+    assert choose_engine("auto", options, tmp_path / "none") == "classical"
+    assert choose_engine("auto", {"max_depth": 5.0}, two_gpus) == "classical"
+
+
+def test_named_engines_and_devices_are_taken_as_they_are(two_gpus: Path) -> None:
+    assert choose_engine("mine:engine", {}, two_gpus) == "mine:engine"
+    assert choose_devices(["cuda:1"], "vggt") == ("cuda:1",)
+    assert choose_devices(["auto"], "classical") == ("cpu",)
+
+
+def test_an_engine_says_what_it_lacks(tmp_path: Path) -> None:
+    assert engines.missing("classical") is None
+    assert engines.missing("vggt", {"weights": "seeded"}) is None
+    assert "not on this machine" in (engines.missing("vggt", {"weights": str(tmp_path / "none.pt")}) or "")
+    with pytest.raises(ValueError, match="no geometry engine"):
+        engines.missing("nope")
