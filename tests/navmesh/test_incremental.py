@@ -60,7 +60,7 @@ def dirty(blocks: np.ndarray) -> MapChange:
 boxes = st.builds(
     lambda x, z, w, h, d: Box((x, 0.0, z), (x + w, h, z + d)),
     *[st.floats(0.0, 3.5)] * 2,
-    *[st.floats(0.15, 0.9)] * 3,
+    *[st.floats(0.2, 0.9)] * 3,  # what is thinner may be too shallow for the latch to tell from noise
 )
 edits = st.lists(st.one_of(boxes, st.integers(0, 5)), max_size=6)
 
