@@ -14,6 +14,7 @@ class CellStore:
         min_weight: float,
         hysteresis_m: float,
         contradiction_m: float,
+        contradiction_cells: int,
         max_step_m: float,
         cosines: Sequence[tuple[float, float, float]],
     ) -> None: ...

@@ -3,9 +3,10 @@
 Read anew for every frame, the sign of a noisy TSDF flickers along every surface, and with it four of
 five NavMesh tiles.
 So a cell changes its mind only when the distance passes zero by more than the hysteresis, and its slope only when the
-angle passes the agent's limit by some degrees (a Schmitt trigger each). A cell that is contradicted outright means that
-something moved: its block and the blocks around it are then read afresh, without memory, so that what a removed object
-leaves behind is what would be there had it never stood there.
+angle passes the agent's limit by some degrees (a Schmitt trigger each). A cell that is contradicted outright, or several
+of one block that turn at once, mean that something moved: that block and the blocks around it are then read afresh,
+without memory, so that what a removed object leaves behind is what would be there had it never stood there. Only where
+one thing stands out from another by less than the hysteresis does what was there before linger.
 
 Cells are half a voxel tall: the zero crossing between two voxel centres is interpolated to that resolution.
 """
@@ -54,6 +55,8 @@ class Config(BaseModel):
     """A cell turns solid below minus this distance and free above it; 3 sigma of the TSDF's noise."""
     contradiction_m: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.05
     """A cell this far on the wrong side of the surface was moved, not measured badly."""
+    contradiction_cells: Annotated[int, Field(ge=1)] = 6
+    """So many cells of one block that turn at once were moved, too: noise turns one here and there."""
     slope_hysteresis_deg: Annotated[float, Field(ge=0, lt=45)] = 5.0
     min_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     """Voxels with no more weight than this count as unknown."""
@@ -84,6 +87,7 @@ class LatchedCells:
             config.min_weight,
             config.hysteresis_m,
             config.contradiction_m,
+            config.contradiction_cells,
             MAX_STEP_VOXELS * voxel_size_m,
             [_cosines(limit, config.slope_hysteresis_deg) for limit in slope_limits_deg],
         )

@@ -130,7 +130,7 @@ struct Surface {
 template <bool kRemembers>
 COMMONGROUND_INLINE bool next_states(const Neighbourhood& v, const LatchParams& p, const std::uint16_t* old,
                                      std::uint16_t* next, Surface& surface) {
-    Ints contradicted{};
+    Ints contradicted{}, turned{};
     const float* const tsdf_m[] = {v.tsdf_m[kBelow], v.tsdf_m[kCentre], v.tsdf_m[kAbove]};
     const float* const weight[] = {v.weight[kBelow], v.weight[kCentre], v.weight[kAbove]};
     const float rise = std::nextafter(p.hysteresis_m, std::numeric_limits<float>::infinity());  // d <= h is d < rise
@@ -154,6 +154,7 @@ COMMONGROUND_INLINE bool next_states(const Neighbourhood& v, const LatchParams& 
                     const Ints s = (was_solid & bit) != 0, f = (was_free & bit) != 0;
                     is_below = d < (s ? all(rise) : (f ? all(-p.hysteresis_m) : Floats{}));
                     contradicted |= (s & (d > p.contradiction_m)) | (f & (d < -p.contradiction_m));
+                    turned -= (s & (d >= rise)) | (f & is_below);  // a true lane is -1
                 } else {
                     is_below = d < 0.0f;
                 }
@@ -176,7 +177,10 @@ COMMONGROUND_INLINE bool next_states(const Neighbourhood& v, const LatchParams& 
         store_words(solid, next + kSolid * kBlockColumns + 8 * x);
         store_words(free, next + kFree * kBlockColumns + 8 * x);
     }
-    return kRemembers && any(contradicted);
+    if (!kRemembers) return false;
+    int turns = 0;
+    for (int lane = 0; lane < 8; ++lane) turns += turned[lane];
+    return any(contradicted) || turns >= p.contradiction_cells;
 }
 
 COMMONGROUND_INLINE void next_steepness(const Neighbourhood& v, const LatchParams& p, const std::uint16_t* old,

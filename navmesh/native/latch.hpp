@@ -24,6 +24,7 @@ struct LatchParams {
     float known_weight, min_weight;  // a voxel is known when its weight is at least the one and more than the other
     float hysteresis_m;              // a solid cell turns free above this distance, a free one solid below minus it
     float contradiction_m;           // a cell this far on the wrong side was moved, not measured badly
+    int contradiction_cells;         // so many cells of one block that turn at once were moved, too
     float max_step_m;                // more than this between two voxels of a column is no surface but a silhouette
     std::vector<SlopeLimit> limits;
 };

@@ -61,14 +61,14 @@ NB_MODULE(_voxels, m) {
     nb::class_<CellStore>(m, "CellStore")
         .def(
             "__init__",
-            [](CellStore* self, float min_weight, float hysteresis_m, float contradiction_m, float max_step_m,
+            [](CellStore* self, float min_weight, float hysteresis_m, float contradiction_m, int contradiction_cells, float max_step_m,
                const std::vector<std::array<float, 3>>& cosines) {
-                LatchParams params{0.0f, min_weight, hysteresis_m, contradiction_m, max_step_m, {}};
+                LatchParams params{0.0f, min_weight, hysteresis_m, contradiction_m, contradiction_cells, max_step_m, {}};
                 for (const auto& [at_first, while_level, while_steep] : cosines)
                     params.limits.push_back({at_first, while_level, while_steep});
                 new (self) CellStore(std::move(params));
             },
-            "min_weight"_a, "hysteresis_m"_a, "contradiction_m"_a, "max_step_m"_a, "cosines"_a)
+            "min_weight"_a, "hysteresis_m"_a, "contradiction_m"_a, "contradiction_cells"_a, "max_step_m"_a, "cosines"_a)
         .def("__len__", &CellStore::size)
         .def_prop_ro("nbytes", &CellStore::bytes)
         .def("clear", &CellStore::clear)

@@ -57,11 +57,16 @@ def dirty(blocks: np.ndarray) -> MapChange:
     return MapChange(epoch=0, dirty_blocks=blocks)
 
 
+def decimetres(low: int, high: int) -> st.SearchStrategy[float]:
+    return st.integers(low, high).map(lambda n: n / 10)
+
+
 boxes = st.builds(
     lambda x, z, w, h, d: Box((x, 0.0, z), (x + w, h, z + d)),
-    *[st.floats(0.0, 3.5)] * 2,
-    *[st.floats(0.2, 0.9)] * 3,  # what is thinner may be too shallow for the latch to tell from noise
+    *[decimetres(0, 35)] * 2,
+    *[decimetres(2, 9)] * 3,
 )
+"""By decimetres: where one thing stands out from another by less than the hysteresis, the latch remembers what was."""
 edits = st.lists(st.one_of(boxes, st.integers(0, 5)), max_size=6)
 
 
