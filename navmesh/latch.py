@@ -1,11 +1,11 @@
 """A calm copy of the TSDF for walking on: solid, free or unknown for each half voxel, latched against noise.
 
-Read anew for every frame, the sign of a noisy TSDF flickers along every surface, and with it four of five NavMesh tiles.
+Read anew for every frame, the sign of a noisy TSDF flickers along every surface, and four of five NavMesh tiles with it.
 So a cell changes its mind only when the distance passes zero by more than the hysteresis, and its slope only when the
 angle passes the agent's limit by some degrees (a Schmitt trigger each).
 
-A cell that is contradicted outright, or several of one block that turn at once, mean that something moved: that block and
-the blocks around it are then read afresh, without memory, so that what a removed object leaves behind is what would be
+A cell that is contradicted outright, or several of one block that turn at once, mean that something moved: that block
+and those around it are then read afresh, without memory, so that what a removed object leaves behind is what would be
 there had it never stood there. Only where one thing stands out from another by less than the hysteresis does what was
 there before linger.
 
