@@ -1,6 +1,6 @@
 """A calm copy of the TSDF for walking on: solid, free or unknown for each half voxel, latched against noise.
 
-Read anew for every frame, the sign of a noisy TSDF flickers along every surface, and four of five NavMesh tiles with it.
+Read anew for every frame, the sign of a noisy TSDF flickers along each surface, and four of five tiles with it.
 So a cell changes its mind only when the distance passes zero by more than the hysteresis, and its slope only when the
 angle passes the agent's limit by some degrees (a Schmitt trigger each).
 
