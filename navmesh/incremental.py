@@ -60,7 +60,7 @@ class Config(BaseModel):
     surface_period_s: Annotated[float, Field(ge=0)] = 0.3
     """A mesh and occluder tile is built at most this often; NavMesh tiles as often as they change."""
     batch_tiles: Annotated[int, Field(ge=1)] = 4
-    """Tiles built between two looks at the clock."""
+    """NavMesh tiles built between two looks at the clock; of surfaces, as many as are built side by side."""
 
 
 class Incremental:
@@ -88,6 +88,7 @@ class Incremental:
         self._config = config
         self._clock = clock
         self._executor = executor
+        self._side_by_side = config.batch_tiles if executor is not None else 1
         slopes = sorted({agent.max_slope_deg for agent in agents})
         self._slope_limit = {agent.name: slopes.index(agent.max_slope_deg) for agent in agents}
         self._widest_border = max(border_blocks(agent, voxels.voxel_size_m, config.recast) for agent in agents)
@@ -111,7 +112,20 @@ class Incremental:
     @property
     def pending(self) -> int:
         """How many tiles still wait to be built (NavMesh, surfaces and culling counted apart)."""
-        return len(self._unread | self._nav_dirty) + sum(map(len, self._paced))
+        return self.nav_pending + sum(map(len, self._paced))
+
+    @property
+    def nav_pending(self) -> int:
+        """How many NavMesh tiles still wait to be built, or to be looked at for changes."""
+        return len(self._unread | self._nav_dirty)
+
+    @property
+    def wait_s(self) -> float | None:
+        """How long until a step has something to build: 0 = now, None = not before the map changes."""
+        if self.nav_pending:
+            return 0.0
+        now_s = self._clock()
+        return min((wait_s for queue in self._paced if (wait_s := queue.wait_s(now_s)) is not None), default=None)
 
     def version(self, layer: Layer, key: TileKey, agent: str = "") -> int:
         """How often this tile was reported as changed; 0 = never."""
@@ -140,9 +154,15 @@ class Incremental:
         """Build dirty tiles until `budget_s` is used up (at least one batch); the rest waits for the next step."""
         deadline_s = self._clock() + budget_s
         nav = self._build_nav(viewers, deadline_s)
-        mesh, occluder = self._build_surfaces(viewers, deadline_s)
-        culling = self._build_culling(viewers, deadline_s)
-        return TileChange(tuple(nav), tuple(mesh), tuple(occluder), tuple(culling))
+        return TileChange(tuple(nav), *self._build_all_surfaces(viewers, deadline_s))
+
+    def step_nav(self, viewers: Viewers = (), budget_s: float = math.inf) -> TileChange:
+        """`step` for NavMesh tiles alone: they are the most urgent, and take a sixth of a surface's time."""
+        return TileChange(tuple(self._build_nav(viewers, self._clock() + budget_s)))
+
+    def step_surfaces(self, viewers: Viewers = (), budget_s: float = math.inf) -> TileChange:
+        """`step` for what is looked at alone: mesh, occluder and culling tiles."""
+        return TileChange((), *self._build_all_surfaces(viewers, self._clock() + budget_s))
 
     def _mark_blocks(self, blocks: NDArray[np.int32]) -> None:
         if len(blocks) == 0:
@@ -182,6 +202,11 @@ class Incremental:
         limit, config = self._slope_limit[agent.name], self._config
         return build_nav_tile(self._cells, key, limit, agent, self._voxels.voxel_size_m, config.recast, config.spans)
 
+    def _build_all_surfaces(self, viewers: Viewers, deadline_s: float) -> Iterable[tuple[SurfaceTile, ...]]:
+        """Mesh, occluder and culling tiles."""
+        meshes, occluders = self._build_surfaces(viewers, deadline_s)
+        return tuple(meshes), tuple(occluders), tuple(self._build_culling(viewers, deadline_s))
+
     def _build_surfaces(self, viewers: Viewers, deadline_s: float) -> tuple[list[SurfaceTile], list[SurfaceTile]]:
         meshes: list[SurfaceTile] = []
         occluders: list[SurfaceTile] = []
@@ -189,7 +214,7 @@ class Incremental:
             return meshes, occluders
         now_s = self._clock()
         due = self._nearest_first(self._surfaces.due(now_s), viewers)
-        for batch in _batches(due, self._config.batch_tiles):
+        for batch in _batches(due, self._side_by_side):
             for mesh, occluder in self._map(self._build_surface, batch):
                 if self._differs("mesh", "", mesh.key, _bytes_of(mesh)):
                     meshes.append(mesh)
@@ -206,7 +231,7 @@ class Incremental:
             return changed
         now_s = self._clock()
         due = self._nearest_first(self._culling.due(now_s), viewers)
-        for batch in _batches(due, self._config.batch_tiles):
+        for batch in _batches(due, self._side_by_side):
             built = self._map(self._build_culling_tile, batch)
             changed.extend(tile for tile in built if self._differs("culling", "", tile.key, _bytes_of(tile)))
             self._culling.built(batch, now_s)

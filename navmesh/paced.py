@@ -28,6 +28,11 @@ class Paced:
         long_ago_s = now_s - self._period_s
         return {key for key in self._dirty if self._built_s.get(key, -math.inf) <= long_ago_s}
 
+    def wait_s(self, now_s: float) -> float | None:
+        """How long until one of those that wait is due; None = none waits."""
+        next_s = min((self._built_s.get(key, -math.inf) + self._period_s for key in self._dirty), default=None)
+        return None if next_s is None else max(0.0, next_s - now_s)
+
     def built(self, keys: Iterable[TileKey], now_s: float) -> None:
         for key in keys:
             self._dirty.discard(key)

@@ -8,6 +8,7 @@ writer thread; what it gives is published here, on the event loop. Others build 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -78,6 +79,8 @@ class Scene:
         self._cache = KeyframeCache(config.cache)
         self._journal = Journal(channel)
         self._tasks: dict[StreamId, asyncio.Task[None]] = {}
+        self._newest_ns = (0, 0)
+        """Capture and engine's answer of the newest keyframe in the map: of what is built later, too."""
         self._unfinished = asyncio.Event()
         self._unfinished.set()  # a restored map builds its tiles anew
         self._finisher = asyncio.create_task(self._finish(), name=f"finish {scene}")
@@ -116,8 +119,8 @@ class Scene:
 
     async def settle(self) -> None:
         """Build whatever is still waiting: for those who want the map as it is, not as it was a moment ago."""
-        while await self._build():  # noqa: ASYNC110 - a surface has a least period between two builds
-            await asyncio.sleep(0 if self.status.is_rebuilding else self.config.map.tiles.surface_period_s)
+        while (wait_s := await self._build()) is not None:  # noqa: ASYNC110 - a surface has a least period
+            await asyncio.sleep(wait_s)
 
     async def rebuilt(self) -> None:
         """Wait until the volume holds the whole map: a new epoch brings it in by slices."""
@@ -226,19 +229,23 @@ class Scene:
                 _log.exception("keyframe failed", extra={"keyframe": due.keyframe.id, "scene": self.id})
 
     async def _map(self, stream: LiveStream, due: Due) -> None:
-        """Keyframe -> window -> engine -> map -> tiles -> bus."""
+        """Keyframe -> window -> engine -> map -> NavMesh -> bus. What it looks like follows by the third loop."""
         keyframe = due.keyframe
         began = time.perf_counter()
         prediction = await self._predict(stream, keyframe)
-        infer_ns = time.time_ns()
-        self._observe("infer", time.perf_counter() - began)
+        inferred, infer_ns = time.perf_counter(), time.time_ns()
         step = await self.write(self.writer.add, due.tracked, keyframe.frame, prediction, self._viewers())
-        self._publish(step, keyframe.frame.capture_ns, infer_ns)
+        written = time.perf_counter()
+        self._newest_ns = keyframe.frame.capture_ns, infer_ns
+        self._publish(step)
+        self._unfinished.set()
+        published = time.perf_counter()
         stream.counters.mapped += 1
+        hops = step.seconds | {"infer": inferred - began, "publish": published - written}
+        hops |= {"write_wait": written - inferred - sum(step.seconds.values()), "keyframe_to_tile": published - began}
+        for hop, seconds in hops.items():
+            self._observe(hop, seconds)
         stream.counters.seen_share = await self.write(self.writer.seen_share, stream.id)
-        self._observe("keyframe_to_tile", time.perf_counter() - began)
-        if step.more:
-            self._unfinished.set()
 
     async def _predict(self, stream: LiveStream, keyframe: Keyframe) -> WindowPrediction | None:
         """Ask the engine; None when the frame brings its own depth or there is no answer in time."""
@@ -257,18 +264,19 @@ class Scene:
                 _log.info("keyframe without depth", extra={"keyframe": keyframe.id, "reason": str(error)})
                 return None
 
-    def _publish(self, step: Step, capture_ns: int, infer_ns: int) -> None:
+    def _publish(self, step: Step) -> None:
         """Corrections first, then what was built in the corrected world."""
+        now_ns = time.time_ns()
+        capture_ns, infer_ns = self._newest_ns if self._newest_ns[0] else (now_ns, now_ns)
         self.status = step.status
         self.channel.scale_source, self.channel.gravity_source = step.status.scale_source, step.status.gravity_source
         for move in step.moves:
             if move.new_from_old is not None:
                 self.channel.move(move.new_from_old, move.epoch, move.reason)
-        began = time.perf_counter()
         for item in step.publications:
+            if item.layer in CAMERA_LAYERS and item.key[0] not in self.streams:
+                continue  # it left meanwhile
             self.channel.publish(item, capture_ns=capture_ns, infer_ns=infer_ns, now_ns=time.time_ns())
-        for hop, seconds in (step.seconds | {"publish": time.perf_counter() - began}).items():
-            self._observe(hop, seconds)
 
     def _remove_camera(self, stream: StreamId) -> None:
         now_ns = time.time_ns()
@@ -278,20 +286,29 @@ class Scene:
     def _viewers(self) -> list[F64]:
         return [s.world_from_camera[:3, 3] for s in self.streams.values() if s.world_from_camera is not None]
 
-    # -- third loop: tiles that had to wait ----------------------------------------------------------------------------
+    # -- third loop: what had to wait ----------------------------------------------------------------------------------
 
     async def _finish(self) -> None:
-        """Build what a keyframe's step left: tiles beyond its budget, surfaces that change too often."""
+        """Build what keyframes left, in short steps between theirs: surfaces, points, tiles beyond a budget."""
+        wait_s: float | None = None
         while True:
-            await self._unfinished.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._unfinished.wait()
             self._unfinished.clear()
-            await self.settle()
+            try:
+                wait_s = await self._build()
+            except Exception:
+                wait_s = None  # the next keyframe brings it up again
+                _log.exception("building failed", extra={"scene": self.id})
 
-    async def _build(self) -> bool:
-        now_ns = time.time_ns()
+    async def _build(self) -> float | None:
+        """One step of it; returns how long until there is more to do, None when all is built."""
+        began = time.perf_counter()
         step = await self.write(self.writer.build, self._viewers())
-        self._publish(step, now_ns, now_ns)
-        return step.more
+        self._publish(step)
+        self._observe("build", time.perf_counter() - began)
+        return step.wait_s
 
     # -- fourth loop: what was published becomes durable ---------------------------------------------------------------
 

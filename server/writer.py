@@ -57,7 +57,9 @@ class Config(BaseModel):
     tiles: TilesConfig = TilesConfig()
     store: StoreConfig = StoreConfig()
     tile_budget_s: float = Field(default=0.15, gt=0)
-    """How long one step may build tiles; what is dirty beyond that waits for the next step."""
+    """How long one step may build NavMesh tiles; what is dirty beyond that waits for the next step."""
+    surface_budget_s: float = Field(default=0.02, gt=0)
+    """The same for surfaces: short, because the next keyframe's NavMesh waits for it."""
     points_per_keyframe: int = Field(default=4000, ge=0)
 
     @model_validator(mode="after")
@@ -84,8 +86,8 @@ class Step:
     moves: tuple[MapChange, ...] = ()
     """Changes that opened a new epoch, in order; they come before the publications."""
     publications: tuple[Publication | Removal, ...] = ()
-    more: bool = False
-    """Dirty tiles are left: call `build` again."""
+    wait_s: float | None = None
+    """Something is left: call `build` again after so long. None = all is built."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Time spent by hop: fuse, tiles, encode."""
 
@@ -104,6 +106,10 @@ class Writer:
         self._starts_afresh = False
         self._held_back: dict[tuple[str, tuple[int | str, ...]], StoredTile] = {}
         """Published, but not to be saved before the new epoch is whole."""
+        self.is_settled = True
+        """No correction of the whole map and no restart is being worked in: NavMesh tiles are all of this epoch."""
+        self._seen_due: dict[StreamId, Frame] = {}
+        """Newest keyframe of each stream, whose thumbnail and depth are to be published."""
         self._points_due: dict[KeyframeId, NDArray[np.float64]] = {}
         """world_from_camera of keyframes whose points are to be published (again)."""
         self._unconfirmed: set[tuple[str, tuple[int | str, ...]]] = set()
@@ -119,7 +125,7 @@ class Writer:
         prediction: WindowPrediction | None,
         viewers: Viewers,
     ) -> Step:
-        """Take a keyframe in: place it, fuse it, build what it touched.
+        """Take a keyframe in and tell at once where one can walk now; `build` goes on with what there is to see.
 
         Args:
             tracked: the tracker's answer; `corrected` holds all nodes that moved since the stream's last keyframe.
@@ -131,18 +137,25 @@ class Writer:
         self.map.observe(tracked, frame)
         if prediction is not None or frame.depth is not None:
             changes += [self.map.place(tracked, frame, prediction), self.map.fuse()]
+        self._seen_due[frame.stream] = frame
+        step = self._walk(changes, viewers, {"fuse": time.perf_counter() - began})
         self._save_keyframe(frame, changes)
         self._remember_seen(frame.stream, changes)
-        step = self._build(changes, viewers, {"fuse": time.perf_counter() - began})
-        seen = [encode.thumbnail(frame.stream, frame.image.rgb)]
-        if (view := self.map.depth_view(KeyframeId(f"{frame.stream}/{frame.seq}"))) is not None:
-            seen.append(encode.depth(frame.stream, frame.seq, view))
-        return replace(step, publications=(*step.publications, *seen))
+        return step
 
     def build(self, viewers: Viewers) -> Step:
-        """Go on with keyframes and tiles that are still waiting."""
-        began = time.perf_counter()
-        return self._build([self.map.fuse()], viewers, {"fuse": time.perf_counter() - began})
+        """Go on with what waits: keyframes, tiles, and all that is looked at. Short, for a keyframe may be waiting."""
+        step = self._walk([self.map.fuse()], viewers, {})
+        surfaces = TileChange()
+        if not step.status.is_rebuilding:  # half a volume would unbuild tiles, see `_walk`
+            surfaces = self._tiles.step_surfaces(viewers, self.config.surface_budget_s)
+        publications = [*step.publications, *encode.tile_change(surfaces), *self._points(), *self._newest_views()]
+        wait_s = self._wait_s(step.status)
+        self._unconfirmed -= {(item.layer, item.key) for item in publications}
+        if wait_s is None and self._unconfirmed:  # nothing lies there any more
+            publications += [Removal(cast("Layer", layer), key) for layer, key in self._unconfirmed]
+            self._unconfirmed.clear()
+        return replace(step, publications=tuple(publications), wait_s=wait_s)
 
     def seen_share(self, stream: StreamId) -> float:
         """Share of the map's blocks that this stream helped to make."""
@@ -178,7 +191,7 @@ class Writer:
             tsdf.Blocks(blocks.keys, blocks.tsdf_m.astype(np.float32), blocks.weight.astype(np.float32), blocks.rgb),
             world_from_state(state),
         )
-        self.query_epoch = state.meta.epoch
+        self.query_epoch, self.is_settled = state.meta.epoch, False
         self._tiles.mark(MapChange(state.meta.epoch, dirty_blocks=blocks.keys))
         self._unconfirmed = {slot for slot, tile in state.tiles.items() if slot[0] in TILE_LAYERS and not tile.removed}
 
@@ -198,6 +211,7 @@ class Writer:
     def forget(self, stream: StreamId) -> tuple[list[Publication | Removal], Status]:
         """Drop what identifies a phone: its keyframes and points. The fused surface, which names nobody, stays."""
         self._seen.pop(stream, None)
+        self._seen_due.pop(stream, None)
         points: list[Publication | Removal] = [Removal("points", (key,)) for key in self.map.forget(stream)]
         removals = [*points, *(Removal(layer, (stream,)) for layer in CAMERA_LAYERS)]
         return removals, self.map.status
@@ -217,40 +231,49 @@ class Writer:
             attributes=world_to_plain(self.map.snapshot()),
         )
 
-    def _build(self, changes: Iterable[MapChange], viewers: Viewers, seconds: dict[str, float]) -> Step:
-        changes = list(changes)
+    def _walk(self, changes: Sequence[MapChange], viewers: Viewers, seconds: dict[str, float]) -> Step:
+        """Bring the NavMesh up to date with changes of the map."""
+        began = time.perf_counter()
         moves = tuple(c for c in changes if c.new_from_old is not None)
         if moves:  # what is stored lies in the old world: one group replaces it, so that a crash never mixes them
             self._starts_afresh = True
             self._unsaved |= _as_set(self.map.voxels.block_keys())
-        for change in changes:
-            self._unsaved |= _as_set(change.dirty_blocks)
-        began = time.perf_counter()
-        self.query_epoch = self.map.status.epoch
-        status = self.map.status
-        self._tiles.mark(_merged(changes))
+        change, status = _merged(changes), self.map.status
+        self._unsaved |= _as_set(change.dirty_blocks)
+        self._points_due |= change.poses
+        self.is_settled = self.is_settled and not moves
+        self.query_epoch = status.epoch
+        self._tiles.mark(change)
         # half a volume would unbuild tiles: until it is whole, what is published serves on, moved
-        tiles = TileChange() if status.is_rebuilding else self._tiles.step(viewers, self.config.tile_budget_s)
+        tiles = TileChange() if status.is_rebuilding else self._tiles.step_nav(viewers, self.config.tile_budget_s)
         self.query.apply(tiles)
+        self.is_settled = self.is_settled or not (status.is_rebuilding or self._tiles.nav_pending)
         built = time.perf_counter()
-        publications = [*encode.tile_change(tiles), *self._points(changes)]
-        seconds |= {"tiles": built - began, "encode": time.perf_counter() - built}
-        more = self._tiles.pending > 0 or status.num_pending > 0 or bool(self._points_due)
+        publications = tuple(encode.tile_change(tiles))
         self._unconfirmed -= {(item.layer, item.key) for item in publications}
-        if not more and self._unconfirmed:  # nothing lies there any more
-            publications += [Removal(cast("Layer", layer), key) for layer, key in self._unconfirmed]
-            self._unconfirmed.clear()
-        return Step(status, moves, tuple(publications), more, seconds)
+        seconds = seconds | {"tiles": built - began, "encode": time.perf_counter() - built}
+        return Step(status, moves, publications, self._wait_s(status), seconds)
 
-    def _points(self, changes: list[MapChange]) -> Iterable[Publication]:
-        """Points of keyframes that moved; when the whole map did, some now and the others in the next steps."""
-        self._points_due |= _merged(changes).poses
+    def _wait_s(self, status: Status) -> float | None:
+        """How long until `build` has something to do; None = not before the map changes."""
+        return 0.0 if status.num_pending or self._points_due or self._seen_due else self._tiles.wait_s
+
+    def _points(self) -> Iterable[Publication]:
+        """Points of keyframes that are new or moved; when the whole map did, the others follow in the next steps."""
         for keyframe in list(islice(self._points_due, self.config.keyframes_per_step)):
             world_from_camera = self._points_due.pop(keyframe)
             points = self.map.keyframe_points(keyframe, self.config.points_per_keyframe)
             if points is not None:
                 stream = StreamId(keyframe.rsplit("/", 1)[0])
                 yield encode.points(keyframe, stream, world_from_camera, points.points_camera_m, points.rgb)
+
+    def _newest_views(self) -> Iterable[Publication]:
+        """What each camera saw last: its picture, and how far it saw."""
+        while self._seen_due:
+            stream, frame = self._seen_due.popitem()
+            yield encode.thumbnail(stream, frame.image.rgb)
+            if (view := self.map.depth_view(KeyframeId(f"{stream}/{frame.seq}"))) is not None:
+                yield encode.depth(stream, frame.seq, view)
 
     def _save_keyframe(self, frame: Frame, changes: list[MapChange]) -> None:
         """Where cameras were is kept; what they saw only where the store is told to."""

@@ -18,7 +18,11 @@ from tests.mapping.test_scene_map import Phone, off_room
 
 NUM_KEYFRAMES = 6
 CONFIG = Config(
-    map=MapConfig(fuse_batch=2), store=StoreConfig(roll_up_process=False), tile_budget_s=60.0, keyframes_per_step=4
+    map=MapConfig(fuse_batch=2),
+    store=StoreConfig(roll_up_process=False),
+    tile_budget_s=60.0,
+    surface_budget_s=60.0,
+    keyframes_per_step=4,
 )
 TILE = StoredTile(layer="mesh", key=(0, 0), seq=1, ver=1, wire=b"tile")
 
@@ -41,13 +45,41 @@ def test_pictures_reach_the_disk_only_where_the_store_is_told_to_keep_them(tmp_p
     assert all((picture is not None and picture.startswith(b"\xff\xd8")) == retain for picture in pictures)
 
 
+def test_a_keyframe_gives_the_navmesh_first_and_what_it_looks_like_afterwards(tmp_path: Path) -> None:
+    with contextlib.closing(Store.open(tmp_path, CONFIG.store)) as store:
+        writer, phone = Writer("main", CONFIG, store), Phone("a", posed=True)
+        (pose,) = phone.poses(1)
+        step = writer.add(*phone.sees(pose), viewers=())
+        assert set(layers(step.publications)) == {"nav"}
+        assert step.wait_s == 0
+        later = writer.build(())
+        assert set(layers(later.publications)) >= {"mesh", "occluder", "points", "thumbnail", "depth"}
+        assert later.wait_s is None
+
+
+def test_a_step_of_building_is_short_and_gets_on(tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"surface_budget_s": 1e-9})
+    with contextlib.closing(Store.open(tmp_path, config.store)) as store:
+        writer, phone = Writer("main", config, store), Phone("a", posed=True)
+        (pose,) = phone.poses(1)
+        writer.add(*phone.sees(pose), viewers=())
+        steps, meshes = 0, 0
+        wait_s: float | None = 0.0
+        while wait_s is not None:
+            step = writer.build(())
+            assert layers(step.publications).count("mesh") <= 1
+            steps, meshes, wait_s = steps + 1, meshes + layers(step.publications).count("mesh"), step.wait_s
+        assert 1 < meshes <= steps
+
+
 def test_a_new_epoch_is_published_and_saved_whole(tmp_path: Path) -> None:
     with contextlib.closing(Store.open(tmp_path, CONFIG.store)) as store:
         writer, phone = Writer("main", CONFIG, store), Phone("a", unit=0.4)
         for pose in phone.poses(NUM_KEYFRAMES):
             writer.add(*phone.sees(pose), viewers=())
-        while writer.build(()).more:
+        while writer.build(()).wait_s is not None:
             pass
+        assert writer.is_settled
         assert writer.save("lineage", 10, [TILE])
         room = off_room(writer.map, phone)
         a, b = (room.apply(np.array(p)) for p in ([-0.4, 0.6, -1.0], [0.4, 0.6, -1.0]))
@@ -56,7 +88,8 @@ def test_a_new_epoch_is_published_and_saved_whole(tmp_path: Path) -> None:
         step, points = writer.build(()), 0
         assert [move.reason for move in step.moves] == ["scale"]
         while writer.map.status.is_rebuilding:
-            assert step.more
+            assert step.wait_s == 0
+            assert not writer.is_settled
             assert set(layers(step.publications)) <= {"points"}, "tiles of half a volume"
             assert not writer.save("lineage", 20, [TILE])
             points += len(layers(step.publications))
