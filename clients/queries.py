@@ -42,6 +42,8 @@ class _Answer(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
     """Of the coordinates."""
     tile_size_m: float
     tiles: tuple[TileVersion, ...]
+    is_settled: bool = msgspec.field(default=True, name="settled")
+    """False while the map is being rebuilt after a correction: ask again in a second."""
 
 
 class Path(_Answer, frozen=True, tag="path"):
@@ -57,6 +59,24 @@ class Path(_Answer, frozen=True, tag="path"):
 class Reachable(_Answer, frozen=True, tag="reachable"):
     agent: str
     is_reachable: bool = msgspec.field(name="reachable")
+
+
+class ReachedPolygon(msgspec.Struct, frozen=True, array_like=True):
+    """`polygon` is a row of the `polys` of the tile at place `tile` of the answer's `tiles`."""
+
+    tile: int
+    polygon: int
+    walk_m: float
+    """About how far it is to the edge over which one enters it."""
+
+
+class Reach(_Answer, frozen=True, tag="reach"):
+    """Where one can get; nearest first, the polygon one stands on is the first."""
+
+    agent: str
+    polygons: tuple[ReachedPolygon, ...]
+    is_partial: bool = msgspec.field(name="partial")
+    """There is more within reach than one search explores."""
 
 
 class Ray(_Answer, frozen=True, tag="raycast"):
@@ -96,7 +116,7 @@ class _Scene(msgspec.Struct, frozen=True):
     agents: tuple[Agent, ...]
 
 
-Answer = Path | Reachable | Ray | Nearest | Visible
+Answer = Path | Reachable | Reach | Ray | Nearest | Visible
 
 
 class _Batch(msgspec.Struct, frozen=True):
@@ -143,6 +163,19 @@ class Queries:
     ) -> Reachable:
         """Whether there is any way."""
         return await self._get("reachable", Reachable, _way(start_m, goal_m, agent, within_m, epoch))
+
+    async def reach(
+        self,
+        start_m: Point,
+        walk_m: float,
+        *,
+        agent: str | None = None,
+        within_m: float = 1.0,
+        epoch: int | None = None,
+    ) -> Reach:
+        """Every polygon of the NavMesh that a walk of at most `walk_m` leads to."""
+        fields = {"from": _text(start_m), "walk_m": walk_m, "agent": agent, "within_m": within_m, "epoch": epoch}
+        return await self._get("reach", Reach, fields)
 
     async def raycast(
         self,

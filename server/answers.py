@@ -20,6 +20,9 @@ from server.api.queries_contract import (
     RaycastQuestion,
     ReachableAnswer,
     ReachableQuestion,
+    ReachAnswer,
+    ReachedPolygon,
+    ReachQuestion,
     Reason,
 )
 from server.bus.channel import EntryKey
@@ -27,7 +30,7 @@ from server.bus.channel import EntryKey
 MIN_SEARCH_HEIGHT_M = 2.0
 """Points come from clicks and hands: at most a storey up or down."""
 
-Walk = PathQuestion | ReachableQuestion | RaycastQuestion | NearestQuestion
+Walk = PathQuestion | ReachableQuestion | ReachQuestion | RaycastQuestion | NearestQuestion
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,8 @@ def answer(question: Walk, query: Query, tile_size_m: float) -> Found:
             return _path(question, query, agent)
         case ReachableQuestion():
             return _reachable(question, query, agent, tile_size_m)
+        case ReachQuestion():
+            return _reach(question, query, agent)
         case RaycastQuestion():
             return _raycast(question, query, agent)
         case NearestQuestion():
@@ -57,6 +62,7 @@ def unanswered(question: Walk) -> Found:
     kinds = {
         PathQuestion: PathAnswer,
         ReachableQuestion: ReachableAnswer,
+        ReachQuestion: ReachAnswer,
         RaycastQuestion: RaycastAnswer,
         NearestQuestion: NearestAnswer,
     }
@@ -99,6 +105,18 @@ def _reachable(question: ReachableQuestion, query: Query, agent: str, tile_size_
     stands = reason in (None, "unreachable", "too_far")
     found = ReachableAnswer(found=stands, reason=reason, agent=agent, is_reachable=is_reachable)
     return Found(found, _nav({tile_of(end, tile_size_m) for end in ends}, agent))
+
+
+def _reach(question: ReachQuestion, query: Query, agent: str) -> Found:
+    reach = query.reach(question.start, question.walk_m, agent, _search(question))
+    if reach is None:
+        return Found(ReachAnswer(found=False, reason="start_off_mesh", agent=agent))
+    place = {tile: index for index, tile in enumerate(reach.revisions)}
+    rows = zip(reach.tiles.tolist(), reach.polygons.tolist(), reach.walk_m.tolist(), strict=True)
+    polygons = tuple(ReachedPolygon(place[TileKey(*tile)], polygon, round(walk_m, 3)) for tile, polygon, walk_m in rows)
+    reason: Reason | None = "too_far" if reach.is_cut else None
+    found = ReachAnswer(found=True, reason=reason, agent=agent, polygons=polygons, is_partial=reach.is_cut)
+    return Found(found, _nav(reach.revisions, agent))
 
 
 def _raycast(question: RaycastQuestion, query: Query, agent: str) -> Found:

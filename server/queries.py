@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -64,7 +65,7 @@ class Queries:
             raise _moved(channel.epoch)
         if self._waiting >= self._config.max_waiting:
             raise Busy("too many queries are waiting; ask again in a moment", retry_after_s=1)
-        began_epoch, began_seq = channel.epoch, channel.seq
+        began_epoch, began_seq, was_settled = channel.epoch, channel.seq, scene.writer.is_settled
         self._waiting += 1
         try:
             found = await asyncio.gather(self._walk(scene, questions), self._look(scene, questions))
@@ -74,9 +75,13 @@ class Queries:
             raise _moved(max(channel.epoch, scene.writer.query_epoch))
         walks, looks = iter(found[0]), iter(found[1])
         in_order = [next(looks if isinstance(question, VisibleQuestion) else walks) for question in questions]
-        tile_size_m = _tile_size_m(scene)
+        facts = {
+            "epoch": began_epoch,
+            "tile_size_m": _tile_size_m(scene),
+            "is_settled": was_settled and scene.writer.is_settled,
+        }
         return BatchAnswer(
-            epoch=began_epoch, answers=tuple(_finish(one, channel, began_seq, tile_size_m) for one in in_order)
+            epoch=began_epoch, answers=tuple(_finish(one, channel, began_seq, facts) for one in in_order)
         )
 
     async def _walk(self, scene: Scene, questions: Sequence[Question]) -> list[Found]:
@@ -128,10 +133,9 @@ def _moved(epoch: int) -> Conflict:
     return Conflict(f"the map has moved on to epoch {epoch}; apply its xform and ask again", epoch=epoch)
 
 
-def _finish(found: Found, channel: Channel, began_seq: int, tile_size_m: float) -> Answer:
+def _finish(found: Found, channel: Channel, began_seq: int, facts: dict[str, Any]) -> Answer:
     tiles = tuple(_version(channel, key, began_seq) for key in found.tiles)
-    update = {"epoch": channel.epoch, "tile_size_m": tile_size_m, "tiles": tiles}
-    return found.answer.model_copy(update=update)
+    return found.answer.model_copy(update=facts | {"tiles": tiles})
 
 
 def _version(channel: Channel, key: EntryKey, began_seq: int) -> TileVersion:

@@ -12,6 +12,7 @@ from server.api.contract import Scenes, Unprocessable
 from server.api.guard import Guard
 from server.api.queries_contract import (
     DEFAULT_WITHIN_M,
+    MAX_WALK_M,
     MAX_WITHIN_M,
     Answer,
     Batch,
@@ -25,6 +26,8 @@ from server.api.queries_contract import (
     RaycastQuestion,
     ReachableAnswer,
     ReachableQuestion,
+    ReachAnswer,
+    ReachQuestion,
     VisibleAnswer,
     VisibleQuestion,
 )
@@ -40,6 +43,7 @@ From = Annotated[str, Query(alias="from", max_length=200, description="x,y,z in 
 To = Annotated[str, Query(alias="to", max_length=200, description="x,y,z in world metres", examples=["4,0,-2.5"])]
 PointText = Annotated[str, Query(max_length=200, description="x,y,z in world metres", examples=["4,1.2,-2.5"])]
 Agent = Annotated[str | None, Query(max_length=64, description="a profile of the scene; its first one if left out")]
+Walk = Annotated[float, Query(gt=0, le=MAX_WALK_M, description="how far one walks at most, m")]
 Within = Annotated[float, Query(gt=0, le=MAX_WITHIN_M, description="how far from a point ground is looked for, m")]
 Epoch = Annotated[int | None, Query(description="the coordinates' epoch; 409 if the map has moved on")]
 
@@ -84,6 +88,20 @@ def router(scenes: Scenes, guard: Guard) -> APIRouter:
     ) -> Answer:
         """Whether there is any way; cheaper than the way itself."""
         question = _read(ReachableQuestion, start=start, goal=goal, agent=agent, within_m=within_m)
+        return await ask_one(request, scene, question, epoch)
+
+    @api.get("/reach", response_model=ReachAnswer)
+    async def find_reach(
+        request: Request,
+        scene: SceneName,
+        start: From,
+        walk_m: Walk,
+        agent: Agent = None,
+        within_m: Within = DEFAULT_WITHIN_M,
+        epoch: Epoch = None,
+    ) -> Answer:
+        """Every polygon of the NavMesh that a walk of that length leads to."""
+        question = _read(ReachQuestion, start=start, walk_m=walk_m, agent=agent, within_m=within_m)
         return await ask_one(request, scene, question, epoch)
 
     @api.get("/raycast", response_model=RaycastAnswer)
@@ -138,10 +156,17 @@ def router(scenes: Scenes, guard: Guard) -> APIRouter:
 
 SIGHT_COST = 4
 """A line of sight costs as much as so many walks, and the map pauses for it."""
+REACH_COST = 4
+"""A search in every direction."""
 
 
 def _cost(question: Question) -> int:
-    return SIGHT_COST if isinstance(question, VisibleQuestion) else 1
+    match question:
+        case VisibleQuestion():
+            return SIGHT_COST
+        case ReachQuestion():
+            return REACH_COST
+    return 1
 
 
 def _layer(question: Question) -> Layer:

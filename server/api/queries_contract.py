@@ -6,17 +6,21 @@ coordinates of another epoch (409), an unknown agent or a point that is none (42
 
 `tiles` names what an answer rests on as the map's socket does: once a `delta` of such a key comes with a higher `ver`
 (or a `remove`), or an `xform`, the answer may be out of date.
+
+`settled: false` says that the map is being rebuilt, after a correction of all of it or a restart: the answer rests in
+part on ground of before, which may lie elsewhere by now. It is the best there is; ask again in a second.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 MAX_COORDINATE_M = 1e6
 MAX_WITHIN_M = 8.0
 DEFAULT_WITHIN_M = 1.0
+MAX_WALK_M = 100.0
 MAX_QUESTIONS = 64
 """In one request."""
 
@@ -30,8 +34,9 @@ Reason = Literal[
     "out_of_time",
 ]  # fmt: skip
 """`start_off_mesh`, `goal_off_mesh`: no walkable ground within `within_m`. `unreachable`: it lies on another island.
-`too_far`: the search was cut short. `occluded`: a surface lies between. `unseen`: no camera has looked there yet.
-`outside_view`: not in the picture. `no_camera`: it has no pose now. `out_of_time`: the map was busy; ask again."""
+`too_far`: the search was cut short, so there may be more. `occluded`: a surface lies between. `unseen`: no camera has
+looked there yet. `outside_view`: not in the picture. `no_camera`: it has no pose now. `out_of_time`: the map was busy;
+ask again."""
 
 
 class _Value(BaseModel):
@@ -60,6 +65,15 @@ class ReachableQuestion(_Way):
     """Is there any way?"""
 
     kind: Literal["reachable"] = "reachable"
+
+
+class ReachQuestion(_Walk):
+    """Where can one get from here?"""
+
+    kind: Literal["reach"] = "reach"
+    start: Place = Field(alias="from")
+    walk_m: Annotated[float, Field(gt=0, le=MAX_WALK_M, allow_inf_nan=False)]
+    """How far one walks at most."""
 
 
 class RaycastQuestion(_Way):
@@ -92,7 +106,8 @@ class VisibleQuestion(_Value):
 
 
 Question = Annotated[
-    PathQuestion | ReachableQuestion | RaycastQuestion | NearestQuestion | VisibleQuestion, Field(discriminator="kind")
+    PathQuestion | ReachableQuestion | ReachQuestion | RaycastQuestion | NearestQuestion | VisibleQuestion,
+    Field(discriminator="kind"),
 ]
 
 
@@ -113,6 +128,8 @@ class _Answer(_Value):
     tile_size_m: float = 0.0
     """Tile [x, z] covers x * tile_size_m to (x + 1) * tile_size_m, and likewise along z."""
     tiles: tuple[TileVersion, ...] = ()
+    is_settled: bool = Field(default=True, serialization_alias="settled")
+    """False while the map is being rebuilt: see above."""
 
 
 class PathAnswer(_Answer):
@@ -130,6 +147,27 @@ class ReachableAnswer(_Answer):
     kind: Literal["reachable"] = "reachable"
     agent: str = ""
     is_reachable: bool = Field(default=False, serialization_alias="reachable")
+
+
+class ReachedPolygon(NamedTuple):
+    """A polygon that one can get to."""
+
+    tile: int
+    """Its place in the answer's `tiles`."""
+    polygon: int
+    """Row of that tile's `polys`."""
+    walk_m: float
+    """About how far it is to the edge over which one enters it."""
+
+
+class ReachAnswer(_Answer):
+    """Nearest first; the polygon one stands on is the first."""
+
+    kind: Literal["reach"] = "reach"
+    agent: str = ""
+    polygons: tuple[ReachedPolygon, ...] = ()
+    is_partial: bool = Field(default=False, serialization_alias="partial")
+    """There is more within reach than one search explores (`reason` is `too_far`)."""
 
 
 class RaycastAnswer(_Answer):
@@ -157,7 +195,8 @@ class VisibleAnswer(_Answer):
 
 
 Answer = Annotated[
-    PathAnswer | ReachableAnswer | RaycastAnswer | NearestAnswer | VisibleAnswer, Field(discriminator="kind")
+    PathAnswer | ReachableAnswer | ReachAnswer | RaycastAnswer | NearestAnswer | VisibleAnswer,
+    Field(discriminator="kind"),
 ]
 
 

@@ -12,7 +12,7 @@ from clients.http import Http, HttpError
 from clients.mirror import Put
 from clients.queries import Nearest, Queries, Visible
 from clients.sdk import connect
-from server.api.queries_contract import NearestQuestion, PathQuestion, VisibleQuestion
+from server.api.queries_contract import NearestQuestion, PathQuestion, ReachQuestion, VisibleQuestion
 from tests.clients.posed_rooms import DOOR_Z_M, HERE, THERE, WALL_X_M, Film
 from tests.server.fakes import served
 
@@ -26,6 +26,10 @@ async def test_every_method_asks_what_it_says(tmp_path: Path) -> None:
         assert server.scenes.asked[-1] == (asked,)
         assert (await ask.raycast((0, 0, 0), (1, 0, 0))).is_blocked
         assert not (await ask.reachable((0, 0, 0), (1, 0, 0))).is_reachable
+        reach = await ask.reach((0, 0, 0), 5, within_m=0.5)
+        assert [(one.tile, one.polygon, one.walk_m) for one in reach.polygons] == [(0, 3, 0), (0, 1, 1.5)]
+        assert reach.is_settled
+        assert server.scenes.asked[-1] == (ReachQuestion(start=(0, 0, 0), walk_m=5, within_m=0.5),)
         nearest = await ask.nearest((0, 9, 0), within_m=0.5)
         assert (nearest.found, nearest.point_m, nearest.reason) == (False, None, "goal_off_mesh")
         assert server.scenes.asked[-1] == (NearestQuestion(point=(0, 9, 0), within_m=0.5),)
@@ -60,6 +64,10 @@ async def test_a_whole_server_knows_the_way_around_a_wall_and_what_it_hides(live
         corners = [z for x, _, z in path.points_m if abs(x - WALL_X_M) < 0.5]
         assert corners
         assert all(DOOR_Z_M[0] < z < DOOR_Z_M[1] for z in corners)
+        short, long = await ask.reach(HERE, 1.0), await ask.reach(HERE, 30.0)
+        assert 0 < len(short.polygons) < len(long.polygons)
+        assert long.polygons[0].walk_m == 0
+        assert {tile.key for tile in path.tiles} <= {tile.key for tile in long.tiles}
         ray = await ask.raycast(HERE, THERE)
         assert ray.is_blocked
         assert ray.end_m is not None

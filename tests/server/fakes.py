@@ -30,6 +30,8 @@ from server.api.queries_contract import (
     Question,
     RaycastAnswer,
     ReachableAnswer,
+    ReachAnswer,
+    ReachedPolygon,
     VisibleAnswer,
 )
 from server.bus.bus import Bus
@@ -46,6 +48,7 @@ ANSWERS: dict[str, Answer] = {
     "nearest": NearestAnswer(found=False, reason="goal_off_mesh", agent="human"),
     "raycast": RaycastAnswer(found=True, agent="human", end_m=(1, 0, 0), is_blocked=True, length_m=1.0),
     "reachable": ReachableAnswer(found=True, reason="unreachable", agent="human"),
+    "reach": ReachAnswer(found=True, agent="human", polygons=(ReachedPolygon(0, 3, 0.0), ReachedPolygon(0, 1, 1.5))),
     "visible": VisibleAnswer(found=True, state="visible"),
 }
 

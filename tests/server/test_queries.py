@@ -28,10 +28,12 @@ from server.api.queries_contract import (
     Question,
     RaycastQuestion,
     ReachableQuestion,
+    ReachQuestion,
     VisibleQuestion,
 )
 from server.bus import encode
 from server.bus.channel import Channel
+from server.protocol import unpack_server
 from server.queries import Config, Queries
 from streams.frame import Intrinsics, StreamId
 
@@ -56,7 +58,7 @@ class RoomScene:
     def __init__(self) -> None:
         self.channel = Channel("main", "lineage")
         self.world = SdfWorld(room())
-        self.writer, self.query_epoch = self, 0
+        self.writer, self.query_epoch, self.is_settled = self, 0, True
         self.map = Map(self.world)
         self.query = Query([HUMAN, CAT], self.world.voxel_size_m)
         self._tiles = Incremental(self.world, [HUMAN, CAT], TilesConfig(surfaces=False))
@@ -124,6 +126,33 @@ async def test_a_tile_published_while_the_answer_was_found_has_version_0(queries
     changed = {item.key for item in publications}
     assert changed & {tile.key for tile in answer.tiles}
     assert all((tile.ver == 0) == (tile.key in changed) for tile in answer.tiles)
+
+
+async def test_reach_names_polygons_by_the_tiles_they_are_rows_of(queries: Queries) -> None:
+    scene = RoomScene()
+    short, long, nowhere = await ask(
+        queries,
+        scene,
+        ReachQuestion(start=HERE, walk_m=1.5),
+        ReachQuestion(start=HERE, walk_m=30),
+        ReachQuestion(start=NOWHERE, walk_m=30),
+    )
+    tiles = {entry.key: unpack_server(entry.frame)[1] for entry in scene.channel.entries() if entry.key[2] == "human"}
+    assert {tile.key for tile in long.tiles} == set(tiles)
+    assert {tile.key for tile in short.tiles} < set(tiles)
+    for tile, polygon, walk_m in long.polygons:
+        assert polygon < len(tiles[long.tiles[tile].key]["polys"])
+        assert 0 <= walk_m <= 30
+    assert (long.found, long.is_partial, long.polygons[0].walk_m) == (True, False, 0)
+    assert (nowhere.found, nowhere.reason, nowhere.polygons) == (False, "start_off_mesh", ())
+
+
+async def test_while_the_map_is_rebuilt_answers_say_so(queries: Queries) -> None:
+    scene = RoomScene()
+    questions = PathQuestion(start=HERE, goal=THERE), VisibleQuestion(point=(1, 1, 1), eye=(5, 1, 5))
+    assert all(answer.is_settled for answer in await ask(queries, scene, *questions))
+    scene.is_settled = False
+    assert not any(answer.is_settled for answer in await ask(queries, scene, *questions))
 
 
 async def test_a_closed_door_makes_the_way_partial_with_the_reason(queries: Queries) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from server.api.guard import MOST_COST
 from server.api.queries import SIGHT_COST
-from server.api.queries_contract import MAX_QUESTIONS, PathQuestion, VisibleQuestion
+from server.api.queries_contract import MAX_QUESTIONS, PathQuestion, ReachQuestion, VisibleQuestion
 from server.auth import Grant, Role
 from tests.server.fakes import served
 from tests.server.test_rest import FAR, assert_problem
@@ -28,6 +28,10 @@ async def test_each_kind_of_question_has_its_route(tmp_path: Path) -> None:
         assert (await server.http.get(f"{MAIN}/reachable", params=way)).json()["reachable"] is False
         nearest = (await server.http.get(f"{MAIN}/nearest", params={"point": "0,20,0"})).json()
         assert (nearest["found"], nearest["point"], nearest["reason"]) == (False, None, "goal_off_mesh")
+        far = {"from": "0,0,0", "walk_m": 5, "within_m": 0.5}
+        reach = (await server.http.get(f"{MAIN}/reach", params=far)).json()
+        assert (reach["polygons"], reach["partial"], reach["settled"]) == ([[0, 3, 0.0], [0, 1, 1.5]], False, True)
+        assert server.scenes.asked[-1] == (ReachQuestion(start=(0, 0, 0), walk_m=5, within_m=0.5),)
         seen = await server.http.get(f"{MAIN}/visible", params={"point": "0,1,0", "camera": "phone-1"})
         assert seen.json()["state"] == "visible"
         assert server.scenes.asked[-1] == (VisibleQuestion(point=(0, 1, 0), camera="phone-1"),)
@@ -62,6 +66,8 @@ async def test_questions_that_make_no_sense_are_refused_with_what_to_do(tmp_path
         assert_problem(await server.http.get(f"{MAIN}/visible", params=both), 422)
         far = {"point": "0,0,0", "within_m": 1e6}
         assert_problem(await server.http.get(f"{MAIN}/nearest", params=far), 422)
+        assert_problem(await server.http.get(f"{MAIN}/reach", params={"from": "0,0,0"}), 422)
+        assert_problem(await server.http.get(f"{MAIN}/reach", params={"from": "0,0,0", "walk_m": 1e4}), 422)
         one = {"kind": "nearest", "point": [0, 0, 0]}
         for bad in ([], [one] * (MAX_QUESTIONS + 1), [{"kind": "magic"}], [one | {"point": [0, 0]}], [one | {"x": 1}]):
             assert_problem(await server.http.post(f"{MAIN}/queries", json={"questions": bad}), 422)
@@ -103,7 +109,7 @@ async def test_every_question_of_a_batch_counts_against_the_rate(tmp_path: Path)
 async def test_openapi_describes_the_questions_with_examples(tmp_path: Path) -> None:
     async with served(tmp_path) as server:
         document = (await server.http.get("/openapi.json")).json()
-        paths = {"/path", "/nearest", "/raycast", "/visible", "/reachable", "/queries"}
+        paths = {"/path", "/reach", "/nearest", "/raycast", "/visible", "/reachable", "/queries"}
         assert {f"/v1/scenes/{{scene}}{path}" for path in paths} <= set(document["paths"])
         way = document["paths"]["/v1/scenes/{scene}/path"]["get"]
         assert way["responses"]["200"]["content"]["application/json"]["example"]["points"]

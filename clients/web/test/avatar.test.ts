@@ -92,7 +92,7 @@ function answerOf(points: readonly Vector3[], changes: Partial<PathAnswer> = {})
   const tiles = [0, 1].map((x) => ({ layer: "nav" as const, key: [x, 0, "human"], ver: 5 }));
   const route = new Route(points.length ? points : [[0, 0, 0]]);
   return {
-    kind: "path", agent: "human", found: points.length > 0, reason: null, epoch: 0, tileSizeM: TILE_M, tiles, points,
+    kind: "path", agent: "human", found: points.length > 0, reason: null, epoch: 0, settled: true, tileSizeM: TILE_M, tiles, points,
     lengthM: route.lengthM, partial: false, ...changes,
   };
 }

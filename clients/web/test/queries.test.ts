@@ -29,7 +29,7 @@ describe("MapQueries", () => {
     const { asked, queries } = server(PATH);
     const path = await queries.path("my map", [0, 0, 0], [3, 0, 4], { agent: "human", withinM: 2, epoch: 2 });
     expect(path.points).toEqual([[0, 0, 0], [3, 0, 4]]);
-    expect([path.lengthM, path.partial, path.epoch, path.tileSizeM]).toEqual([5, false, 2, 3.2]);
+    expect([path.lengthM, path.partial, path.epoch, path.tileSizeM, path.settled]).toEqual([5, false, 2, 3.2, true]);
     expect(path.tiles).toEqual([{ layer: "nav", key: [0, 0, "human"], ver: 7 }]);
     const url = new URL(asked[0]?.url ?? "");
     expect(url.pathname).toBe("/v1/scenes/my%20map/path");
@@ -58,6 +58,18 @@ describe("MapQueries", () => {
     });
   });
 
+  it("asks how far one gets, and hears that the map is being rebuilt", async () => {
+    const { asked, queries } = server({ ...PATH, kind: "reach", polygons: [[0, 3, 0], [0, 1, 1.5]], settled: false });
+    const reach = await queries.reach("main", [0, 0, 0], 5, { withinM: 0.5 });
+    expect(reach.polygons).toEqual([{ tile: 0, polygon: 3, walkM: 0 }, { tile: 0, polygon: 1, walkM: 1.5 }]);
+    expect([reach.settled, reach.partial]).toEqual([false, false]);
+    const url = new URL(asked[0]?.url ?? "");
+    expect(url.pathname).toBe("/v1/scenes/main/reach");
+    expect(Object.fromEntries(url.searchParams)).toEqual({ from: "0,0,0", walk_m: "5", within_m: "0.5" });
+    await queries.ask("main", [{ kind: "reach", from: [0, 0, 0], walkM: 5 }]).catch(() => null);
+    expect(JSON.parse(String(asked[1]?.init?.body))).toEqual({ questions: [{ kind: "reach", from: [0, 0, 0], walk_m: 5 }] });
+  });
+
   it("tells a refusal in the server's words", async () => {
     const { queries } = server({ detail: "slow down" }, 429, { "Retry-After": "3" });
     const refusal = await queries.nearest("main", [0, 0, 0]).catch((error: unknown) => error);
@@ -78,7 +90,7 @@ describe("MapQueries", () => {
 });
 
 describe("isOutdated", () => {
-  const facts = { found: true, reason: null, epoch: 0, tileSizeM: 3.2, tiles: [{ layer: "nav", key: [0, 0, "human"], ver: 7 }] } as const;
+  const facts = { found: true, reason: null, epoch: 0, settled: true, tileSizeM: 3.2, tiles: [{ layer: "nav", key: [0, 0, "human"], ver: 7 }] } as const;
   const holding = (ver: number): SceneMap => {
     const map = new SceneMap();
     map.apply(delta({ key: [0, 0, "human"], ver }));

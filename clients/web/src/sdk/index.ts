@@ -57,6 +57,8 @@ export {
   type Question,
   type RaycastAnswer,
   type ReachableAnswer,
+  type ReachAnswer,
+  type ReachedPolygon,
   type TileVersion,
   type VisibleAnswer,
   type Walk,

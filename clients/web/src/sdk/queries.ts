@@ -30,6 +30,8 @@ interface AnswerFacts {
   readonly tileSizeM: number;
   /** What the answer rests on: see `isOutdated`. */
   readonly tiles: readonly TileVersion[];
+  /** False while the map is being rebuilt after a correction: ask again in a second. */
+  readonly settled: boolean;
 }
 
 export interface PathAnswer extends AnswerFacts {
@@ -46,6 +48,23 @@ export interface ReachableAnswer extends AnswerFacts {
   readonly kind: "reachable";
   readonly agent: string;
   readonly reachable: boolean;
+}
+
+/** `polygon` is a row of the `polys` of the tile at place `tile` of the answer's `tiles`. */
+export interface ReachedPolygon {
+  readonly tile: number;
+  readonly polygon: number;
+  /** About how far it is to the edge over which one enters it. */
+  readonly walkM: number;
+}
+
+export interface ReachAnswer extends AnswerFacts {
+  readonly kind: "reach";
+  readonly agent: string;
+  /** Nearest first; the polygon one stands on is the first. */
+  readonly polygons: readonly ReachedPolygon[];
+  /** There is more within reach than one search explores. */
+  readonly partial: boolean;
 }
 
 export interface RaycastAnswer extends AnswerFacts {
@@ -70,7 +89,7 @@ export interface VisibleAnswer extends AnswerFacts {
   readonly hit: Vector3 | null;
 }
 
-export type Answer = PathAnswer | ReachableAnswer | RaycastAnswer | NearestAnswer | VisibleAnswer;
+export type Answer = PathAnswer | ReachableAnswer | ReachAnswer | RaycastAnswer | NearestAnswer | VisibleAnswer;
 type AnswerTo<K extends Answer["kind"]> = Extract<Answer, { kind: K }>;
 
 /** Whose NavMesh is asked (the scene's first agent if left out), and how far from a point ground is looked for. */
@@ -81,6 +100,7 @@ export interface Walk {
 
 export type Question =
   | ({ readonly kind: "path" | "reachable" | "raycast"; readonly from: Vector3; readonly to: Vector3 } & Walk)
+  | ({ readonly kind: "reach"; readonly from: Vector3; readonly walkM: number } & Walk)
   | ({ readonly kind: "nearest"; readonly point: Vector3 } & Walk)
   | { readonly kind: "visible"; readonly point: Vector3; readonly from: Vector3 }
   | { readonly kind: "visible"; readonly point: Vector3; readonly camera: string };
@@ -122,6 +142,11 @@ export class MapQueries {
     return this.one(scene, "reachable", { from, to }, how);
   }
 
+  /** Every polygon of the NavMesh that a walk of at most `walkM` leads to. */
+  reach(scene: string, from: Vector3, walkM: number, how: Walk & Asking = {}): Promise<ReachAnswer> {
+    return this.one(scene, "reach", { from, walk_m: walkM }, how);
+  }
+
   /** How far one can walk straight ahead. */
   raycast(scene: string, from: Vector3, to: Vector3, how: Walk & Asking = {}): Promise<RaycastAnswer> {
     return this.one(scene, "raycast", { from, to }, how);
@@ -147,8 +172,8 @@ export class MapQueries {
     const body = JSON.stringify({
       ...(epoch !== undefined && { epoch }),
       questions: questions.map((question) => {
-        const { withinM, ...rest } = { withinM: undefined, ...question };
-        return withinM === undefined ? rest : { ...rest, within_m: withinM };
+        const { withinM, walkM, ...rest } = { withinM: undefined, walkM: undefined, ...question };
+        return { ...rest, ...(withinM !== undefined && { within_m: withinM }), ...(walkM !== undefined && { walk_m: walkM }) };
       }),
     });
     const init = { method: "POST", body, headers: { "Content-Type": "application/json" }, ...(signal && { signal }) };
@@ -174,7 +199,7 @@ export class MapQueries {
   private async one<K extends Answer["kind"]>(
     scene: string,
     kind: K,
-    ends: Readonly<Record<string, Vector3 | string>>,
+    ends: Readonly<Record<string, Vector3 | string | number>>,
     { agent, withinM, epoch, signal }: Walk & Asking,
   ): Promise<AnswerTo<K>> {
     const query = new URLSearchParams();
@@ -226,6 +251,7 @@ function readAnswer(fields: Fields): Answer {
     epoch: r.number("epoch"),
     tileSizeM: r.number("tile_size_m"),
     tiles: r.list("tiles").map(readTile),
+    settled: r.value("settled") !== false,
   };
   const kind = r.string("kind");
   switch (kind) {
@@ -236,6 +262,13 @@ function readAnswer(fields: Fields): Answer {
     }
     case "reachable":
       return { ...facts, kind, agent: r.string("agent"), reachable: flag("reachable") };
+    case "reach": {
+      const polygons = r.list("polygons").map((value) => {
+        const [tile = 0, polygon = 0, walkM = 0] = new Reader({ value }).numbers("value", 3);
+        return { tile, polygon, walkM };
+      });
+      return { ...facts, kind, agent: r.string("agent"), polygons, partial: flag("partial") };
+    }
     case "raycast": {
       const [end, lengthM] = [maybePoint(r, "end"), r.number("length_m")];
       return { ...facts, kind, agent: r.string("agent"), end, blocked: flag("blocked"), lengthM };
