@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <numeric>
 #include <stdexcept>
 #include <string>
 
@@ -96,6 +97,45 @@ void divide_into_regions(rcContext& context, rcCompactHeightfield& compact, cons
     throw std::invalid_argument("no such partition");
 }
 
+int vertex_count(const unsigned short* poly) {
+    return static_cast<int>(std::find(poly, poly + kVertsPerPoly, RC_MESH_NULL_IDX) - poly);
+}
+
+// Twice the signed area of a polygon, in cells.
+int turning(const rcPolyMesh& mesh, const unsigned short* poly) {
+    const auto x = [&](int corner) { return static_cast<int>(mesh.verts[3 * poly[corner]]); };
+    const auto z = [&](int corner) { return static_cast<int>(mesh.verts[3 * poly[corner] + 2]); };
+    int area = 0;
+    const int count = vertex_count(poly);
+    for (int a = count - 1, b = 0; b < count; a = b++) area += x(a) * z(b) - x(b) * z(a);
+    return area;
+}
+
+// Where a contour touches itself, a few of Recast's triangles overlap others and turn the wrong way. No ray of Detour's can be
+// trusted to leave such a polygon: it goes, and what bordered on it ends there.
+void drop_inverted(rcPolyMesh& mesh) {
+    constexpr int stride = 2 * kVertsPerPoly;
+    std::vector<int> turns(mesh.npolys);
+    for (int i = 0; i < mesh.npolys; ++i) turns[i] = turning(mesh, mesh.polys + stride * i);
+    const bool is_left = std::accumulate(turns.begin(), turns.end(), 0) > 0;
+    std::vector<unsigned short> new_of_old(mesh.npolys, RC_MESH_NULL_IDX);
+    int kept = 0;
+    for (int i = 0; i < mesh.npolys; ++i) {
+        if (is_left ? turns[i] < 0 : turns[i] > 0) continue;
+        std::copy_n(mesh.polys + stride * i, stride, mesh.polys + stride * kept);
+        mesh.regs[kept] = mesh.regs[i];
+        mesh.areas[kept] = mesh.areas[i];
+        new_of_old[i] = static_cast<unsigned short>(kept++);
+    }
+    if (kept == mesh.npolys) return;
+    for (int i = 0; i < kept; ++i)
+        for (int edge = 0; edge < kVertsPerPoly; ++edge) {
+            unsigned short& neighbour = mesh.polys[stride * i + kVertsPerPoly + edge];
+            if (neighbour != RC_MESH_NULL_IDX && !(neighbour & 0x8000)) neighbour = new_of_old[neighbour];
+        }
+    mesh.npolys = kept;
+}
+
 std::vector<std::uint8_t> detour_blob(const rcPolyMesh& mesh, const rcPolyMeshDetail* detail, const TileParams& p) {
     std::vector<unsigned short> flags(mesh.npolys, 1);
     dtNavMeshCreateParams create{};
@@ -180,6 +220,7 @@ Tile build_tile(rcHeightfield& field, const TileParams& p) {
     if (contours->nconts == 0) return empty_tile(field, p);
     const PolyMeshPtr mesh(rcAllocPolyMesh());
     require(mesh && rcBuildPolyMesh(&context, *contours, kVertsPerPoly, *mesh), "polygons");
+    drop_inverted(*mesh);
     if (mesh->npolys == 0) return empty_tile(field, p);
     DetailPtr detail;
     if (p.detail) {

@@ -272,3 +272,21 @@ def bumpy_blob() -> bytes:
     f = frame()
     blocks = [slab(f)] + [slab(f, 60, x=slice(a, a + 5), z=slice(b, b + 5)) for a, b in ((30, 30), (45, 20), (25, 50))]
     return build_from_spans(np.concatenate(blocks), f, HUMAN, Config()).blob
+
+
+@pytest.mark.parametrize("seed", [135, 147, 540])
+def test_slivers_that_recast_makes_of_rough_ground_are_taken(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    f = frame(border=8)
+    top = np.full((f.side_cells, f.side_cells), 40)
+    for _ in range(rng.integers(5, 60)):
+        x, z = rng.integers(0, f.side_cells, 2)
+        width, depth = rng.integers(1, 14, 2)
+        top[x : x + width, z : z + depth] = 40 + rng.integers(-10, 60)
+    top += (rng.random(top.shape) < 0.02) * rng.integers(0, 30, top.shape)
+    spans = slab(f)
+    spans[:, 3] = top.ravel()
+    tile = build_from_spans(spans, f, Agent(name="cat", radius_m=0.12, height_m=0.4, max_climb_m=0.3), Config())
+    world = World(TILE_M, (0.0, 0.0, 0.0))
+    world.set(tile.key, tile.blob, revision=1)
+    assert world.nearest((1.6, 1.0, 1.6), REACH) is not None
