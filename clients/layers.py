@@ -15,6 +15,9 @@ from clients.mirror import Put, rotation_from_quat
 
 NO_NEIGHBOUR = 0xFFFF
 
+FLOOR, STAIRS, RAMP = 63, 62, 61
+"""Kinds of ground in `Walkable.areas`; take any other for ground of a kind yet to be named."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Surface:
@@ -31,7 +34,7 @@ class Walkable:
 
     agent: str
     polygons_m: list[NDArray[np.float64]]  # each (k, 3) world, in Recast's order
-    areas: NDArray[np.uint8]  # (m,) of each polygon
+    areas: NDArray[np.uint8]  # (m,) of each polygon: FLOOR, STAIRS or RAMP
     detail_m: NDArray[np.float64] | None
     """(t, 3, 3) world: triangles that follow the floor's heights; None where the part `detail` was not asked for."""
     blob: bytes

@@ -1,4 +1,5 @@
 import enum
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +71,13 @@ class Heightfield:
 
 class World:
     def __init__(
-        self, origin: _Point, tile_size_m: float, tile_bits: int = 12, poly_bits: int = 10, max_nodes: int = 16384
+        self,
+        origin: _Point,
+        tile_size_m: float,
+        tile_bits: int = 12,
+        poly_bits: int = 10,
+        max_nodes: int = 16384,
+        area_costs: Sequence[tuple[int, float]] = (),
     ) -> None: ...
     def set_tile(self, blob: bytes, x: int, z: int, revision: int = 0) -> None: ...
     def remove_tile(self, x: int, z: int) -> bool: ...

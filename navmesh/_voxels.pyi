@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 BASE_CELLS: int
 SPAN_REACH: int
+AREAS: tuple[int, int, int]
 
 _Tile = tuple[int, int] | list[int]
 
@@ -35,7 +36,14 @@ class CellStore:
     ) -> None: ...
     def finish(self, reach: int) -> tuple[list[list[int]], list[list[int]]]: ...
     def spans(
-        self, x: int, z: int, border_cells: int, slope_limit: int, speck_cells: int, bridge_columns: int
+        self,
+        x: int,
+        z: int,
+        border_cells: int,
+        slope_limit: int,
+        speck_cells: int,
+        bridge_columns: int,
+        areas: bool = True,
     ) -> NDArray[np.uint16]: ...
     def put(self, keys: NDArray[np.int32], cells: NDArray[np.uint8]) -> None: ...
     def get(self, keys: NDArray[np.int32]) -> NDArray[np.uint8]: ...

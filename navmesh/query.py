@@ -27,7 +27,8 @@ class UnknownAgent(ValueError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Path:
-    """The shortest way an agent's centre can take, or the way to the nearest point it can reach."""
+    """The best way an agent's centre can take (the shortest, unless its `area_costs` prefer some ground), or the way to
+    the nearest point it can reach."""
 
     points_m: NDArray[np.float32]  # (n, 3) world, both ends included; n = 0: there is nowhere to stand near the start
     is_partial: bool
@@ -58,7 +59,7 @@ class Query:
     def __init__(self, agents: Sequence[Agent], voxel_size_m: float) -> None:
         tile_size_m = TILE_CELLS * voxel_size_m
         origin_m = (0.0, -BASE_HALF_VOXELS * voxel_size_m / 2, 0.0)
-        self._worlds = {agent.name: World(tile_size_m, origin_m) for agent in agents}
+        self._worlds = {agent.name: World(tile_size_m, origin_m, area_costs=agent.area_costs) for agent in agents}
         self._revisions: dict[tuple[str, TileKey], int] = {}
 
     @property
@@ -86,7 +87,7 @@ class Query:
         return self._revisions.get((agent, key), 0)
 
     def path(self, start_m: Point, goal_m: Point, agent: str, search_m: Point = SEARCH_M) -> Path:
-        """Find the way from start to goal (world metres).
+        """Find the way from start to goal (world metres) that costs the agent the least.
 
         A goal on another island is answered without searching for it: the path then leads to the point nearest to the
         goal, within `search_m` of it, on the start's own island.

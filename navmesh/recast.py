@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from navmesh import _recast
-from navmesh.tiles import TILE_CELLS, NavTile, TileKey
+from navmesh.tiles import FLOOR, RAMP, STAIRS, TILE_CELLS, NavTile, TileKey
 
 Point = tuple[float, float, float]
 Revisions = dict[TileKey, int]
@@ -25,12 +25,31 @@ Revisions = dict[TileKey, int]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 MAX_SPAN_HEIGHT = _recast.MAX_SPAN_HEIGHT
-WALKABLE = 63
-"""Area of a span or polygon that can be walked on; 0 = cannot."""
+WALKABLE = FLOOR
+"""Area of ground whose kind nobody told; 0 = cannot be walked on."""
 
 # A clearance of exactly the agent's height was refused until 2023 (upstream #626): there, ask for one cell less.
 _LOW_HEIGHT_FILTER_EXCESS = 1 if _recast.low_height_filter_is_strict() else 0
 _EPSILON = 1e-6  # 0.25 m / 0.05 m must stay five cells
+
+
+Cost = Annotated[float, Field(ge=1, allow_inf_nan=False)]
+
+
+class AreaCosts(BaseModel):
+    """What a metre on each kind of ground counts for when the best way is chosen; nothing is cheaper than a metre."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    floor: Cost = 1.0
+    stairs: Cost = 1.0
+    ramp: Cost = 1.0
+
+    def by_area(self) -> list[tuple[int, float]]:
+        return [(FLOOR, self.floor), (STAIRS, self.stairs), (RAMP, self.ramp)]
+
+
+NO_PREFERENCE = AreaCosts()
 
 
 class Agent(BaseModel):
@@ -43,6 +62,7 @@ class Agent(BaseModel):
     height_m: Positive = 1.7
     max_climb_m: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.25
     max_slope_deg: Annotated[float, Field(gt=0, lt=90)] = 45.0
+    area_costs: AreaCosts = NO_PREFERENCE
 
 
 class Config(BaseModel):
@@ -112,7 +132,9 @@ def height_cells(agent: Agent, cell_height_m: float) -> int:
 
 
 def build_from_spans(spans: NDArray[np.uint16], frame: TileFrame, agent: Agent, config: Config) -> NavTile:
-    """Build one tile from solid spans (n, 5): x, z, smin, smax in cells, area (0 or `WALKABLE`). Releases the GIL.
+    """Build one tile from solid spans (n, 5): x, z, smin, smax in cells, area (0 or a kind of ground).
+
+    Releases the GIL.
 
     Raises:
         ValueError: the agent is beyond Recast's limits at this cell size, or a span lies outside the frame.
@@ -190,6 +212,7 @@ class Standing:
     point_m: Point
     revisions: Revisions
     area: int
+    """The kind of ground: `FLOOR`, `STAIRS` or `RAMP` of `navmesh.tiles`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -209,8 +232,11 @@ class World:
 
     _TOTAL_BITS = 22  # a 32-bit polygon reference keeps ten bits for Detour's salt
 
-    def __init__(self, tile_size_m: float, grid_origin_m: Point, *, tile_bits: int = 10) -> None:
+    def __init__(
+        self, tile_size_m: float, grid_origin_m: Point, *, tile_bits: int = 10, area_costs: AreaCosts = NO_PREFERENCE
+    ) -> None:
         self._tile_size_m = tile_size_m
+        self._area_costs = area_costs
         self._grid_origin_m = grid_origin_m
         self._tile_bits = tile_bits
         self._blobs: dict[TileKey, tuple[bytes, int]] = {}
@@ -274,7 +300,13 @@ class World:
 
     def _new_native(self) -> _recast.World:
         poly_bits = self._TOTAL_BITS - self._tile_bits
-        return _recast.World(self._grid_origin_m, self._tile_size_m, tile_bits=self._tile_bits, poly_bits=poly_bits)
+        return _recast.World(
+            self._grid_origin_m,
+            self._tile_size_m,
+            tile_bits=self._tile_bits,
+            poly_bits=poly_bits,
+            area_costs=self._area_costs.by_area(),
+        )
 
     def _grow(self) -> None:
         self._tile_bits += 1

@@ -4,6 +4,11 @@ What unknown means here: it is never a span, so it neither carries nor blocks. G
 seen with free air right above it (a camera always sees the air before a surface); further up, air that no camera looked
 through does not take headroom away, known solid does. A solid cell under unknown is the unseen back of something: it
 blocks and is never ground. Where the ground ends in the unknown, the NavMesh ends an agent's radius before it.
+
+What kind of ground it is follows from the heights around it alone, for every agent alike (lengths at 5 cm voxels; they
+scale with the voxel). `STAIRS` are level treads, 0.15 to 0.5 m deep along x or z, between two similar risers of 7.5 to
+30 cm that go the same way: from the foot of the first riser to the last one. `RAMP` is what rises by some 8 degrees or
+more along x or z, for at least 0.4 m and with no step above 10 cm. The rest, single steps and landings too, is `FLOOR`.
 """
 
 from __future__ import annotations
@@ -38,6 +43,8 @@ class Config(BaseModel):
     bridge_cells: Annotated[int, Field(ge=0, le=4)] = 4
     """Gaps in the ground this wide, with ground of the same height on both sides, are taken for ground nobody measured,
     unless air was seen in them. Too narrow for a person to fall into, whatever they are."""
+    areas: bool = True
+    """Tell stairs and ramps from floor; otherwise all ground is floor."""
 
 
 def spans_of(
@@ -45,10 +52,12 @@ def spans_of(
 ) -> NDArray[np.uint16]:
     """Spans (n, 5) of a tile and `border_cells` around it: a pure function of the cells there and `REACH_CELLS` beyond.
 
-    Columns: x and z in cells from the corner of the border, smin, smax in half voxels from the base, area.
+    Columns: x and z in cells from the corner of the border, smin, smax in half voxels from the base, area (0 or a kind
+    of ground, see `navmesh.tiles`).
     `slope_limit` is the index of the agent's limit among those the cells were latched for. Releases the GIL.
 
     Raises:
         ValueError: no such slope limit, or a border of more than 1024 cells.
     """
-    return cells.native.spans(*key, border_cells, slope_limit, 2 * config.speck_voxels, config.bridge_cells)
+    specks = 2 * config.speck_voxels
+    return cells.native.spans(*key, border_cells, slope_limit, specks, config.bridge_cells, config.areas)

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 TILE_CELLS = 64
 TILE_BLOCKS = 8
 
+FLOOR, STAIRS, RAMP = 63, 62, 61
+"""Areas: what kind of ground a polygon is. Further kinds will count down; 0 is never walked on."""
+
 
 class TileKey(NamedTuple):
     """Tile (x, z) covers world cells 64x .. 64x+63 along x, and likewise along z."""
@@ -36,7 +39,7 @@ class NavTile:
     verts: NDArray[np.uint16]  # (n, 3) in cells (x, z) and cell heights (y)
     polys: NDArray[np.uint16]  # (m, 6) vertex indices, 0xffff = unused; convex, Recast order
     neighbours: NDArray[np.uint16]  # (m, 6) per edge: 0xffff wall, 0x8000 | side border portal, else polygon
-    areas: NDArray[np.uint8]  # (m,)
+    areas: NDArray[np.uint8]  # (m,) FLOOR, STAIRS or RAMP
     blob: bytes = b""
     """The same tile for Detour (`dtCreateNavMeshData`, version 7), untouched by any navmesh."""
 

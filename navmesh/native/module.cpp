@@ -135,10 +135,12 @@ NB_MODULE(_recast, m) {
     nb::class_<World>(m, "World")
         .def(
             "__init__",
-            [](World* self, std::array<float, 3> origin, float tile_size_m, int tile_bits, int poly_bits, int max_nodes) {
-                new (self) World(WorldParams{origin, tile_size_m, tile_bits, poly_bits, max_nodes});
+            [](World* self, std::array<float, 3> origin, float tile_size_m, int tile_bits, int poly_bits, int max_nodes,
+               const std::vector<std::pair<int, float>>& area_costs) {
+                new (self) World(WorldParams{origin, tile_size_m, tile_bits, poly_bits, max_nodes, area_costs});
             },
-            "origin"_a, "tile_size_m"_a, "tile_bits"_a = 12, "poly_bits"_a = 10, "max_nodes"_a = 16384)
+            "origin"_a, "tile_size_m"_a, "tile_bits"_a = 12, "poly_bits"_a = 10, "max_nodes"_a = 16384,
+            "area_costs"_a = std::vector<std::pair<int, float>>{})
         .def(
             "set_tile",
             [](World& self, const nb::bytes& blob, int x, int z, std::uint32_t revision) {

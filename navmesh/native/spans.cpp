@@ -1,5 +1,7 @@
 #include "spans.hpp"
 
+#include "areas.hpp"
+
 #include <algorithm>
 #include <cstdlib>
 #include <stdexcept>
@@ -8,22 +10,14 @@ namespace commonground {
 
 namespace {
 
-constexpr std::uint8_t kBlocked = 0, kSteepGround = 1, kWalkable = 63;  // areas; the middle one only while spans are made
-constexpr int kMostSpans = 255;                                        // in a column: Recast's limit
+constexpr int kMostSpans = 255;  // in a column: Recast's limit
 constexpr int kTileCells = kTileBlocks * kBlockEdge;
 constexpr int kThinCells = 4;     // two voxels: as tall as what noise makes of a wall's face
 constexpr int kBoardColumns = 5;  // of 3 x 3; a strip one column wide fills three, its ragged ends and steps a fourth
 
-// What stands in a column, as far as the ground is concerned: the height of its only ground, or one of these.
-constexpr std::int16_t kNoGround = -20000, kManyGrounds = -10000;
-
-struct Solid {
-    std::int16_t low, high;
-    std::uint8_t area;
-};
-
 struct Bridge {
     std::int16_t x, z, high;
+    std::uint8_t area;
 };
 
 // A square of columns, z first, x within it; heights in cells from the base.
@@ -43,6 +37,7 @@ public:
         forgive_edges();
         find_grounds();
         level();
+        if (params_.areas) tell_areas({side_, starts_.data(), ground_.data()}, solids_);
         bridge_gaps();
         return without_specks();
     }
@@ -126,8 +121,8 @@ private:
                 }
                 h += __builtin_ctz(open);
                 if (h > 0) is_steep = steep >> (h - 1) & 1;
-                const bool is_ground = free >> h & 1;
-                emit(begin, bottom, height + h, !is_ground ? kBlocked : is_steep ? kSteepGround : kWalkable);
+                const bool is_seen = free >> h & 1;  // from above
+                emit(begin, bottom, height + h, !is_seen ? kBlocked : is_steep ? kSteepGround : kFloor);
                 bottom = -1;
             }
             height += kCellsTall;
@@ -150,13 +145,13 @@ private:
             for (int x = 2; x < side_ - 2; ++x)
                 for (std::int32_t s = first(x, z); s < last(x, z); ++s)
                     if (solids_[s].area == kSteepGround && has_level_ground_near(x, z, solids_[s].high)) forgiven.push_back(s);
-        for (const std::int32_t s : forgiven) solids_[s].area = kWalkable;
+        for (const std::int32_t s : forgiven) solids_[s].area = kFloor;
     }
 
     bool has_level_ground_near(int x, int z, int height) const {
         for (int dz = -2; dz <= 2; ++dz)
             for (std::int32_t s = first(x - 2, z + dz); s < last(x + 2, z + dz); ++s)
-                if (solids_[s].area == kWalkable && std::abs(solids_[s].high - height) <= 1) return true;
+                if (is_ground(solids_[s].area) && std::abs(solids_[s].high - height) <= 1) return true;
         return false;
     }
 
@@ -164,7 +159,7 @@ private:
         for (std::size_t column = 0; column < ground_.size(); ++column) {
             std::int16_t ground = kNoGround;
             for (std::int32_t s = starts_[column]; s < starts_[column + 1]; ++s)
-                if (solids_[s].area == kWalkable) ground = ground == kNoGround ? solids_[s].high : kManyGrounds;
+                if (is_ground(solids_[s].area)) ground = ground == kNoGround ? solids_[s].high : kManyGrounds;
             ground_[column] = ground;
         }
     }
@@ -178,7 +173,7 @@ private:
             for (int x = 1; x < side_ - 1; ++x) {
                 if (!verdict[static_cast<std::size_t>(x)]) continue;
                 for (std::int32_t s = first(x, z); s < last(x, z); ++s) {
-                    if (solids_[s].area != kWalkable) continue;
+                    if (!is_ground(solids_[s].area)) continue;
                     const int step = step_to_most(x, z, solids_[s].high);
                     if (step > 0 || (step < 0 && solids_[s].high - 1 > solids_[s].low)) levelled.emplace_back(s, step);
                 }
@@ -252,12 +247,12 @@ private:
             for (int back = 1; back <= gap; ++back)
                 for (std::int32_t s = first(x - back * dx, z - back * dz); s < last(x - back * dx, z - back * dz); ++s) {
                     const int height = measured[s].high;
-                    if (measured[s].area != kWalkable || ground_at(measured, x, z, height) >= 0) continue;
+                    if (!is_ground(measured[s].area) || ground_at(measured, x, z, height) >= 0) continue;
                     for (int ahead = 1; ahead < gap + 2 - back; ++ahead) {
                         const int there = ground_at(measured, x + ahead * dx, z + ahead * dz, height);
                         if (there < 0) continue;
                         const int floor = (height + there) / 2;
-                        if (!lies_open(x, z, floor)) lay(own_bridges, x, z, floor);
+                        if (!lies_open(x, z, floor)) lay(own_bridges, x, z, floor, measured[s].area);
                         break;
                     }
                 }
@@ -278,18 +273,18 @@ private:
     }
 
     // Makes ground at a height of one column, out of the solid that ends there if some does, unless solid fills it.
-    void lay(std::size_t own_bridges, int x, int z, int height) {
+    void lay(std::size_t own_bridges, int x, int z, int height, std::uint8_t area) {
         for (std::size_t b = own_bridges; b < bridges_.size(); ++b)
             if (std::abs(bridges_[b].high - height) <= 2) return;
         for (std::int32_t s = first(x, z); s < last(x, z); ++s) {
             if (std::abs(solids_[s].high - height) <= 2) {
-                solids_[s].area = kWalkable;
+                solids_[s].area = area;
                 return;
             }
             if (solids_[s].low < height && height < solids_[s].high) return;
         }
         if (height >= 1)
-            bridges_.push_back({static_cast<std::int16_t>(x), static_cast<std::int16_t>(z), static_cast<std::int16_t>(height)});
+            bridges_.push_back({static_cast<std::int16_t>(x), static_cast<std::int16_t>(z), static_cast<std::int16_t>(height), area});
     }
 
     // Cuts the margin off and drops every speck.
@@ -302,7 +297,7 @@ private:
                     if (has_company(x, z, solids_[s]) && !is_shred(x, z, solids_[s])) kept.push_back(span(x, z, solids_[s]));
         for (const Bridge& b : bridges_)
             if (is_inside(b.x) && is_inside(b.z))
-                kept.push_back(span(b.x, b.z, {static_cast<std::int16_t>(b.high - 1), b.high, kWalkable}));
+                kept.push_back(span(b.x, b.z, {static_cast<std::int16_t>(b.high - 1), b.high, b.area}));
         return kept;
     }
 
@@ -343,7 +338,7 @@ private:
 
     bool hangs_over_ground(int x, int z, const Solid& solid) const {
         for (std::int32_t s = first(x, z); s < last(x, z) && solids_[s].high < solid.low; ++s)
-            if (solids_[s].area == kWalkable) return true;
+            if (is_ground(solids_[s].area)) return true;
         return false;
     }
 
@@ -356,7 +351,7 @@ private:
     // Height of a column's ground within two cells of some height; -1 = there is none.
     int ground_at(const std::vector<Solid>& solids, int x, int z, int height) const {
         for (std::int32_t s = first(x, z); s < last(x, z); ++s)
-            if (solids[s].area == kWalkable && std::abs(solids[s].high - height) <= 2) return solids[s].high;
+            if (is_ground(solids[s].area) && std::abs(solids[s].high - height) <= 2) return solids[s].high;
         return -1;
     }
     int ground_at(int x, int z, int height) const { return ground_at(solids_, x, z, height); }

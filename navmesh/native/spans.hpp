@@ -14,6 +14,7 @@ struct SpanParams {
     int speck_cells;     // a solid thing with less volume, and in fewer than four of 3 x 3 columns, is left out;
                          // so are the shreds of walls; 0 = everything is believed
     int bridge_columns;  // gaps in the ground this wide are closed
+    bool areas;          // tell stairs and ramps from floor
 };
 
 struct TileSpan {
@@ -21,7 +22,8 @@ struct TileSpan {
 };
 
 // A pure function of the cells up to kSpanReach beyond the border. Sorted by z, then x, then height, but for the bridges,
-// which come last. Throws std::invalid_argument for parameters that are out of range.
+// which come last. Areas look up to kAreaReach columns far: of the ground in the tile's own square they are the same in
+// every tile that sees it, as long as border and reach together are as wide. Throws std::invalid_argument for parameters that are out of range.
 constexpr int kSpanReach = 6;
 std::vector<TileSpan> tile_spans(const CellStore& cells, TileXZ tile, const SpanParams& params);
 

@@ -1,4 +1,5 @@
 // Python's door to the cells of a map: voxels in, spans out, the interpreter's lock released in between.
+#include "areas.hpp"
 #include "arrays.hpp"
 #include "cells.hpp"
 #include "spans.hpp"
@@ -57,6 +58,7 @@ NB_MODULE(_voxels, m) {
     m.doc() = "Calm cells and spans for navmesh/latch.py and navmesh/spans.py, which are the only importers.";
     m.attr("BASE_CELLS") = kBaseCells;
     m.attr("SPAN_REACH") = kSpanReach;
+    m.attr("AREAS") = nb::make_tuple(kFloor, kStairs, kRamp);
 
     nb::class_<CellStore>(m, "CellStore")
         .def(
@@ -109,15 +111,17 @@ NB_MODULE(_voxels, m) {
             "reach"_a, "(changed tiles, stale tiles)")
         .def(
             "spans",
-            [](const CellStore& self, int x, int z, int border_cells, int slope_limit, int speck_cells, int bridge_columns) {
+            [](const CellStore& self, int x, int z, int border_cells, int slope_limit, int speck_cells, int bridge_columns,
+               bool areas) {
                 std::vector<TileSpan> spans;
                 {
                     const nb::gil_scoped_release release;
-                    spans = tile_spans(self, {x, z}, {border_cells, slope_limit, speck_cells, bridge_columns});
+                    spans = tile_spans(self, {x, z}, {border_cells, slope_limit, speck_cells, bridge_columns, areas});
                 }
                 return table<std::uint16_t>(std::move(spans));
             },
-            "x"_a, "z"_a, "border_cells"_a, "slope_limit"_a, "speck_cells"_a, "bridge_columns"_a)
+            "x"_a, "z"_a, "border_cells"_a, "slope_limit"_a, "speck_cells"_a, "bridge_columns"_a,
+            "areas"_a = true)
         .def(
             "put",
             [](CellStore& self, const KeyArray& keys, const CellArray& cells) {

@@ -89,6 +89,11 @@ World::World(const WorldParams& params)
     if (!mesh_ || !query_ || dtStatusFailed(mesh_->init(&mesh)) ||
         dtStatusFailed(query_->init(mesh_.get(), params.max_nodes)))
         throw std::bad_alloc();
+    for (const auto& [area, cost] : params.area_costs) {
+        if (area < 0 || area >= DT_MAX_AREAS) throw std::invalid_argument("an area is 0 to 63");
+        if (!(cost >= 1.0f) || !std::isfinite(cost)) throw std::invalid_argument("an area's cost is at least 1");
+        priced_.setAreaCost(area, cost);
+    }
     max_path_ = params.max_nodes;
     corridor_.resize(static_cast<std::size_t>(max_path_));
     components_.resize(static_cast<std::size_t>(mesh.maxTiles));
@@ -176,7 +181,7 @@ PathResult World::path(const Point& from, const Point& to, const Point& half_ext
 
     std::vector<dtPolyRef>& corridor = corridor_;
     int corridor_size = 0;
-    query_->findPath(start.poly, goal.poly, start.point.data(), goal.point.data(), &filter_, corridor.data(),
+    query_->findPath(start.poly, goal.poly, start.point.data(), goal.point.data(), &priced_, corridor.data(),
                      &corridor_size, max_path_);
     if (corridor_size == 0) return result;
     if (corridor[corridor_size - 1] != goal.poly) {  // the search ran out of nodes

@@ -30,6 +30,7 @@ struct WorldParams {
     int tile_bits = 12;  // 2^tile_bits tiles of 2^poly_bits polygons; Detour needs the sum to be at most 22
     int poly_bits = 10;
     int max_nodes = 16384;  // how much one search may explore
+    std::vector<std::pair<int, float>> area_costs;  // what a metre on an area counts for in a path; 1 if it is not named
 };
 
 struct Nearest {
@@ -95,7 +96,7 @@ private:
     mutable std::mutex mutex_;
     std::unique_ptr<dtNavMesh, void (*)(dtNavMesh*)> mesh_;
     std::unique_ptr<dtNavMeshQuery, void (*)(dtNavMeshQuery*)> query_;
-    dtQueryFilter filter_;
+    dtQueryFilter filter_, priced_;  // every metre counts alike; as the areas' costs say
     int max_path_;
     mutable std::vector<dtPolyRef> corridor_;  // of the query that holds the lock
     int tile_count_ = 0;

@@ -10,6 +10,7 @@ export {
 } from "./client.js";
 export {
   type DepthMap,
+  Ground,
   type NavDetail,
   type NavEdge,
   type NavTile,

@@ -70,7 +70,7 @@ export interface NavTile {
   readonly polygons: readonly (readonly number[])[];
   /** Per polygon and edge: the neighbouring polygon, or what lies there instead. */
   readonly edges: readonly (readonly NavEdge[])[];
-  /** Per polygon: what kind of ground it is (63 = floor). */
+  /** Per polygon: what kind of ground it is, see `Ground`. */
   readonly areas: Uint8Array;
   /** The floor with its heights; null unless the part `detail` was asked for. */
   readonly detail: NavDetail | null;
@@ -86,6 +86,9 @@ export interface NavDetail {
   /** Per triangle: the polygon it belongs to. */
   readonly polygons: Uint16Array;
 }
+
+/** Kinds of ground in `NavTile.areas`; take any other value for ground of a kind yet to be named. */
+export const Ground = { floor: 63, stairs: 62, ramp: 61 } as const;
 
 /** `portal` continues in the neighbouring tile. */
 export type NavEdge = number | "wall" | "portal";
