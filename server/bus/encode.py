@@ -22,8 +22,8 @@ How to read them:
   their neighbours; draw them to depth alone. Culling tiles lie inside the solids: what they hide is hidden for sure,
   but thin things are missing, so never composite with them.
 - nav: `x_world = origin_m + verts * (cell_size_m, cell_height_m, cell_size_m)`. Polygons are convex, 0xffff ends one;
-  neighbours, per edge: 0xffff wall, 0x8000 | side a portal to the next tile, else a polygon. Areas: 63 floor, 62 stairs,
-  61 ramp; take any other, from 1 to 60, for ground of a kind yet to be named. Part `detail` is the floor with its
+  neighbours, per edge: 0xffff wall, 0x8000 | side a portal to the next tile, else a polygon. Areas: 63 floor, 62
+  stairs, 61 ramp; take others, 1 to 60, for ground of a kind yet to be named. Part `detail` is the floor with its
   heights: `detail_verts` are further vertices in world metres, a row of `detail_tris` is a polygon and three vertices,
   those of `verts` first. Part `blob` is the same tile for Detour's `addTile` (navmesh data version 7).
 - A tile that became empty is a `remove`. Events are no deltas: they are sent once, as `event` messages. The `asset`
