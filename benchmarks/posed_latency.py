@@ -1,8 +1,9 @@
 """From a depth keyframe to the NavMesh at a client: `python -m benchmarks.posed_latency [--seconds 40] [--json]`.
 
-Starts a server of its own and sends it a walk through the synthetic flat as a phone with depth would: picture, pose and
-depth, one `POST` each over one TLS connection. The Python SDK listens to `nav`. Everything runs on one machine, so all
-stamps are of one clock; the simulated phone and the client take their share of it.
+Starts a server of its own and sends it walks through the synthetic flat as phones with depth would: picture, pose and
+depth, one `POST` for each frame. The Python SDK listens to `nav`. Everything runs on one machine, so all
+stamps are of one clock; the simulated phone and the client take their share of it. The
+walks begin when nothing is mapped; frames that tell nothing new do not become keyframes.
 
 What the keys mean (milliseconds; one sample for each NavMesh tile that reached the client):
 - `keyframe_to_delta`: the server holds a posed keyframe with its depth (`infer_ns`) -> its tile is received. It has yet
@@ -34,7 +35,7 @@ import numpy as np
 
 from benchmarks import synthetic
 from benchmarks.serving import Histogram, Server, histograms, serving
-from benchmarks.synthetic import View
+from benchmarks.synthetic import View, Walk
 from clients.sdk import Put, Subscription, connect
 from mapping.transforms import quat_from_rotation
 
@@ -69,8 +70,8 @@ class Shot:
 
 def main(argv: list[str] | None = None) -> None:
     options = _parser().parse_args(argv)
-    shots = film(options.fps, options.warm_up + options.seconds)
-    report = asyncio.run(_run(shots, options.fps, options.warm_up))
+    films = [film(walk, options.fps, options.warm_up + options.seconds) for walk in synthetic.walks()[: options.phones]]
+    report = asyncio.run(_run(films, options.fps, options.warm_up))
     if options.json:
         json.dump(report, sys.stdout, indent=1)
     else:
@@ -78,44 +79,50 @@ def main(argv: list[str] | None = None) -> None:
     sys.stdout.write("\n")
 
 
-def film(fps: float, seconds: float) -> list[Shot]:
+def film(walk: Walk, fps: float, seconds: float) -> list[Shot]:
     """Render and encode a walk beforehand, so that the phone costs next to nothing while it is measured."""
-    flat, walk = synthetic.build(), synthetic.walks()[0]
-    return [_shot(view) for _, view in synthetic.frames(flat, walk, fps=fps, duration_s=seconds, threads=2)]
+    views = synthetic.frames(synthetic.build(), walk, fps=fps, duration_s=seconds, threads=2)
+    return [_shot(view) for _, view in views]
 
 
-async def _run(shots: Sequence[Shot], fps: float, warm_up_s: float) -> dict[str, Any]:
+async def _run(films: Sequence[Sequence[Shot]], fps: float, warm_up_s: float) -> dict[str, Any]:
     async with serving() as server, connect(server.url, ca=server.ca) as client:
         samples = Samples()
         scene = client.subscribe(server.scene, ["nav"])
         listening = asyncio.create_task(_listen(scene, samples))
         try:
-            return await measure(server, shots, fps, warm_up_s, samples)
+            return await measure(server, films, fps, warm_up_s, samples)
         finally:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
 
 
 async def measure(
-    server: Server, shots: Sequence[Shot], fps: float, warm_up_s: float, samples: Samples
+    server: Server, films: Sequence[Sequence[Shot]], fps: float, warm_up_s: float, samples: Samples
 ) -> dict[str, Any]:
-    """Send every shot at its time; count after the warm-up."""
-    num_warm_up = round(warm_up_s * fps)
-    before: dict[str, Histogram] = {}
+    """Let every phone send its shots, each at its time; count after the warm-up."""
+    async with asyncio.TaskGroup() as phones:
+        for index, shots in enumerate(films):
+            phones.create_task(_send(server, shots, fps, index / (len(films) * fps)))
+        await asyncio.sleep(warm_up_s)
+        before = await histograms(server, HOPS, "hop")
+        samples.is_counting = True
+    await asyncio.sleep(1.0)  # what is on its way
+    samples.is_counting = False
+    after = await histograms(server, HOPS, "hop")
+    hops = {hop: after[hop] - before[hop] if hop in before else after[hop] for hop in SHOWN if hop in after}
+    return _report(samples, hops, len(films), fps)
+
+
+async def _send(server: Server, shots: Sequence[Shot], fps: float, delay_s: float) -> None:
+    """One phone, from its first frame to its last."""
     async with httpx.AsyncClient(base_url=server.url, verify=_trust(server), timeout=30.0) as http:
         opened = await http.post(f"/v1/scenes/{server.scene}/streams", json={"world": "flat"})
         frames = opened.raise_for_status().json()["frames"]
-        began_s = time.monotonic()
+        began_s = time.monotonic() + delay_s
         for index, shot in enumerate(shots):
             await asyncio.sleep(max(0.0, began_s + index / fps - time.monotonic()))
-            if index == num_warm_up:
-                before, samples.is_counting = await histograms(server, HOPS, "hop"), True
             (await http.post(frames, files=_parts(shot, time.time_ns()))).raise_for_status()
-        await asyncio.sleep(1.0)  # what is on its way
-        samples.is_counting = False
-        after = await histograms(server, HOPS, "hop")
-    hops = {hop: after[hop] - before[hop] if hop in before else after[hop] for hop in SHOWN if hop in after}
-    return _report(samples, hops, len(shots) - num_warm_up, fps)
 
 
 async def _listen(scene: Subscription, samples: Samples) -> None:
@@ -127,13 +134,14 @@ async def _listen(scene: Subscription, samples: Samples) -> None:
             samples.keyframes.add(update.capture_ns)
 
 
-def _report(samples: Samples, hops: dict[str, Histogram], num_posted: int, fps: float) -> dict[str, Any]:
+def _report(samples: Samples, hops: dict[str, Histogram], num_phones: int, fps: float) -> dict[str, Any]:
     socket = _quantiles(samples.socket)
     by_hop = {hop: _of(histogram) for hop, histogram in hops.items() if histogram.total} | {"socket": socket}
     after_fuse = [by_hop[hop] for hop in (*AFTER_FUSE, "socket") if hop in by_hop]
     return {
+        "phones": num_phones,
         "frames_per_s": fps,
-        "posted": num_posted,
+        "keyframes": by_hop["fuse"]["n"],
         "keyframes_with_delta": len(samples.keyframes),
         "keyframe_to_delta": _quantiles(samples.keyframe),
         "integrated_to_delta": {f"p{q}": round(sum(hop[f"p{q}"] for hop in after_fuse), 1) for q in QUANTILES},
@@ -196,7 +204,8 @@ def _table(report: dict[str, Any]) -> str:
         "hops"
     ]
     lines = [
-        f"{report['posted']} frames at {report['frames_per_s']:g}/s, {report['keyframes_with_delta']} changed the map"
+        f"{report['phones']} phones, {report['frames_per_s']:g} frames/s each: {report['keyframes']} keyframes, "
+        f"{report['keyframes_with_delta']} changed the NavMesh"
     ]
     lines += [
         f"  {name:20}" + "".join(f"  p{q} {row[f'p{q}']:7.1f}" for q in QUANTILES) + " ms" for name, row in rows.items()
@@ -208,6 +217,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.posed_latency", description="From a depth keyframe to the NavMesh at a client."
     )
+    parser.add_argument("--phones", type=int, default=1, choices=(1, 2))
     parser.add_argument("--seconds", type=float, default=40.0, help="how long to count")
     parser.add_argument("--warm-up", type=float, default=5.0, help="seconds before counting")
     parser.add_argument("--fps", type=float, default=5.0, help="frames a second")

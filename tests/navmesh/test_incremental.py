@@ -198,6 +198,27 @@ def test_surfaces_keep_to_their_own_rate() -> None:
     assert tiles.pending == 0
 
 
+def test_the_navmesh_can_go_ahead_of_the_surfaces_and_both_say_when_they_are_due() -> None:
+    clock, world = Clock(), SdfWorld(room())
+    tiles, client = Incremental(world, [HUMAN], Config(surface_period_s=0.5), clock=clock), Client()
+    walkable = tiles.step_nav()
+    assert walkable.nav
+    assert walkable.mesh == walkable.occluder == ()
+    assert (tiles.nav_pending, tiles.wait_s) == (0, 0.0)
+    seen = tiles.step_surfaces()
+    assert seen.mesh
+    assert not seen.nav
+    client.take(walkable)
+    client.take(seen)
+    assert client.state() == batch(world).state()
+    assert tiles.wait_s is None
+    clock.now_s = 0.2
+    tiles.mark(dirty(world.add(Box((1.2, 0.0, 1.3), (1.6, 0.4, 1.9)))))
+    assert tiles.wait_s == 0.0
+    tiles.step_nav()
+    assert tiles.wait_s == pytest.approx(0.3)
+
+
 def test_a_new_epoch_rebuilds_everything_and_removes_what_is_no_longer_there() -> None:
     world = SdfWorld([Box((0.0, -0.3, 0.0), (3.2, 0.0, 3.2))])
     tiles, client = Incremental(world, [HUMAN], AT_ONCE), Client()
