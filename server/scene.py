@@ -2,7 +2,8 @@
 
 Each camera has two loops: one poses every frame and answers the phone, the other brings keyframes into the map. They
 meet at a mailbox where the newest keyframe wins, so no pose ever waits for the map. The map itself belongs to one
-writer thread; what it gives is published here, on the event loop. Others build tiles that wait, save, and tidy up.
+writer thread; what it gives is published here, on the event loop: first where one can walk. Others build what there is
+to see and whatever else waits, save, and tidy up.
 """
 
 from __future__ import annotations
