@@ -58,7 +58,7 @@ class Config(BaseModel):
     store: StoreConfig = StoreConfig()
     tile_budget_s: float = Field(default=0.15, gt=0)
     """How long one step may build NavMesh tiles; what is dirty beyond that waits for the next step."""
-    surface_budget_s: float = Field(default=0.02, gt=0)
+    surface_budget_s: float = Field(default=0.01, gt=0)
     """The same for surfaces: short, because the next keyframe's NavMesh waits for it."""
     points_per_keyframe: int = Field(default=4000, ge=0)
 
@@ -146,10 +146,9 @@ class Writer:
     def build(self, viewers: Viewers) -> Step:
         """Go on with what waits: keyframes, tiles, and all that is looked at. Short, for a keyframe may be waiting."""
         step = self._walk([self.map.fuse()], viewers, {})
-        surfaces = TileChange()
+        publications = [*step.publications, *self._points(), *self._newest_views()]
         if not step.status.is_rebuilding:  # half a volume would unbuild tiles, see `_walk`
-            surfaces = self._tiles.step_surfaces(viewers, self.config.surface_budget_s)
-        publications = [*step.publications, *encode.tile_change(surfaces), *self._points(), *self._newest_views()]
+            publications += encode.tile_change(self._tiles.step_surfaces(viewers, self.config.surface_budget_s))
         wait_s = self._wait_s(step.status)
         self._unconfirmed -= {(item.layer, item.key) for item in publications}
         if wait_s is None and self._unconfirmed:  # nothing lies there any more
