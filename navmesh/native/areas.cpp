@@ -13,6 +13,7 @@ constexpr int kArm = 2;                                          // a column cli
 constexpr int kLeastRun = 10, kMostStep = 4;                     // columns of a ramp that climb; cells from one to the next
 constexpr int kSlopeRise = 7, kSlopeRun = 25;                    // cells on columns: 8 degrees
 constexpr int kVoters = 2;                                       // columns on each side
+constexpr std::int32_t kMissing = -1;                            // a column of a walk without ground
 static_assert(kAreaReach >= kMostTread + 1 + kVoters && kAreaReach >= kLeastRun - 1 + kArm + kVoters);
 
 class Surveyor {
@@ -80,16 +81,25 @@ private:
                     walked_[at(here)] = 1;
                     walk_.push_back(here);
                     heights_.push_back(solids_[at(here)].high);
-                    if (++q == grid_.side) break;
-                    const std::int32_t next = nearest(line, q, along_x, heights_.back());
-                    const bool is_only = grid_.ground[column(line, q - 1, along_x)] != kManyGrounds;
-                    const bool is_mutual =
-                        next >= 0 && (is_only || nearest(line, q - 1, along_x, solids_[at(next)].high) == here);
-                    here = is_mutual ? next : -1;
+                    const int from = q;
+                    here = follow(line, from, ++q, along_x, here);
+                    if (here >= 0) continue;
+                    here = follow(line, from, ++q, along_x, walk_.back());  // a column may be missing at a riser's edge
+                    if (here < 0) break;
+                    walk_.push_back(kMissing);
+                    heights_.push_back(heights_.back());
                 }
                 find_ramps();
                 find_stairs();
             }
+    }
+
+    // Where the floor of a column goes on in another one; -1 = nowhere.
+    std::int32_t follow(int line, int from, int to, bool along_x, std::int32_t here) const {
+        if (to >= grid_.side) return -1;
+        const std::int32_t next = nearest(line, to, along_x, solids_[at(here)].high);
+        if (next < 0 || grid_.ground[column(line, from, along_x)] != kManyGrounds) return next;
+        return nearest(line, from, along_x, solids_[at(next)].high) == here ? next : -1;
     }
 
     // The ground of a column nearest to some height, if one can step to it.
@@ -160,6 +170,7 @@ private:
 
     void mark(int begin, int end, std::uint8_t area) {
         for (int p = begin; p < end; ++p) {
+            if (walk_[at(p)] == kMissing) continue;
             std::uint8_t& own = solids_[at(walk_[at(p)])].area;
             if (own == kFloor) found_.push_back(walk_[at(p)]);
             own = own == kStairs ? kStairs : area;
