@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from server.bus.channel import Channel, Entry, EntryKey, Move
 from server.bus.interest import Interest
+from server.bus.order import in_order
 from server.bus.region import LEAVE_FACTOR, Region
 from server.protocol import Remove, Resume, SnapshotBegin, SnapshotEnd, pack
 
@@ -23,10 +24,10 @@ class Snapshot:
 
 
 def plan(channel: Channel, interest: Interest, region: Region | None, resume: Resume | None) -> Snapshot:
-    """Order the entries by epoch and nearness, with the map's moves between the epochs they separate.
+    """All moves of the map, then the entries by layer and nearness, whatever epoch they are of.
 
     A fresh client starts in the epoch of the oldest entry of the whole channel, so that it has seen every move that
-    a tile entering its region later may need. One that resumes continues in the epoch it had.
+    an older entry, also one that enters its region later, may need. One that resumes continues in the epoch it had.
     """
     had = Region(resume.roi.center_m, resume.roi.radius_m) if resume and resume.roi and resume.roi.center_m else None
     resumed = resume is not None and channel.can_resume(resume)
@@ -46,14 +47,8 @@ def plan(channel: Channel, interest: Interest, region: Region | None, resume: Re
         fresh, gone = inside, []
         epoch = min((e.epoch for e in channel.entries()), default=channel.epoch)
         moves = [move for move in channel.moves_since(0) if move.epoch > epoch]
-    fresh.sort(key=lambda e: (e.epoch, region.distance_m(e.footprint_m) if region else 0.0))
     begin = SnapshotBegin(scene=channel.info(epoch), seq=channel.seq, entries=len(fresh), resumed=resumed)
-    queue: deque[Queued] = deque([pack(begin), *gone])
-    for entry in fresh:
-        while moves and moves[0].epoch <= entry.epoch:
-            queue.append(moves.pop(0))
-        queue.append(entry)
-    queue.extend(moves)
+    queue: deque[Queued] = deque([pack(begin), *gone, *moves, *in_order(fresh, channel, region)])
     queue.append(pack(SnapshotEnd(scene=channel.scene, seq=channel.seq)))
     return Snapshot(queue, {(e.layer, e.key) for e in inside})
 

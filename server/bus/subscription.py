@@ -10,6 +10,7 @@ from math import inf
 
 from server.bus.channel import Channel, Entry, EntryKey, Move
 from server.bus.interest import Interest
+from server.bus.order import in_order
 from server.bus.region import LEAVE_FACTOR, Region, resolve
 from server.bus.snapshot import plan, taken_back
 from server.protocol import Codec, Layer, Part, Resume, Roi, Synced, pack
@@ -23,8 +24,9 @@ class Subscription:
     """One client's view of one channel.
 
     The snapshot takes turns with what is published meanwhile. Published entries leave in the order of their `seq`,
-    except that no key is sent more often than its interval allows. A move of the map overtakes nothing and nothing
-    overtakes it: the epochs a client sees only grow, but for tiles that enter its region later.
+    except that no key is sent more often than its interval allows. A move of the map overtakes nothing published and
+    nothing published overtakes it. Entries of older epochs come late, in a snapshot or with a region that has changed:
+    the client was sent every move since.
     """
 
     def __init__(
@@ -107,7 +109,7 @@ class Subscription:
     # -- what the client asks -----------------------------------------------------------------------------------------
 
     def update_roi(self, roi: Roi | None) -> None:
-        """Take back what lies outside the new region; queue what has come inside, nearest first."""
+        """Take back what lies outside the new region; queue what has come inside, in the order of a snapshot."""
         self._roi = roi
         region = resolve(roi, self.channel, self._region)
         if region != self._region:
@@ -118,8 +120,7 @@ class Subscription:
 
     def _sort_out(self) -> None:
         entries = [entry for entry in self.channel.entries() if self._interest.covers(entry)]
-        entries.sort(key=lambda entry: self._region.distance_m(entry.footprint_m) if self._region else 0.0)
-        for entry in entries:
+        for entry in in_order(entries, self.channel, self._region):
             held = (entry.layer, entry.key) in self._held
             if held and not self._wants(entry):
                 self._take_back(entry)
