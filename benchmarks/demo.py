@@ -26,6 +26,7 @@ from clients.camera import Camera, MotionSample
 from clients.http import Http, HttpError
 from clients.video import load
 from mapping.transforms import log_so3
+from server.parent import die_with
 
 logger = logging.getLogger("commonground.demo")
 
@@ -36,6 +37,8 @@ SAMPLE_S = 1 / 60
 
 def main(argv: list[str] | None = None) -> None:
     options = _parser().parse_args(argv)
+    if options.parent is not None:
+        die_with(options.parent)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     recordings = prepare(options.phones)
     if options.prepare:
@@ -151,6 +154,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scene", default="flat", help="the scene to publish to")
     parser.add_argument("--phones", type=int, default=2, choices=range(1, 9), help="how many phones walk")
     parser.add_argument("--no-motion", dest="motion", action="store_false", help="phones without motion sensors")
+    parser.add_argument("--parent", type=int, help="the process to end with, when it is not a person who starts this")
     parser.add_argument("--prepare", action="store_true", help="render and cache the walks, then stop")
     return parser
 

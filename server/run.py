@@ -249,6 +249,7 @@ async def _demo(settings: Settings, server: Running, console: Console, num_phone
         raise OSError(f"the simulated phones ({DEMO}) are not installed")
     token = server.identity.tokens.issue(Grant(settings.scene, Role.PUBLISH), 7 * 86400, int(time.time()))
     command = [sys.executable, "-m", DEMO, "--url", server.url, "--scene", settings.scene, "--phones", str(num_phones)]
+    command += ["--parent", str(os.getpid())]
     command += _trust(server.identity)
     process = await asyncio.create_subprocess_exec(*command, env={**os.environ, DEMO_TOKEN: token})
     console.print(f"  {num_phones} simulated phones are on their way", soft_wrap=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Self, cast
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -27,6 +28,7 @@ from mapping.scene_state import SceneState
 from mapping.store import Config as StoreConfig
 from mapping.store import Store
 from mapping.tracker import Tracked
+from mapping.transforms import Sim3
 from navmesh.incremental import Config as TilesConfig
 from navmesh.incremental import Incremental, Viewers
 from navmesh.latch import MAX_SLOPE_LIMITS
@@ -115,6 +117,8 @@ class Writer:
         self._unconfirmed: set[tuple[str, tuple[int | str, ...]]] = set()
         """Tiles of before a restart that were not built anew yet."""
         self._seen: dict[StreamId, set[tuple[int, int, int]]] = {}
+        self._earlier: dict[KeyframeId, StoredKeyframe] = {}
+        """From before a restart: their depth is gone, where they were taken from is not."""
 
     # -- the story ----------------------------------------------------------------------------------------------------
 
@@ -190,6 +194,7 @@ class Writer:
             tsdf.Blocks(blocks.keys, blocks.tsdf_m.astype(np.float32), blocks.weight.astype(np.float32), blocks.rgb),
             world_from_state(state),
         )
+        self._earlier = dict(state.keyframes)
         self.query_epoch, self.is_settled = state.meta.epoch, False
         self._tiles.mark(MapChange(state.meta.epoch, dirty_blocks=blocks.keys))
         self._unconfirmed = {slot for slot, tile in state.tiles.items() if slot[0] in TILE_LAYERS and not tile.removed}
@@ -203,7 +208,10 @@ class Writer:
             vertices_m=np.concatenate([np.empty((0, 3), np.float32), *(mesh.vertices_m for mesh in tiles.mesh)]),
             indices=np.concatenate([np.empty((0, 3), np.uint32), *shifted]),
             rgb=np.concatenate([np.empty((0, 3), np.uint8), *(m.rgb for m in tiles.mesh if m.rgb is not None)]),
-            cameras=tuple(ExportCamera(*camera) for camera in self.map.keyframe_cameras()),
+            cameras=(
+                *(ExportCamera(k.id, k.world_from_camera, k.intrinsics) for k in self._earlier.values()),
+                *(ExportCamera(*camera) for camera in self.map.keyframe_cameras()),
+            ),
             nav_polygons_m=tuple(polygon for tile in tiles.nav for polygon in polygons_m(tile)),
         )
 
@@ -211,6 +219,7 @@ class Writer:
         """Drop what identifies a phone: its keyframes and points. The fused surface, which names nobody, stays."""
         self._seen.pop(stream, None)
         self._seen_due.pop(stream, None)
+        self._earlier = {key: keyframe for key, keyframe in self._earlier.items() if keyframe.stream != stream}
         points: list[Publication | Removal] = [Removal("points", (key,)) for key in self.map.forget(stream)]
         removals = [*points, *(Removal(layer, (stream,)) for layer in CAMERA_LAYERS)]
         return removals, self.map.status
@@ -234,6 +243,7 @@ class Writer:
         """Bring the NavMesh up to date with changes of the map."""
         began = time.perf_counter()
         moves = tuple(c for c in changes if c.new_from_old is not None)
+        self._move_earlier([c.new_from_old for c in moves if c.new_from_old is not None])
         if moves:  # what is stored lies in the old world: one group replaces it, so that a crash never mixes them
             self._starts_afresh = True
             self._unsaved |= _as_set(self.map.voxels.block_keys())
@@ -294,6 +304,17 @@ class Writer:
             records.append(MovedKeyframes(ids=list(poses), world_from_camera=np.stack(list(poses.values()))))
         if records:
             self.store.append(*records)
+
+    def _move_earlier(self, moves: Sequence[Sim3]) -> None:
+        """Keyframes that the map knows nothing of any more move with it all the same."""
+        if not self._earlier or not moves:
+            return
+        for new_from_old in moves:
+            for key, old in self._earlier.items():
+                moved = new_from_old.apply_pose(old.world_from_camera)
+                self._earlier[key] = msgspec.structs.replace(old, world_from_camera=moved)
+        poses = np.stack([keyframe.world_from_camera for keyframe in self._earlier.values()])
+        self.store.append(MovedKeyframes(ids=list(self._earlier), world_from_camera=poses))
 
     def _remember_seen(self, stream: StreamId, changes: list[MapChange]) -> None:
         seen = self._seen.setdefault(stream, set())

@@ -50,6 +50,7 @@ struct Heightfield {
 }  // namespace
 
 NB_MODULE(_recast, m) {
+    nb::set_leak_warnings(false);  // what a program holds to its last instant is no leak, and users read its last lines
     m.doc() = "Recast and Detour for navmesh/recast.py, which is the only importer and speaks metres.";
     m.attr("MAX_SPAN_HEIGHT") = RC_SPAN_MAX_HEIGHT;
     m.attr("VERTS_PER_POLY") = kVertsPerPoly;

@@ -55,6 +55,7 @@ void pack(const std::uint8_t* cells, int limits, std::uint16_t* planes) {
 }  // namespace
 
 NB_MODULE(_voxels, m) {
+    nb::set_leak_warnings(false);  // what a program holds to its last instant is no leak, and users read its last lines
     m.doc() = "Calm cells and spans for navmesh/latch.py and navmesh/spans.py, which are the only importers.";
     m.attr("BASE_CELLS") = kBaseCells;
     m.attr("SPAN_REACH") = kSpanReach;

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
+from starlette.routing import Match, Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
@@ -38,7 +39,7 @@ class Pages(StaticFiles):
     async def get_response(self, path: str, scope: Scope) -> Response:
         """Raises: HTTPException: 404, or 405 for anything but GET and HEAD."""
         if path.split("/", 1)[0] == "v1":
-            raise HTTPException(404, "there is no such resource; see /openapi.json")
+            raise _refusal(scope)
         if not self._is_built:
             if path in (".", "index.html", "phone", "phone.html"):
                 return HTMLResponse(NOT_BUILT, 503)
@@ -56,3 +57,16 @@ class Pages(StaticFiles):
         hashed = path.startswith("assets/")
         response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if hashed else "no-cache"
         return response
+
+
+def _refusal(scope: Scope) -> HTTPException:
+    """What no route of the API took: 405 where one would have taken it by another method, else 404."""
+    routes = [route for route in scope["app"].routes if not isinstance(route, Mount)]
+    ways = ", ".join(
+        method
+        for method in ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+        if any(route.matches(dict(scope, method=method))[0] is Match.FULL for route in routes)
+    )
+    if ways:
+        return HTTPException(405, f"{scope['method']} is not for this resource; {ways} is", {"Allow": ways})
+    return HTTPException(404, "there is no such resource; see /openapi.json")

@@ -8,14 +8,12 @@ this.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import faulthandler
 import logging
 import os
 import resource
 import signal
 import socket
-import sys
 import threading
 import time
 from pathlib import Path
@@ -24,6 +22,7 @@ import cv2
 
 from mapping import engines
 from mapping.engines import GeometryEngine, View, ViewPrediction, Window
+from server.parent import die_with
 from server.workers.arena import ResultWriter, SharedMemory
 from server.workers.messages import (
     Beat,
@@ -40,7 +39,6 @@ from server.workers.messages import (
     receive_to_worker,
 )
 
-PR_SET_PDEATHSIG = 1
 MAX_ERROR_CHARS = 2000
 
 _log = logging.getLogger(__name__)
@@ -132,20 +130,12 @@ def _rss_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def _die_with_parent(parent: int) -> None:
-    """Have the kernel end this process when the parent's thread ends, even while an engine holds the interpreter."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="One device's worker; started by the server, not by hand.")
     for name in ("control", "memory", "memory-bytes", "result-bytes", "parent"):
         parser.add_argument(f"--{name}", type=int, required=True)
     args = parser.parse_args()
-    _die_with_parent(args.parent)
+    die_with(args.parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the server decides who ends when
     faulthandler.enable()
     memory = SharedMemory(args.memory, args.memory_bytes)

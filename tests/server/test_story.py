@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -177,6 +178,8 @@ async def test_what_was_acknowledged_is_served_after_a_restart(film: list[Frame]
         assert restored is None or restored.ver >= entry.ver
     assert again.scene(MAIN).scale_source == "posed"
     assert again.scene(MAIN).num_keyframes == num_points > 0
+    await again.export(MAIN, tmp_path / "map.glb")
+    assert len(cameras_of(tmp_path / "map.glb")) >= num_points, "where cameras were outlives the process"
     await again.settle(MAIN)
     assert {k for k, e in acknowledged.items() if k[0] == "nav" and not e.removed} <= {
         (e.layer, e.key) for e in channel.entries()
@@ -186,6 +189,13 @@ async def test_what_was_acknowledged_is_served_after_a_restart(film: list[Frame]
     below = NearestQuestion(point=(float(spot.world_from_camera[0, 3]), 0.0, float(spot.world_from_camera[2, 3])))
     assert (await again.ask(MAIN, [below], None)).answers[0].found
     await again.close()
+
+
+def cameras_of(glb: Path) -> list[dict[str, object]]:
+    data = glb.read_bytes()
+    document = json.loads(data[20 : 20 + int.from_bytes(data[12:16], "little")])
+    cameras: list[dict[str, object]] = document.get("cameras", [])
+    return cameras
 
 
 async def test_a_forgotten_camera_leaves_the_surface_and_nothing_else(film: list[Frame], tmp_path: Path) -> None:
