@@ -76,6 +76,11 @@ class Component:
             seen.append((frame.seq, sighting))
             self.num_sightings += 1
 
+    def resize_markers(self, size_m: float) -> None:
+        """What was seen of markers was seen of ones of this size."""
+        for marker, seen in self._sightings.items():
+            self._sightings[marker] = deque([(seq, s.resized(size_m)) for seq, s in seen], maxlen=_MAX_SIGHTINGS)
+
     def correct(self, poses: dict[int, F64]) -> None:
         """Take over better poses of keyframes by their frame's seq."""
         self._poses.update({seq: pose for seq, pose in poses.items() if seq in self._poses})

@@ -43,8 +43,8 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     volume: tsdf.Config = tsdf.Config()
-    marker: markers.Config | None = None
-    """The printed markers to look for; None = none."""
+    marker: markers.Config = markers.Config()
+    """The printed markers to look for."""
     depth_side_px: int = Field(default=256, ge=32)
     """Long side at which depth is fused and kept."""
     fuse_batch: int = Field(default=16, ge=1)
@@ -95,7 +95,7 @@ class SceneMap:
         self._tsdf = tsdf.Tsdf(config.volume)
         self._kept = KeptKeyframes(config.max_keyframes)
         self._world = World(self._kept)
-        self._finder = markers.MarkerFinder(config.marker) if config.marker is not None else None
+        self._finder = markers.MarkerFinder(config.marker) if config.marker.search else None
         self._waiting: dict[KeyframeId, None] = {}
         """Keyframes to be fused, in the order of their coming; those outside the world wait for their component."""
         self._anew: set[KeyframeId] = set()
@@ -202,8 +202,13 @@ class SceneMap:
         self._world.declare_distance(a_world, b_world, distance_m, 0.5 * self._config.volume.voxel_size_m)
 
     def declare_markers(self, config: markers.Config) -> None:
-        """Look for printed markers of this kind and size from the next keyframe on."""
+        """Look for printed markers of this kind from the next keyframe on; those seen before were of that size, too."""
         self._finder = markers.MarkerFinder(config)
+        self._world.declare_markers(config, was_size_m=(self._world.state.declared or self._config.marker).size_m)
+
+    def declare_camera_height(self, stream: StreamId, height_m: float) -> None:
+        """Somebody says how high above the floor a phone is carried: a scale cue for the next `fuse`."""
+        self._world.declare_camera_height(stream, height_m)
 
     # What the map shows
 
@@ -299,6 +304,8 @@ class SceneMap:
             raise ValueError("restore a map before its first keyframe")
         self._tsdf.load(blocks)
         self._world.settle(state)
+        if state.declared is not None:
+            self._finder = markers.MarkerFinder(state.declared)
 
     def knows(self, stream: StreamId) -> bool:
         """Whether anything of a phone is kept here."""

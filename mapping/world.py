@@ -16,6 +16,7 @@ from mapping import anchor, scale
 from mapping.anchor import Anchor
 from mapping.component import Component, StreamOptions
 from mapping.kept import ComponentKey, Kept, KeptKeyframes
+from mapping.markers import Config as MarkerConfig
 from mapping.transforms import F64, Sim3, invert
 from streams.frame import StreamId
 
@@ -37,6 +38,8 @@ class WorldState:
     """(4, 4) of the first phone's first camera: where those who start together start."""
     markers: dict[int, Sim3] = field(default_factory=dict)
     """world_from_marker of every marker whose place is known; its scale is 1 in a metric world."""
+    declared: MarkerConfig | None = None
+    """What somebody said the printed markers are; None = as the settings say."""
     named_worlds: dict[str, Sim3] = field(default_factory=dict)
     """world_from_named of every world that posed streams speak of."""
 
@@ -166,6 +169,27 @@ class World:
         founder.distances.append(cue)
         self._looked_at_cues = -1
 
+    def declare_markers(self, declared: MarkerConfig, was_size_m: float) -> None:
+        """Take all markers to be of this kind, those seen before, too; where they hang stays."""
+        ratio = declared.size_m / was_size_m
+        hung = {marker: replace(place, scale=place.scale / ratio) for marker, place in self.state.markers.items()}
+        self.state = replace(self.state, declared=declared, markers=hung)
+        for component in self.components.values():
+            component.resize_markers(declared.size_m)
+        now = self._anchor
+        if now is not None and now.scale.source == "marker" and ratio != 1:  # the claim rested on another size
+            self._anchor = replace(now, scale=replace(now.scale, sigma=float("inf")))
+        self._looked_at_cues = -1
+
+    def declare_camera_height(self, stream: StreamId, height_m: float) -> None:
+        """A phone is carried that high above the floor: a scale cue for what it sees, before and after."""
+        known = self._options.get(stream, StreamOptions())
+        self._options[stream] = known.model_copy(update={"camera_height_m": height_m})
+        for key, component in self.components.items():
+            if key[0] == stream:
+                component.options = self._options[stream]
+        self._looked_at_cues = -1
+
     def reconsider(self) -> tuple[Sim3, str] | None:
         """Move the world if that is worth it: `new_from_old` and why. The kept keyframes have to be fused anew."""
         return self._give_up_false_start() or self._move_to_better_anchor()
@@ -219,7 +243,7 @@ class World:
             self._kept.drop(kept.id)
         for component in self.components.values():
             component.world_from_component = None
-        self.state = WorldState(epoch=self.state.epoch + 1)
+        self.state = WorldState(epoch=self.state.epoch + 1, declared=self.state.declared)
         self._looked_at_cues = -1
         self._found(heirs[-1])
         return Sim3.identity(), "restart"

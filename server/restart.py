@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from mapping import markers
 from mapping.scene_state import SceneState
 from mapping.transforms import Sim3, quat_from_rotation, rotation_from_quat
 from mapping.world import WorldState
@@ -46,6 +47,7 @@ def world_to_plain(world: WorldState) -> dict[str, Any]:
         "gravity_sigma_deg": world.gravity_sigma_deg,
         "world_from_start": None if world.world_from_start is None else world.world_from_start.ravel().tolist(),
         "markers": [[marker, _sim3_to_plain(place)] for marker, place in world.markers.items()],
+        "declared_marker": None if world.declared is None else world.declared.model_dump(mode="json"),
         "named_worlds": [[name, _sim3_to_plain(place)] for name, place in world.named_worlds.items()],
     }
 
@@ -56,7 +58,7 @@ def world_from_state(state: SceneState) -> WorldState:
     if meta is None:
         return WorldState()
     plain = meta.attributes
-    start = plain.get("world_from_start")
+    start, declared = plain.get("world_from_start"), plain.get("declared_marker")
     return WorldState(
         epoch=meta.epoch,
         scale_source=meta.scale_source,
@@ -65,6 +67,7 @@ def world_from_state(state: SceneState) -> WorldState:
         gravity_sigma_deg=float(plain.get("gravity_sigma_deg", 180.0)),
         world_from_start=None if start is None else np.array(start, np.float64).reshape(4, 4),
         markers={int(marker): _sim3_from_plain(place) for marker, place in plain.get("markers", [])},
+        declared=None if declared is None else markers.Config.model_validate(declared),
         named_worlds={str(name): _sim3_from_plain(place) for name, place in plain.get("named_worlds", [])},
     )
 

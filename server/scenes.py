@@ -27,6 +27,7 @@ from server.api.contract import (
     Cue,
     DeviceSummary,
     DistanceCue,
+    MarkerCue,
     NotFound,
     Readiness,
     Refused,
@@ -282,10 +283,12 @@ class Scenes:
             case DistanceCue():
                 await found.write(world.declare_distance, np.array(cue.a_m), np.array(cue.b_m), cue.distance_m)
             case CameraHeightCue():
-                known = MapStreamOptions(camera_height_m=cue.height_m)
-                await found.write(world.join, StreamId(cue.stream), known)
-            case _:
-                await found.write(world.declare_markers, markers.Config(dictionary=cue.dictionary, size_m=cue.size_m))
+                if not found.knows(stream := StreamId(cue.stream)):
+                    raise NotFound(f"there is no camera {cue.stream!r} in scene {scene!r}; its `streams` lists them")
+                await found.write(world.declare_camera_height, stream, cue.height_m)
+            case MarkerCue():
+                every = markers.Config(dictionary=cue.dictionary, size_m=cue.size_m, ids=())
+                await found.write(world.declare_markers, every)
 
     def devices(self) -> list[DeviceSummary]:
         return [

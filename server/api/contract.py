@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from mapping import markers
 from server.api.queries_contract import BatchAnswer, Question
 from server.bus.bus import Bus
 from streams.frame import Frame, SceneId, StreamId
@@ -106,6 +107,11 @@ class MarkerCue(_Value):
     dictionary: str = Field(default="apriltag_36h11", max_length=64)
     size_m: float = Field(gt=0, le=10)
     """Edge of the black square, measured on the print."""
+
+    @field_validator("dictionary")
+    @classmethod
+    def _exists(cls, name: str) -> str:
+        return markers.known_dictionary(name)
 
 
 Cue = Annotated[DistanceCue | CameraHeightCue | MarkerCue, Field(discriminator="kind")]

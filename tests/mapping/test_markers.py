@@ -17,13 +17,14 @@ K = Intrinsics.from_fov(640, 480)
 SIZE_M = 0.16
 
 
-def photo(camera_from_marker: F64, marker: int = 7, k: Intrinsics = K) -> NDArray[np.uint8]:
-    """What a camera sees of a marker on a gray wall."""
+def photo(camera_from_marker: F64, marker: int = 7, k: Intrinsics = K, num_wrong: int = 0) -> NDArray[np.uint8]:
+    """What a camera sees of a marker, some of its cells misprinted, on a gray wall."""
     dictionary = cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_APRILTAG_36h11)
     side = 400
-    sheet = cv2.copyMakeBorder(
-        cv2.aruco.generateImageMarker(dictionary, marker, side), 50, 50, 50, 50, cv2.BORDER_CONSTANT, value=255
-    )
+    cells = cv2.aruco.generateImageMarker(dictionary, marker, 8)
+    cells[2, 2 : 2 + num_wrong] = 255 - cells[2, 2 : 2 + num_wrong]
+    drawing = cv2.resize(cells, (side, side), interpolation=cv2.INTER_NEAREST)
+    sheet = cv2.copyMakeBorder(drawing, 50, 50, 50, 50, cv2.BORDER_CONSTANT, value=255)
     half = SIZE_M / 2 * (side + 100) / side
     corners = np.array([[-half, half, 0], [half, half, 0], [half, -half, 0], [-half, -half, 0]])
     seen = project(corners @ camera_from_marker[:3, :3].T + camera_from_marker[:3, 3], k) - 0.5
@@ -59,6 +60,22 @@ def test_says_nothing_where_there_is_nothing() -> None:
 
 def test_a_straight_look_fits_two_poses_and_is_refused() -> None:
     assert MarkerFinder(Config(size_m=SIZE_M, min_ambiguity=50)).find(photo(camera_at((0.02, 0.0, 1.2))), K) == []
+
+
+def test_only_markers_of_ours_are_believed() -> None:
+    """Others may have any size: a robot's, or one of an exhibition."""
+    foreign = photo(camera_at((0.5, 0.3, 0.9)), marker=17)
+    assert MarkerFinder(Config(size_m=SIZE_M)).find(foreign, K) == []
+    (sighting,) = MarkerFinder(Config(size_m=SIZE_M, ids=())).find(foreign, K)
+    assert sighting.marker == 17
+
+
+def test_noise_and_a_marker_with_two_wrong_cells_are_no_marker() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (480, 640), dtype=np.uint8)
+    finder = MarkerFinder(Config(size_m=SIZE_M, ids=()))
+    assert finder.find(noise, K) == []
+    seen = [len(finder.find(photo(camera_at((0.5, 0.3, 0.9)), num_wrong=num), K)) for num in (0, 1, 2)]
+    assert seen == [1, 1, 0]
 
 
 def test_unknown_dictionaries_are_named() -> None:

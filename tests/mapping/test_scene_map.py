@@ -264,21 +264,24 @@ def test_phones_that_start_together_share_the_world_once_both_are_metric() -> No
     assert angle_between(ours.rotation, theirs.rotation) < np.radians(1)
 
 
-def test_a_marker_gives_metres_and_joins_two_phones() -> None:
-    scene = SceneMap(Config(marker=markers.Config(size_m=0.16)))
+def visit_marker(scene: SceneMap, phone: Phone) -> None:
+    """Look at the marker on the wall from several sides, first thing after setting out."""
+    feed(scene, phone, phone.poses(3))
     room_from_marker = rigid(np.eye(3), [0.0, 1.2, -1.9])
-    eyes = [[0.6, 1.5, -1.0], [0.3, 1.6, -0.8], [-0.4, 1.5, -1.0], [-0.6, 1.4, -1.1], [-0.2, 1.7, -0.9]]
+    for eye in [[0.6, 1.5, -1.0], [0.3, 1.6, -0.8], [-0.4, 1.5, -1.0], [-0.6, 1.4, -1.1], [-0.2, 1.7, -0.9]]:
+        pose = look_at(eye, [0.05, 1.2, -1.9])
+        tracked, frame, prediction = phone.sees(pose, photo(invert(pose) @ room_from_marker, k=K.scaled(640, 480)))
+        scene.observe(tracked, frame)
+        scene.place(tracked, frame, prediction)
+        scene.fuse()
+    feed(scene, phone, phone.poses(8)[3:])
+
+
+def test_a_marker_gives_metres_and_joins_two_phones() -> None:
+    scene = SceneMap()
     phones = Phone("a", unit=0.4), Phone("b", unit=3.0, seed=8)
-    big = K.scaled(640, 480)
     for phone in phones:
-        feed(scene, phone, phone.poses(3))
-        for eye in eyes:
-            pose = look_at(eye, [0.05, 1.2, -1.9])
-            tracked, frame, prediction = phone.sees(pose, photo(invert(pose) @ room_from_marker, k=big))
-            scene.observe(tracked, frame)
-            scene.place(tracked, frame, prediction)
-            scene.fuse()
-        feed(scene, phone, phone.poses(8)[3:])
+        visit_marker(scene, phone)
     assert scene.status.scale_source == "marker"
     assert scene.status.unaligned == ()
     ours, theirs = (off_room(scene, phone) for phone in phones)
@@ -287,6 +290,55 @@ def test_a_marker_gives_metres_and_joins_two_phones() -> None:
     assert angle_between(ours.rotation, theirs.rotation) < np.radians(1.5)
     corner = np.array([0.4, 0.6, -1.0])
     assert np.linalg.norm(ours.apply(corner) - theirs.apply(corner)) < 0.05
+
+
+def test_markers_are_passed_over_when_the_search_is_off_until_a_cue() -> None:
+    scene, phone = SceneMap(Config(marker=markers.Config(search=False))), Phone("a", unit=0.4)
+    visit_marker(scene, phone)
+    assert scene.status.scale_source == "none"
+    scene.declare_markers(markers.Config(size_m=0.16))
+    visit_marker(scene, phone)
+    assert scene.status.scale_source == "marker"
+
+
+def test_a_size_that_is_said_late_counts_for_what_was_seen_before() -> None:
+    scene, phone = SceneMap(Config(marker=markers.Config(size_m=0.08))), Phone("a", unit=0.4)
+    visit_marker(scene, phone)
+    assert off_room(scene, phone).scale == pytest.approx(0.5, rel=0.03)
+    scene.declare_markers(markers.Config(size_m=0.16))
+    scene.fuse()
+    assert off_room(scene, phone).scale == pytest.approx(1.0, rel=0.03)
+    joining = Phone("b", unit=3.0, seed=8)
+    visit_marker(scene, joining)
+    assert off_room(scene, joining).scale == pytest.approx(1.0, rel=0.03)
+
+
+def test_a_restored_map_looks_for_what_was_declared() -> None:
+    scene = SceneMap(Config(marker=markers.Config(size_m=0.08)))
+    scene.declare_markers(markers.Config(size_m=0.16))
+    visit_marker(scene, Phone("a", unit=0.4))
+    again = SceneMap(Config(marker=markers.Config(size_m=0.08)))
+    again.restore(scene.blocks(scene.voxels.block_keys()), scene.snapshot())
+    joining = Phone("b", unit=3.0, seed=8)
+    visit_marker(again, joining)
+    assert off_room(again, joining).scale == pytest.approx(1.0, rel=0.03)
+
+
+def test_camera_height_that_is_said_late_gives_metres_and_leaves_the_rest() -> None:
+    scene, phone = SceneMap(), Phone("a", unit=0.4)
+    feed(scene, phone, phone.poses(20))
+    assert scene.status.scale_source == "none"
+    scene.declare_camera_height(phone.stream, 1.5)
+    scene.fuse()
+    assert scene.status.scale_source == "camera_height"
+    assert off_room(scene, phone).scale == pytest.approx(1.0, rel=0.05)
+
+
+def test_a_posed_phone_keeps_its_own_metres_before_a_marker_of_another_size() -> None:
+    scene, phone = SceneMap(Config(marker=markers.Config(size_m=0.2))), Phone("rgbd", posed=True)
+    visit_marker(scene, phone)
+    assert scene.status.scale_source == "posed"
+    assert off_room(scene, phone).scale == pytest.approx(1.0, abs=1e-9)
 
 
 def test_posed_streams_share_a_world_only_if_they_name_it() -> None:

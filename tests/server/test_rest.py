@@ -53,6 +53,11 @@ async def test_cues_are_typed(tmp_path: Path) -> None:
         assert [cue.kind for cue in server.scenes.cues] == ["distance", "camera_height", "marker"]
         for bad in ({"kind": "magic"}, {"kind": "marker", "size_m": -1}, {"kind": "marker", "size_m": 1e9}, [], 7):
             assert_problem(await server.http.post(cues, json=bad), 422)
+        unknown = {"kind": "marker", "dictionary": "qr", "size_m": 0.16}
+        problem = assert_problem(await server.http.post(cues, json=unknown), 422)
+        assert problem["errors"][0]["where"].endswith("dictionary")
+        assert "no marker dictionary 'qr'" in problem["detail"]
+        assert "validation error" not in problem["detail"]
 
 
 async def test_exports_come_as_files_and_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ import pytest
 import trimesh
 
 from benchmarks import synthetic
-from server.api.contract import Busy, Conflict, NotFound, StreamOptions, Unprocessable
+from server.api.contract import Busy, CameraHeightCue, Conflict, NotFound, StreamOptions, Unprocessable
 from server.api.queries_contract import NearestAnswer, NearestQuestion
 from server.bus.bus import Bus
 from server.bus.channel import Entry, Move
@@ -76,6 +76,11 @@ async def open_scenes(folder: Path, config: Config | None = None) -> Scenes:
     scenes = Scenes(config or Config(), folder, Pool(PoolConfig(), "classical"), Bus())
     await scenes.start(MAIN)
     return scenes
+
+
+def unmarked() -> Config:
+    """Of scenes that do not look for the marker on the flat's wall, which puts everybody who saw it into one world."""
+    return Config.model_validate({"each": {"map": {"map": {"marker": {"search": False}}}}})
 
 
 async def mapped(scenes: Scenes, film: list[Frame]) -> Watcher:
@@ -225,7 +230,7 @@ async def test_a_late_map_keeps_the_newest_keyframe_and_every_pose(film: list[Fr
 async def test_a_stranger_without_a_place_in_the_world_is_told_so_and_maps_nothing(
     film: list[Frame], tmp_path: Path
 ) -> None:
-    scenes = await open_scenes(tmp_path)
+    scenes = await open_scenes(tmp_path, unmarked())
     watcher = await mapped(scenes, film)
     blocks = scenes.scene(MAIN).num_keyframes
     stranger = [replace(frame, stream=StreamId("stranger")) for frame in film]
@@ -288,3 +293,30 @@ async def test_a_camera_that_fails_harms_nobody_else(film: list[Frame], tmp_path
 def test_the_film_looks_at_the_floor(film: list[Frame]) -> None:
     """What the tests above rest on."""
     assert all(frame.depth is not None and np.median(frame.depth.z_m) > 0.3 for frame in film)
+
+
+async def test_a_camera_height_is_taken_only_for_a_camera_that_was_here(film: list[Frame], tmp_path: Path) -> None:
+    scenes = await open_scenes(tmp_path)
+    await mapped(scenes, film[:3])
+    with pytest.raises(NotFound, match="zz"):
+        await scenes.add_cue(MAIN, CameraHeightCue(kind="camera_height", stream="zz", height_m=1.5))
+    await scenes.add_cue(MAIN, CameraHeightCue(kind="camera_height", stream=RGBD, height_m=1.5))
+    assert scenes.scene(MAIN).scale_source == "posed"
+    await scenes.close()
+
+
+async def test_a_stranger_joins_by_the_marker_that_both_saw(film: list[Frame], tmp_path: Path) -> None:
+    scenes = await open_scenes(tmp_path)
+    await mapped(scenes, film)
+    stranger = [replace(frame, stream=StreamId("stranger")) for frame in film]
+    stream = await scenes.replay(
+        MAIN, StreamId("stranger"), play(stranger), StreamOptions(world="elsewhere"), is_patient=True
+    )
+    await stream.ended
+    assert stream.counters.state == "tracked"
+    assert scenes.scene(MAIN).scale_source == "posed"
+    seen = stranger[-1].pose
+    assert seen is not None
+    assert stream.world_from_camera is not None
+    assert np.linalg.norm(stream.world_from_camera[:3, 3] - seen.world_from_camera[:3, 3]) < 0.1
+    await scenes.close()
