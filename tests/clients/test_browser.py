@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
+from server import protocol as p
+
 sync_api = pytest.importorskip("playwright.sync_api")
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -185,8 +187,9 @@ def test_a_link_that_names_no_map_says_so_and_the_notice_is_the_servers_own(
 ) -> None:
     phone = open_page(browser, witness, phone_url(live_server, scene="a%2Fb"), PHONE)
     expect(phone.locator("#troubleTitle")).to_have_text("This link names no map")
-    phone.click("#retry")
     expect(phone.locator("#troubleAdvice")).to_contain_text("a/b")
+    assert phone.locator("#retry").is_hidden()  # it could not help
+    assert phone.locator("#go").is_disabled()
     phone.click("#start [data-opens=privacy]")
     expect(phone.locator("#keptPictures")).to_contain_text("not written to disk")
     expect(phone.locator("#keptPath")).to_contain_text("24 hours")
@@ -225,4 +228,59 @@ def test_a_viewer_with_a_bad_token_says_so_and_stops(live_server: Any, browser: 
     viewer = open_page(browser, witness, f"{live_server.url}/#token=not.a.token", DESK)
     viewer.wait_for_selector("#connection[data-state=closed]")
     assert "new link" in text(viewer, "#banner")
+    viewer.context.close()
+
+
+def test_a_page_that_could_not_keep_up_says_so_and_comes_back_without_points(
+    live_server: Any, browser: Any, witness: Witness
+) -> None:
+    asked: list[p.Subscribe] = []
+
+    def relay(page_side: Any) -> None:
+        server_side = page_side.connect_to_server()
+
+        def pass_on(data: bytes) -> None:
+            message = p.unpack_client(data)
+            server_side.send(data)
+            if isinstance(message, p.Subscribe):
+                asked.append(message)
+                if len(asked) == 1:
+                    page_side.close(code=p.CLOSE_TOO_SLOW, reason="took nothing for 10 s")
+                    server_side.close()
+
+        page_side.on_message(pass_on)
+
+    context = browser.new_context(viewport=DESK, ignore_https_errors=True)
+    viewer = context.new_page()
+    viewer.set_default_timeout(PATIENCE_MS)
+    viewer.add_init_script(
+        "addEventListener('DOMContentLoaded', () => { window.told = []; new MutationObserver(() => "
+        "told.push(document.querySelector('#banner').textContent)).observe(document.querySelector('#banner'), "
+        "{ childList: true }); });"
+    )
+    viewer.route_web_socket(re.compile("/v1/map$"), relay)
+    viewer.goto(f"{live_server.url}/#token={live_server.token}&scene=main")
+    expect(viewer.locator("#count-points")).to_have_text("left out")
+    expect(viewer.locator("#connection")).to_have_attribute("data-fresh", "open")
+    assert any("could not keep up" in told for told in viewer.evaluate("told"))
+    assert not any("out of reach" in told for told in viewer.evaluate("told"))
+    assert viewer.locator("#banner").is_hidden()
+    assert "points" in asked[0].layers
+    assert "points" not in asked[1].layers
+    viewer.check("#show-points")
+    expect(viewer.locator("#count-points")).not_to_have_text("left out")
+    assert "points" in asked[2].layers
+    context.close()
+
+
+def test_on_a_narrow_screen_the_layers_come_up_as_a_sheet(live_server: Any, browser: Any, witness: Witness) -> None:
+    viewer = open_page(browser, witness, f"{live_server.url}/#token={live_server.token}&scene=main", PHONE)
+    viewer.wait_for_selector("#connection[data-state=open]")
+    assert viewer.locator("#show-mesh").is_hidden()
+    viewer.click("#layers")
+    expect(viewer.locator("#show-mesh")).to_be_visible()
+    expect(viewer.locator("#waterfall")).to_be_visible()
+    viewer.click("#layers")
+    expect(viewer.locator("#show-mesh")).to_be_hidden()
+    assert viewer.evaluate("document.documentElement.scrollWidth <= innerWidth")
     viewer.context.close()

@@ -94,6 +94,7 @@ def test_an_avatar_walks_around_the_wall_to_where_it_is_sent(
     witness = Witness(urlsplit(live_server.url).netloc)
     page = open_page(browser, witness, f"{live_server.url}/?scene={rooms}", VIEW)
     expect(page.locator("#area")).to_contain_text("m²")
+    expect(page.locator("#connection")).to_have_attribute("data-fresh", "open")  # all is shown: the view comes to rest
     page.locator("#avatarTool").click()
     expect(page.locator("#hint")).to_contain_text("an avatar appears")
     homography = pixel_from_floor(page)

@@ -1,7 +1,7 @@
 import { Decoder } from "@msgpack/msgpack";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { connect, type ConnectionState, MapClient, socketUrl } from "../src/sdk/client.js";
-import { CLOSE_UNAUTHORIZED, SUBPROTOCOL } from "../src/sdk/protocol.js";
+import { CLOSE_TOO_SLOW, CLOSE_UNAUTHORIZED, SUBPROTOCOL } from "../src/sdk/protocol.js";
 import { frame } from "./fixtures.js";
 
 type Sent = Readonly<Record<string, unknown>>;
@@ -155,6 +155,24 @@ describe("MapClient", () => {
     expect(waits[0]).toBeLessThanOrEqual(250);
     expect(waits[8]).toBeGreaterThanOrEqual(4000);
     expect(Math.max(...waits)).toBeLessThanOrEqual(8000);
+  });
+
+  it("says why it waits, and asks for less from then on when told to", () => {
+    const client = open();
+    const subscription = client.subscribe("main");
+    const codes: unknown[] = [];
+    client.on("state", ({ state, closeCode }) => {
+      if (state !== "waiting") return;
+      codes.push(closeCode);
+      subscription.askNextFor({ layers: ["nav"], maxHz: 1 });
+    });
+    newest().accept();
+    newest().drop(CLOSE_TOO_SLOW);
+    expect(newest().sent.filter(({ t }) => t === "subscribe")).toHaveLength(1);
+    vi.advanceTimersByTime(250);
+    newest().accept();
+    expect(codes).toEqual([4008]);
+    expect(newest().sent[1]).toMatchObject({ t: "subscribe", scene: "main", layers: ["nav"], max_hz: 1 });
   });
 
   it("tries again at once when told to, and not twice", () => {

@@ -124,6 +124,8 @@ it("counts headings clockwise from -z, seen from above", () => {
 describe("links that lead nowhere", () => {
   it("are told before the camera is asked for", () => {
     for (const bad of ["", "..", "a/b", "a b", "x".repeat(65), "-a"]) expect(sceneTrouble(bad)?.title).toContain("no map");
+    expect(sceneTrouble("a/b")?.isFinal).toBe(true); // no button offers to try what cannot help
+    expect(serverTrouble(new ApiError(403, "no")).isFinal).toBeUndefined();
     for (const good of ["main", "hall.2", "A-1_b"]) expect(sceneTrouble(good)).toBeNull();
     expect(sceneTrouble("<b>".repeat(99))?.advice.length).toBeLessThan(200);
   });

@@ -159,7 +159,9 @@ class PhonePage {
     byId("trouble").hidden = trouble === null;
     byId("troubleTitle").textContent = trouble?.title ?? "";
     byId("troubleAdvice").textContent = trouble?.advice ?? "";
-    byId("retry").hidden = trouble?.retry ?? false;
+    const isFinal = trouble?.isFinal ?? false;
+    byId("retry").hidden = (trouble?.retry ?? false) || isFinal;
+    byId<HTMLButtonElement>("go").disabled = isFinal;
   }
 }
 

@@ -8,6 +8,8 @@ export interface Trouble {
   /** Whether trying again by itself can help; otherwise somebody has to do something first. */
   readonly retry: boolean;
   readonly retryAfterS?: number;
+  /** Nothing on this page can help: no button offers to try. */
+  readonly isFinal?: true;
 }
 
 /** What is missing before the camera is even asked for, or null. */
@@ -17,6 +19,7 @@ export function missingSupport(): Trouble | null {
       title: "This address is not secure",
       advice: "Browsers give the camera only to https pages. Scan the QR code again, or put https:// before the address.",
       retry: false,
+      isFinal: true,
     };
   }
   if (!navigator.mediaDevices?.getUserMedia || typeof RTCPeerConnection === "undefined") {
@@ -24,6 +27,7 @@ export function missingSupport(): Trouble | null {
       title: "This browser cannot send video",
       advice: "Open the link in Safari, Chrome or Firefox itself, not inside another app.",
       retry: false,
+      isFinal: true,
     };
   }
   return null;
@@ -36,6 +40,7 @@ export function sceneTrouble(scene: string): Trouble | null {
     title: "This link names no map",
     advice: `“${scene.slice(0, 64)}” cannot be a map’s name. Scan the QR code again, or ask for the link once more.`,
     retry: false,
+    isFinal: true,
   };
 }
 

@@ -48,7 +48,8 @@ export interface SubscribeOptions {
 }
 
 interface ClientEvents {
-  state: { state: ConnectionState; retryInMs?: number };
+  /** `closeCode` says why a connection is waited for, e.g. `CLOSE_TOO_SLOW`; 1006 or 0 where the server said nothing. */
+  state: { state: ConnectionState; retryInMs?: number; closeCode?: number };
   welcome: Welcome;
   /** What the server refused, or why the connection cannot come back; says what to do. */
   error: { code: string; detail: string; fatal: boolean };
@@ -80,6 +81,11 @@ export class Subscription {
     const { roi: _, ...rest } = this.options;
     this.options = roi === null ? rest : { ...rest, roi };
     this.send({ t: "update_roi", scene: this.scene, roi });
+  }
+
+  /** Ask for something else from the next connection on, as after one that brought too much. */
+  askNextFor(options: SubscribeOptions): void {
+    this.options = options;
   }
 
   close(): void {
@@ -257,7 +263,7 @@ export class MapClient {
     const retryInMs = this.retryMs * (0.5 + Math.random() / 2);
     this.retryMs = Math.min(2 * this.retryMs, LAST_RETRY_MS);
     this.after(retryInMs, () => this.connect());
-    this.setState("waiting", retryInMs);
+    this.setState("waiting", { retryInMs, closeCode: code });
   }
 
   private dropSocket(): void {
@@ -279,9 +285,9 @@ export class MapClient {
     this.timers.add(timer);
   }
 
-  private setState(state: ConnectionState, retryInMs?: number): void {
+  private setState(state: ConnectionState, why: { retryInMs?: number; closeCode?: number } = {}): void {
     this.currentState = state;
-    this.listeners.emit("state", retryInMs === undefined ? { state } : { state, retryInMs });
+    this.listeners.emit("state", { state, ...why });
   }
 }
 

@@ -16,8 +16,9 @@ import { JoinCard } from "./join.js";
 import { LatencyMeter } from "./latency.js";
 import { PathTool } from "./path.js";
 import { PhoneList } from "./phones.js";
-import { Stage } from "./stage.js";
-import { showConnection, showScene, showScenes } from "./status.js";
+import { Portion } from "./portion.js";
+import { Stage, type View } from "./stage.js";
+import { showConnection, showFreshness, showScene, showScenes } from "./status.js";
 import { WaterfallView } from "./waterfall.js";
 import { SHOWN, type Shown, World } from "./world.js";
 
@@ -75,32 +76,45 @@ class ViewerPage {
   private scene = this.link.scene ?? "";
   private scenes: readonly SceneInfo[] = [];
   private subscription: Subscription | null = null;
+  private readonly portion = new Portion();
   private followed: string | null = null;
+  /** Where to come back to from the AR view. */
+  private beforeBare: { followed: string | null; view: View } | null = null;
   /** True once the snapshot is complete: only what comes after it tells about latency now. */
   private isLive = false;
 
   open(): void {
     this.client.on("welcome", ({ scenes }) => this.greet(scenes));
-    this.client.on("state", ({ state }) => this.onConnection(state));
+    this.client.on("state", ({ state, closeCode }) => this.onConnection(state, closeCode));
     this.client.on("error", ({ detail, fatal }) => showConnection(fatal ? "closed" : this.client.state, detail));
-    this.stage.onDrawn = () => this.meter.drawn(this.client.serverNowNs());
+    this.stage.onDrawn = () => {
+      if (this.world.numWaiting === 0) this.meter.drawn(this.client.serverNowNs());
+    };
+    this.stage.isLoading = () => !this.isLive || this.world.numWaiting > 0;
     this.stage.onTakenOver = () => {
       this.framing.stop();
       this.setFollowed(null);
     };
     for (const layer of SHOWN) this.wireToggle(layer);
     byId("frame").onclick = () => this.showAll();
-    this.stage.onTick = (seconds) => this.party.tick(seconds);
+    this.stage.onTick = (seconds) => {
+      this.world.build();
+      this.party.tick(seconds);
+    };
     this.party.onNews = (text) => this.hint(text);
     for (const tool of TOOLS) byId(tool).onclick = () => this.use(isPressed(tool) ? null : tool);
     byId("arView").onclick = () => this.setBare(!isPressed("arView"));
+    byId("layers").onclick = () => this.toggleSheet();
     byId("addAvatar").onclick = () => {
       this.use("avatarTool");
       this.avatarTool.addAnother();
     };
     byId("invite").onclick = () => this.toggleInvitation();
     byId<HTMLSelectElement>("scenes").onchange = ({ target }) => this.choose((target as HTMLSelectElement).value);
-    document.addEventListener("visibilitychange", () => this.client.reconnectNow());
+    document.addEventListener("visibilitychange", () => {
+      this.portion.rest();
+      this.client.reconnectNow();
+    });
     addEventListener("online", () => this.client.reconnectNow());
     addEventListener("pagehide", () => this.client.close());
     setInterval(() => this.refreshPanels(), PANEL_REFRESH_MS);
@@ -123,10 +137,11 @@ class ViewerPage {
     this.framing.restart();
     this.setFollowed(null);
     this.isLive = false;
+    this.beforeBare = null;
     this.scene = scene;
     this.address.searchParams.set("scene", scene);
     history.replaceState(null, "", this.address);
-    const subscription = this.client.subscribe(scene);
+    const subscription = this.client.subscribe(scene, this.portion.request);
     subscription.on("change", (change) => this.onChange(change, subscription));
     this.subscription = subscription;
     showScenes(this.scenes, scene);
@@ -143,9 +158,24 @@ class ViewerPage {
     this.framing.contentChanged();
   }
 
-  private onConnection(state: ConnectionState): void {
-    showConnection(state);
+  private onConnection(state: ConnectionState, closeCode = 0): void {
+    const isOwnFault = state === "waiting" && this.portion.lost(closeCode, performance.now());
+    if (isOwnFault) this.showLess();
+    const isTold = isOwnFault || (state === "connecting" && !this.portion.hasPoints);
+    showConnection(state, isTold ? "This page could not keep up; showing it again without points …" : "");
     document.body.dataset.connection = state;
+  }
+
+  /** The next connection brings what this machine can show; a tick at Points asks for them again. */
+  private showLess(): void {
+    this.subscription?.askNextFor(this.portion.request);
+    byId<HTMLInputElement>("show-points").checked = false;
+    this.world.setVisible("points", false);
+  }
+
+  private showAllLayers(): void {
+    this.portion.restore();
+    this.choose(this.scene);
   }
 
   private follow(stream: string): void {
@@ -180,8 +210,26 @@ class ViewerPage {
   private setBare(isBare: boolean): void {
     byId("arView").setAttribute("aria-pressed", String(isBare));
     this.world.setBare(isBare);
+    if (!isBare) return this.leaveBare();
+    this.beforeBare = { followed: this.followed, view: this.stage.view };
     const placed = this.world.cameras.views.find(({ stream }) => this.world.cameras.eye(stream) !== null);
-    if (isBare && this.followed === null && placed !== undefined) this.follow(placed.stream);
+    if (this.followed === null && placed !== undefined) this.setFollowed(placed.stream);
+  }
+
+  /** Everything is shown as it was before, from where it was. */
+  private leaveBare(): void {
+    const before = this.beforeBare;
+    this.beforeBare = null;
+    if (before === null) return;
+    this.setFollowed(before.followed);
+    if (before.followed === null) this.stage.restore(before.view);
+  }
+
+  /** On narrow screens the panels of the left come up as a sheet. */
+  private toggleSheet(): void {
+    const isOpen = !isPressed("layers");
+    byId("layers").setAttribute("aria-pressed", String(isOpen));
+    byId("sides").dataset.sheet = isOpen ? "open" : "";
   }
 
   private toggleInvitation(): void {
@@ -194,7 +242,10 @@ class ViewerPage {
   private wireToggle(layer: Shown): void {
     const box = byId<HTMLInputElement>(`show-${layer}`);
     const apply = (): void => this.world.setVisible(layer, box.checked);
-    box.onchange = apply;
+    box.onchange = () => {
+      apply();
+      if (layer === "points" && box.checked && !this.portion.hasPoints) this.showAllLayers();
+    };
     apply();
   }
 
@@ -207,12 +258,17 @@ class ViewerPage {
     const nowNs = this.client.serverNowNs();
     const views = this.world.cameras.views;
     const isEmpty = this.subscription === null || this.subscription.map.size === 0;
+    if (document.visibilityState === "visible") this.portion.beat(performance.now());
+    const ageS = views.length === 0 ? null : this.meter.ageS("pose", nowNs);
+    const isComplete = isEmpty || (this.isLive && this.world.numWaiting === 0);
+    showFreshness({ state: this.client.state, isComplete, ageS });
     byId("avatarCard").hidden = this.party.all.length === 0 && !isPressed("avatarTool");
     byId<HTMLButtonElement>("addAvatar").disabled = this.party.all.length === 0 || this.party.isFull;
     this.avatarList.update();
     this.phones.update(views, nowNs, this.followed);
     this.waterfall.update(this.meter, nowNs);
     for (const layer of SHOWN) byId(`count-${layer}`).textContent = String(this.world.count(layer) || "");
+    if (!this.portion.hasPoints) byId("count-points").textContent = "left out";
     showScene(this.subscription?.map.info ?? null, views, this.world.nav.areaM2);
     byId("empty").hidden = !isEmpty || this.client.state !== "open" || !byId("inviteCard").hidden;
     byId("invite").hidden = !this.join.isAvailable;

@@ -5,6 +5,7 @@
 
 import * as THREE from "three";
 import { OrbitControls } from "three/examples/jsm/controls/OrbitControls.js";
+import { DrawPace } from "./pace.js";
 
 THREE.ColorManagement.enabled = false; // before any colour is made: they are shown as the cameras delivered them
 
@@ -26,6 +27,12 @@ export interface Eye {
   readonly verticalFovDeg: number;
 }
 
+/** Where the free view stands and what it turns around, to come back to. */
+export interface View {
+  readonly position: THREE.Vector3;
+  readonly target: THREE.Vector3;
+}
+
 interface Glide {
   readonly fromPosition: THREE.Vector3;
   readonly fromTarget: THREE.Vector3;
@@ -41,11 +48,14 @@ export class Stage {
   onTick: (seconds: number) => void = () => undefined;
   /** Called after every drawn frame. */
   onDrawn: () => void = () => undefined;
+  /** Whether much is still to come: slow frames then leave time for reading it. */
+  isLoading: () => boolean = () => false;
   /** Called when the person takes the view into their own hands. */
   onTakenOver: () => void = () => undefined;
 
   private readonly renderer: THREE.WebGLRenderer;
   private readonly controls: OrbitControls;
+  private readonly pace = new DrawPace();
   private readonly pressed = new Set<string>();
   private readonly grid = makeGrid();
   private follow: (() => Eye | null) | null = null;
@@ -113,6 +123,19 @@ export class Stage {
     this.centre();
   }
 
+  get view(): View {
+    return { position: this.camera.position.clone(), target: this.controls.target.clone() };
+  }
+
+  /** Back to a free view of before, at once. */
+  restore({ position, target }: View): void {
+    this.setFollow(null);
+    this.camera.position.copy(position);
+    this.controls.target.copy(target);
+    this.controls.update();
+    this.invalidate();
+  }
+
   setFloor(y: number): void {
     this.grid.position.y = y - 0.01;
     this.invalidate();
@@ -147,8 +170,10 @@ export class Stage {
       this.advanceGlide(seconds);
       this.controls.update();
     }
-    if (!this.needsDrawing) return;
+    this.pace.begin(performance.now());
+    if (!this.needsDrawing || !this.pace.mayDraw(performance.now(), this.isLoading())) return;
     this.needsDrawing = false;
+    this.pace.drew(performance.now());
     this.renderer.render(this.scene, this.camera);
     this.onDrawn();
   }

@@ -4,7 +4,10 @@ import { byId, make } from "../page/dom.js";
 import type { ConnectionState } from "../sdk/client.js";
 import type { SceneInfo } from "../sdk/protocol.js";
 import type { CameraView } from "./layers/cameras.js";
+import { formatAge } from "./waterfall.js";
 
+/** What is shown may be this old and still count as live. */
+const LIVE_S = 3;
 const CONNECTION: Readonly<Record<ConnectionState, string>> = {
   connecting: "Connecting …",
   open: "Live",
@@ -24,9 +27,31 @@ const GRAVITY: Readonly<Record<string, string>> = {
   planes: "floors and walls",
 };
 
+export interface Freshness {
+  readonly state: ConnectionState;
+  /** Whether all that there was at the start has come and is shown. */
+  readonly isComplete: boolean;
+  /** Age of the newest picture behind what is shown, while anybody films; else null. */
+  readonly ageS: number | null;
+}
+
+/** What the chip says, and whether it may be green. */
+export function freshness({ state, isComplete, ageS }: Freshness): { tone: string; text: string } {
+  if (state !== "open") return { tone: state, text: CONNECTION[state] };
+  if (ageS !== null && ageS > LIVE_S) {
+    return { tone: "behind", text: `Live, ${ageS < 60 ? `${Math.round(ageS)} s` : formatAge(ageS)} behind` };
+  }
+  return isComplete ? { tone: "open", text: CONNECTION.open } : { tone: "behind", text: "Loading …" };
+}
+
+export function showFreshness(how: Freshness): void {
+  const { tone, text } = freshness(how);
+  byId("connection").dataset.fresh = tone;
+  byId("connectionText").textContent = text;
+}
+
 export function showConnection(state: ConnectionState, detail = ""): void {
   byId("connection").dataset.state = state;
-  byId("connectionText").textContent = CONNECTION[state];
   const banner = byId("banner");
   banner.textContent = detail || (state === "waiting" ? "The server is out of reach; trying again by itself …" : "");
   banner.hidden = banner.textContent === "";

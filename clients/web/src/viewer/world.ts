@@ -1,8 +1,9 @@
 /** The scene on the stage: every change of the map goes to the layer that shows it. */
 
 import * as THREE from "three";
-import { type Change, type SceneMap } from "../sdk/map.js";
+import { type Change, type Entry, nameOf, type SceneMap } from "../sdk/map.js";
 import { ProtocolError } from "../sdk/protocol.js";
+import { BuildQueue } from "./building.js";
 import { CameraLayer } from "./layers/cameras.js";
 import { type KeyedGroup, matrixOf } from "./layers/keyed.js";
 import { NavLayer } from "./layers/nav.js";
@@ -14,6 +15,9 @@ import type { Stage } from "./stage.js";
 export const SHOWN = ["cameras", "trails", "points", "mesh", "nav", "occluder"] as const;
 export type Shown = (typeof SHOWN)[number];
 
+/** What building may take of one frame. */
+const BUILD_MS = 8;
+
 export class World {
   readonly cameras: CameraLayer;
   readonly nav = new NavLayer();
@@ -24,6 +28,7 @@ export class World {
   private readonly keyed: Readonly<Record<"points" | "mesh" | "nav" | "occluder", KeyedGroup>>;
   private readonly groups: Readonly<Record<Shown, THREE.Group>>;
   private readonly wanted = new Set<Shown>(SHOWN);
+  private readonly building = new BuildQueue();
   private isBare = false;
 
   constructor(
@@ -44,13 +49,17 @@ export class World {
   }
 
   apply(change: Change, map: SceneMap): void {
-    try {
-      this.show(change, map);
-    } catch (error) {
-      if (!(error instanceof ProtocolError)) throw error;
-      this.onUnreadable(error.message); // one bad tile must not take the others along
-    }
-    this.stage.invalidate();
+    this.attempt(() => this.show(change, map));
+  }
+
+  /** A slice of the work that has come up; to be called every frame. */
+  build(): void {
+    this.building.run(BUILD_MS);
+  }
+
+  /** How many things are received and not yet to be seen. */
+  get numWaiting(): number {
+    return this.building.size;
   }
 
   setVisible(layer: Shown, visible: boolean): void {
@@ -101,6 +110,7 @@ export class World {
   }
 
   clear(): void {
+    this.building.clear();
     for (const layer of Object.values(this.keyed)) layer.clear();
     this.veil.clear();
     this.cameras.clear();
@@ -118,15 +128,38 @@ export class World {
     return layer === "cameras" || (layer === "occluder" && !this.cameras.isLookedThrough);
   }
 
+  /** By the time it is built the map may have moved: what is built is what the map holds then. */
+  private buildLater({ delta: { layer, key } }: Entry, map: SceneMap): void {
+    this.building.put(nameOf(layer, key), () => {
+      const entry = map.get(layer, key);
+      if (entry === undefined || !isKeyed(layer)) return;
+      this.attempt(() => {
+        this.keyed[layer].set(entry);
+        if (layer === "occluder") this.veil.set(entry);
+      });
+    });
+  }
+
+  private attempt(show: () => void): void {
+    try {
+      show();
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.onUnreadable(error.message); // one bad tile must not take the others along
+    }
+    this.stage.invalidate();
+  }
+
   private show(change: Change, map: SceneMap): void {
     switch (change.kind) {
       case "set":
         if (change.layer === "pose") this.cameras.setPose(change.entry);
         else if (change.layer === "thumbnail") void this.cameras.setThumbnail(change.entry).catch(() => undefined);
-        else if (isKeyed(change.layer)) this.keyed[change.layer].set(change.entry);
-        if (change.layer === "occluder") this.veil.set(change.entry);
+        else if (change.layer === "nav") this.nav.keyed.set(change.entry); // small, and what clicks go to
+        else if (isKeyed(change.layer)) this.buildLater(change.entry, map);
         break;
       case "removed":
+        this.building.drop(nameOf(change.layer, change.key));
         if (change.layer === "pose") this.cameras.removePose(String(change.key[0]));
         else if (isKeyed(change.layer)) this.keyed[change.layer].remove(change.layer, change.key);
         if (change.layer === "occluder") this.veil.remove(change.layer, change.key);
