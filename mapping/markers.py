@@ -40,6 +40,18 @@ def known_dictionary(name: str) -> str:
     return name
 
 
+def cells(dictionary: str, marker: int) -> NDArray[np.bool_]:
+    """The marker (n, n), its black border included; true = black.
+
+    Raises:
+        ValueError: there is no such dictionary, or no such marker in it.
+    """
+    known = cv2.aruco.getPredefinedDictionary(dictionaries()[known_dictionary(dictionary)])
+    if not 0 <= marker < len(known.bytesList):
+        raise ValueError(f"{dictionary} has markers 0 to {len(known.bytesList) - 1}, not {marker}")
+    return np.asarray(cv2.aruco.generateImageMarker(known, marker, known.markerSize + 2) == 0)
+
+
 class Config(BaseModel):
     """What is printed, and when a sighting is believed."""
 

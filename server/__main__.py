@@ -1,4 +1,4 @@
-"""The command `commonground`: serve, replay, export, token, doctor, config."""
+"""The command `commonground`: serve, replay, export, token, marker, doctor, config."""
 
 from __future__ import annotations
 
@@ -141,6 +141,36 @@ def token(
     tokens = Tokens(load_secret(settings.auth, settings.data_dir / "secret"))
     covered = ANY_SCENE if all_scenes else settings.scene
     typer.echo(tokens.issue(Grant(covered, Role[role.upper()], wanted), round(hours * 3600), int(time.time())))
+
+
+@app.command()
+def marker(
+    out: Annotated[Path, typer.Argument(help="File to write: .svg, or .png at 300 dpi.")] = Path("marker.svg"),
+    number: Annotated[int, typer.Option("--id", help="Which one; for each place of a scene another.", min=0)] = 0,
+    size_m: Annotated[
+        float | None, typer.Option(help="Edge of the black square in metres; else as configured, 0.16.", min=0.01)
+    ] = None,
+    config: ConfigFile = None,
+) -> None:
+    """Write a marker to print on A4: it gives the map metres, and brings several phones into one map."""
+    from server.marker_page import MarkerPage
+
+    known = _settings(config).scenes.each.map.map.marker
+    printed = known.model_copy(update={"size_m": known.size_m if size_m is None else size_m})
+    with _mendable():
+        MarkerPage(number, printed).write(out)
+    console.print(f"{out}: {known.dictionary}, id {number}, {printed.size_m * 100:g} cm; print it at 100 %")
+    table = "[scenes.each.map.map.marker]"
+    if printed.size_m != known.size_m:
+        console.print(
+            f"set `size_m = {printed.size_m:g}` in {escape(table)}: the server takes markers to be "
+            f"{known.size_m * 100:g} cm",
+            soft_wrap=True,
+        )
+    if not known.search or (known.ids and number not in known.ids):
+        console.print(
+            f"the server does not look for this one: see `search` and `ids` in {escape(table)}", soft_wrap=True
+        )
 
 
 @app.command()

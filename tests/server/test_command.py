@@ -31,7 +31,7 @@ RUN = CliRunner()
 
 def test_help_names_every_command() -> None:
     text = RUN.invoke(app, ["--help"]).output
-    for command in ("serve", "replay", "export", "token", "doctor", "config"):
+    for command in ("serve", "replay", "export", "token", "marker", "doctor", "config"):
         assert command in text
         assert RUN.invoke(app, [command, "--help"]).exit_code == 0
 
