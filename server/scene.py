@@ -333,7 +333,9 @@ class Scene:
         store = self.writer.store
         while True:
             await asyncio.sleep(self.config.tidy_s)
-            await asyncio.to_thread(store.expire, time.time_ns())
+            now_ns = time.time_ns()
+            await self.write(self.writer.expire, now_ns)
+            await asyncio.to_thread(store.expire, now_ns)
             if store.roll_up_due:
                 await asyncio.to_thread(store.roll_up)
 

@@ -28,7 +28,6 @@ from mapping.scene_state import SceneState
 from mapping.store import Config as StoreConfig
 from mapping.store import Store
 from mapping.tracker import Tracked
-from mapping.transforms import Sim3
 from navmesh.incremental import Config as TilesConfig
 from navmesh.incremental import Incremental, Viewers
 from navmesh.latch import MAX_SLOPE_LIMITS
@@ -63,6 +62,8 @@ class Config(BaseModel):
     surface_budget_s: float = Field(default=0.01, gt=0)
     """The same for surfaces: short, because the next keyframe's NavMesh waits for it."""
     points_per_keyframe: int = Field(default=4000, ge=0)
+    keyframes_per_step: int = Field(default=32, ge=1)
+    """Keyframes whose points one step encodes; when the whole map moves, the others follow."""
 
     @model_validator(mode="after")
     def _can_be_walked(self) -> Self:
@@ -75,9 +76,6 @@ class Config(BaseModel):
         for agent in self.agents:
             height_cells(agent, self.map.volume.voxel_size_m / 2)
         return self
-
-    keyframes_per_step: int = Field(default=32, ge=1)
-    """Keyframes whose points one step encodes; when the whole map moves, the others follow."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,7 +116,7 @@ class Writer:
         """Tiles of before a restart that were not built anew yet."""
         self._seen: dict[StreamId, set[tuple[int, int, int]]] = {}
         self._earlier: dict[KeyframeId, StoredKeyframe] = {}
-        """From before a restart: their depth is gone, where they were taken from is not."""
+        """From before a restart: only where they were taken from is left. A restored world never moves."""
 
     # -- the story ----------------------------------------------------------------------------------------------------
 
@@ -194,10 +192,16 @@ class Writer:
             tsdf.Blocks(blocks.keys, blocks.tsdf_m.astype(np.float32), blocks.weight.astype(np.float32), blocks.rgb),
             world_from_state(state),
         )
-        self._earlier = dict(state.keyframes)
+        self._earlier = {key: msgspec.structs.replace(k, jpeg=None) for key, k in state.keyframes.items()}
         self.query_epoch, self.is_settled = state.meta.epoch, False
         self._tiles.mark(MapChange(state.meta.epoch, dirty_blocks=blocks.keys))
         self._unconfirmed = {slot for slot, tile in state.tiles.items() if slot[0] in TILE_LAYERS and not tile.removed}
+
+    def expire(self, now_ns: int) -> None:
+        """Let go of keyframes of before a restart that have outlived `keyframe_ttl_s`, as the store does."""
+        if (ttl_s := self.config.store.keyframe_ttl_s) is not None:
+            before_ns = now_ns - int(ttl_s * 1e9)
+            self._earlier = {key: k for key, k in self._earlier.items() if k.capture_ns >= before_ns}
 
     def export_scene(self) -> ExportScene:
         """The map as it is now, for the exporters: surface, walkable polygons of the first agent, cameras."""
@@ -243,7 +247,6 @@ class Writer:
         """Bring the NavMesh up to date with changes of the map."""
         began = time.perf_counter()
         moves = tuple(c for c in changes if c.new_from_old is not None)
-        self._move_earlier([c.new_from_old for c in moves if c.new_from_old is not None])
         if moves:  # what is stored lies in the old world: one group replaces it, so that a crash never mixes them
             self._starts_afresh = True
             self._unsaved |= _as_set(self.map.voxels.block_keys())
@@ -304,17 +307,6 @@ class Writer:
             records.append(MovedKeyframes(ids=list(poses), world_from_camera=np.stack(list(poses.values()))))
         if records:
             self.store.append(*records)
-
-    def _move_earlier(self, moves: Sequence[Sim3]) -> None:
-        """Keyframes that the map knows nothing of any more move with it all the same."""
-        if not self._earlier or not moves:
-            return
-        for new_from_old in moves:
-            for key, old in self._earlier.items():
-                moved = new_from_old.apply_pose(old.world_from_camera)
-                self._earlier[key] = msgspec.structs.replace(old, world_from_camera=moved)
-        poses = np.stack([keyframe.world_from_camera for keyframe in self._earlier.values()])
-        self.store.append(MovedKeyframes(ids=list(self._earlier), world_from_camera=poses))
 
     def _remember_seen(self, stream: StreamId, changes: list[MapChange]) -> None:
         seen = self._seen.setdefault(stream, set())

@@ -107,3 +107,24 @@ def test_a_new_epoch_is_published_and_saved_whole(tmp_path: Path) -> None:
     assert state.tiles["mesh", (0, 0)].wire == b"tile"
     stored = state.blocks.all()
     assert set(map(tuple, stored.keys.tolist())) == set(map(tuple, now.keys.tolist()))
+
+
+def test_where_cameras_were_outlives_a_restart_but_not_its_term(tmp_path: Path) -> None:
+    with contextlib.closing(Store.open(tmp_path, CONFIG.store)) as store:
+        writer, phone = Writer("main", CONFIG, store), Phone("a", unit=0.4)
+        for pose in phone.poses(NUM_KEYFRAMES):
+            writer.add(*phone.sees(pose), viewers=())
+        writer.save("lineage", 10, [])
+        store.commit()
+        state = store.load()
+        before = {c.name: c.world_from_camera for c in writer.export_scene().cameras}
+        again = Writer("main", CONFIG, store)
+        again.restore(state)
+        after = {c.name: c.world_from_camera for c in again.export_scene().cameras}
+        assert before.keys() == after.keys() != set()
+        for name, world_from_camera in after.items():
+            np.testing.assert_allclose(world_from_camera, before[name], atol=1e-9)
+        newest_ns = max(keyframe.capture_ns for keyframe in state.keyframes.values())
+        assert CONFIG.store.keyframe_ttl_s is not None
+        again.expire(newest_ns + int(CONFIG.store.keyframe_ttl_s * 1e9) + 1)
+        assert again.export_scene().cameras == ()
