@@ -99,10 +99,6 @@ class Query:
         points_m, revisions, is_partial = self._world(agent).path(start_m, goal_m, search_m)
         return Path(points_m, is_partial, revisions)
 
-    def paths(self, ends_m: Iterable[tuple[Point, Point]], agent: str, search_m: Point = SEARCH_M) -> list[Path]:
-        """`path` for many pairs of start and goal."""
-        return [self.path(start_m, goal_m, agent, search_m) for start_m, goal_m in ends_m]
-
     def reachable(self, start_m: Point, goal_m: Point, agent: str, search_m: Point = SEARCH_M) -> bool:
         """Is there any way from start to goal?"""
         return self._world(agent).reachable(start_m, goal_m, search_m)
@@ -116,10 +112,6 @@ class Query:
         """Where the agent can stand that is nearest to a point, and on what; None when nowhere within `search_m`."""
         return self._world(agent).nearest(point_m, search_m)
 
-    def standings(self, points_m: Iterable[Point], agent: str, search_m: Point = SEARCH_M) -> list[Standing | None]:
-        """`standing` for many points."""
-        return [self.standing(point_m, agent, search_m) for point_m in points_m]
-
     def raycast(self, start_m: Point, end_m: Point, agent: str, search_m: Point = SEARCH_M) -> Ray | None:
         """Walk straight from start towards end; None when there is nowhere to stand near the start."""
         found = self._world(agent).raycast(start_m, end_m, search_m)
@@ -127,12 +119,6 @@ class Query:
             return None
         stop_m, is_blocked, sees_end, revisions = found
         return Ray(stop_m, is_blocked, revisions, sees_end)
-
-    def raycasts(
-        self, ends_m: Iterable[tuple[Point, Point]], agent: str, search_m: Point = SEARCH_M
-    ) -> list[Ray | None]:
-        """`raycast` for many pairs of start and end."""
-        return [self.raycast(start_m, end_m, agent, search_m) for start_m, end_m in ends_m]
 
     def reach(self, start_m: Point, within_m: float, agent: str, search_m: Point = SEARCH_M) -> Reach | None:
         """Every polygon to which a walk of `within_m` metres leads; None when there is nowhere to stand near the start.

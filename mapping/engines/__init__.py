@@ -7,14 +7,13 @@ in worker processes find engines by name through `create` below.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping import plugins
 from mapping.changes import KeyframeId
 from streams.frame import Intrinsics
 
@@ -76,7 +75,7 @@ class GeometryEngine(Protocol):
 
 def available() -> list[str]:
     """Names of the engines in this package."""
-    return sorted(m.name for m in pkgutil.iter_modules(__path__))
+    return plugins.available(__name__)
 
 
 def missing(name: str, config: dict[str, Any] | None = None) -> str | None:
@@ -104,11 +103,28 @@ def create(name: str, config: dict[str, Any] | None = None) -> GeometryEngine:
     return engine
 
 
+def checked(window: Window) -> tuple[View, ...]:
+    """The views of a window that is what an engine may expect.
+
+    Raises:
+        ValueError: it is empty, or a view's arrays do not fit together.
+    """
+    if not window.views:
+        raise ValueError("a window needs at least one view")
+    for view in window.views:
+        if view.rgb.ndim != 3 or view.rgb.shape[2] != 3 or view.rgb.dtype != np.uint8 or not view.rgb.size:
+            raise ValueError(f"{view.keyframe}: rgb must be (h, w, 3) uint8, got {view.rgb.shape} {view.rgb.dtype}")
+        k = view.intrinsics
+        if k is not None and (k.height, k.width) != view.rgb.shape[:2]:
+            raise ValueError(f"{view.keyframe}: intrinsics of {(k.height, k.width)} for rgb {view.rgb.shape[:2]}")
+        pose = view.prior_window_from_camera
+        if pose is not None and (pose.shape != (4, 4) or not np.isfinite(pose).all()):
+            raise ValueError(f"{view.keyframe}: a prior pose must be a finite (4, 4) matrix")
+    return window.views
+
+
 def _module(name: str) -> Any:
-    path = name.replace(":", ".") if ":" in name else f"{__name__}.{name}"
     try:
-        return importlib.import_module(path)
-    except ModuleNotFoundError as error:
-        if error.name != path:
-            raise
-        raise ValueError(f"no geometry engine {name!r}; there are {', '.join(available())}") from error
+        return plugins.load(__name__, name)
+    except plugins.NoSuchPlugin as error:
+        raise ValueError(f"no geometry engine {error}") from error

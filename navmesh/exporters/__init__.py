@@ -6,8 +6,6 @@ Enters: the tiles of one agent. Leaves: the bytes of a file; writing it is the c
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -15,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping import plugins
 from navmesh.tiles import TILE_CELLS, NavTile
 
 NOTHING = 0xFFFF
@@ -71,7 +70,7 @@ class Exporter(Protocol):
 
 def available() -> list[str]:
     """Names of the formats in this package."""
-    return sorted(m.name for m in pkgutil.iter_modules(__path__))
+    return plugins.available(__name__)
 
 
 def create(name: str, config: dict[str, Any] | None = None) -> Exporter:
@@ -81,12 +80,9 @@ def create(name: str, config: dict[str, Any] | None = None) -> Exporter:
         ExportError: no such exporter.
         pydantic.ValidationError: the config does not fit its model.
     """
-    path = name.replace(":", ".") if ":" in name else f"{__name__}.{name}"
     try:
-        module = importlib.import_module(path)
-    except ModuleNotFoundError as error:
-        if error.name != path:
-            raise
+        module: Any = plugins.load(__name__, name)
+    except plugins.NoSuchPlugin as error:
         raise ExportError(f"a NavMesh cannot be written as {name!r}; choose {', '.join(available())}") from error
     exporter: Exporter = module.create(module.Config(**(config or {})))
     return exporter

@@ -77,7 +77,7 @@ class Film:
         for _ in range(rounds):
             for world_from_camera in poses():
                 self._http.post(frames, files=_frame(world_from_camera, boxes)).raise_for_status()
-            ends = {"from": ",".join(map(str, HERE)), "to": ",".join(map(str, THERE)), "within_m": 0.3}
+            ends = {"from": ",".join(map(str, HERE)), "to": ",".join(map(str, THERE)), "within_m": 0.05}
             answer = self._http.get(f"{self._scene}/reachable", params=ends).raise_for_status().json()
             if answer["found"] and answer["reachable"] is is_reachable:
                 return

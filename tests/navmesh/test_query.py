@@ -92,7 +92,7 @@ def test_a_ray_sees_what_stands_on_its_own_floor_only() -> None:
     query = Query([HUMAN], world.voxel_size_m)
     query.apply(Incremental(world, [HUMAN], Config(surfaces=False)).step())
     near = (0.5, 0.5, 0.5)
-    below, above = query.raycasts([((1, 0, 1), (5, 0, 5)), ((1, 0, 1), (5, 3, 5))], "human", near)
+    below, above = (query.raycast((1, 0, 1), (5, y_m, 5), "human", near) for y_m in (0, 3))
     assert below is not None
     assert above is not None
     assert not below.is_blocked
@@ -100,17 +100,12 @@ def test_a_ray_sees_what_stands_on_its_own_floor_only() -> None:
     assert not above.sees_end
 
 
-def test_many_questions_at_once_are_answered_one_by_one() -> None:
+def test_a_standing_names_the_tile_it_is_on() -> None:
     query = Scene().query
-    paths = query.paths([(HERE, THERE), (THERE, HERE)], "human")
-    assert [path.points_m[0].tolist() for path in paths] == [
-        pytest.approx(HERE, abs=0.03),
-        pytest.approx(THERE, abs=0.03),
-    ]
-    here, nowhere = query.standings([HERE, (90.0, 0.0, 0.0)], "human")
+    here = query.standing(HERE, "human")
     assert here is not None
     assert here.revisions == {TileKey(0, 0): 1}
-    assert nowhere is None
+    assert query.standing((90.0, 0.0, 0.0), "human") is None
 
 
 def test_reach_goes_through_the_door_only_when_the_walk_is_long_enough() -> None:

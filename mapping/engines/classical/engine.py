@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.changes import KeyframeId
-from mapping.engines import View, ViewPrediction, Window, WindowPrediction
+from mapping.engines import View, ViewPrediction, Window, WindowPrediction, checked
 from mapping.engines.classical.config import Config
 from mapping.engines.classical.consistency import compare
 from mapping.engines.classical.poses import pose_views
@@ -49,7 +49,7 @@ class ClassicalEngine:
         Raises:
             ValueError: the window is empty, a view is malformed, or poses are missing and cannot be found.
         """
-        is_tracked = all(view.prior_window_from_camera is not None for view in _checked(window))
+        is_tracked = all(view.prior_window_from_camera is not None for view in checked(window))
         views = window.views if is_tracked else _posed(window.views)
         prepared = [self._prepare(view) for view in views]
         known: DepthByKeyframe = self._remembered if is_tracked else OrderedDict()  # windows posed here share no unit
@@ -127,21 +127,6 @@ class ClassicalEngine:
         known.move_to_end(keyframe)
         while len(known) > max(self._config.remembered, _NUM_CHECKS + 1):
             known.popitem(last=False)
-
-
-def _checked(window: Window) -> tuple[View, ...]:
-    if not window.views:
-        raise ValueError("a window needs at least one view")
-    for view in window.views:
-        if view.rgb.ndim != 3 or view.rgb.shape[2] != 3 or view.rgb.dtype != np.uint8 or not view.rgb.size:
-            raise ValueError(f"{view.keyframe}: rgb must be (h, w, 3) uint8, got {view.rgb.shape} {view.rgb.dtype}")
-        k = view.intrinsics
-        if k is not None and (k.height, k.width) != view.rgb.shape[:2]:
-            raise ValueError(f"{view.keyframe}: intrinsics of {(k.height, k.width)} for rgb {view.rgb.shape[:2]}")
-        pose = view.prior_window_from_camera
-        if pose is not None and (pose.shape != (4, 4) or not np.isfinite(pose).all()):
-            raise ValueError(f"{view.keyframe}: a prior pose must be a finite (4, 4) matrix")
-    return window.views
 
 
 def _posed(views: tuple[View, ...]) -> tuple[View, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mapping.engines import View, ViewPrediction, Window, WindowPrediction
+from mapping.engines import View, ViewPrediction, Window, WindowPrediction, checked
 from mapping.engines.vggt.architecture import PATCH_PX
 from mapping.engines.vggt.cameras import shared_focal_px, window_from_camera
 from mapping.engines.vggt.canvas import Placement, arrange
@@ -158,17 +158,6 @@ def _poses(own: Sequence[F64 | None], priors: Sequence[F64 | None], window_from_
 
 
 def _checked(window: Window, max_views: int) -> tuple[View, ...]:
-    if not window.views:
-        raise ValueError("a window needs at least one view")
     if len(window.views) > max_views:
         raise ValueError(f"a window of {len(window.views)} views; max_views is {max_views}")
-    for view in window.views:
-        if view.rgb.ndim != 3 or view.rgb.shape[2] != 3 or view.rgb.dtype != np.uint8 or not view.rgb.size:
-            raise ValueError(f"{view.keyframe}: rgb must be (h, w, 3) uint8, got {view.rgb.shape} {view.rgb.dtype}")
-        k = view.intrinsics
-        if k is not None and (k.height, k.width) != view.rgb.shape[:2]:
-            raise ValueError(f"{view.keyframe}: intrinsics of {(k.height, k.width)} for rgb {view.rgb.shape[:2]}")
-        pose = view.prior_window_from_camera
-        if pose is not None and (pose.shape != (4, 4) or not np.isfinite(pose).all()):
-            raise ValueError(f"{view.keyframe}: a prior pose must be a finite (4, 4) matrix")
-    return window.views
+    return checked(window)

@@ -1,4 +1,7 @@
-/** Keeps the growing map in view until somebody takes the view into their own hands. */
+/**
+ * Keeps the growing map in view until somebody takes the view into their own hands. While they are about to click, a map
+ * that is in view stands still under the pointer.
+ */
 
 import * as THREE from "three";
 import type { Stage } from "./stage.js";
@@ -11,6 +14,7 @@ const GROWTH = 1.06;
 export class Framing {
   private framed = new THREE.Box3();
   private isOn = true;
+  private isHeld = false;
   private lastCheckMs = -Infinity;
   private timer: ReturnType<typeof setTimeout> | null = null;
 
@@ -29,6 +33,13 @@ export class Framing {
     this.lastCheckMs = -Infinity;
   }
 
+  /** Stand still, at once and where a glide would have ended, until let go. */
+  hold(isHeld: boolean): void {
+    this.isHeld = isHeld;
+    if (isHeld) this.stage.settle();
+    else this.contentChanged();
+  }
+
   contentChanged(): void {
     if (this.timer !== null) return;
     const waitMs = Math.max(0, this.lastCheckMs + CHECK_INTERVAL_MS - performance.now());
@@ -43,6 +54,7 @@ export class Framing {
     const bounds = this.world.bounds();
     if (bounds.isEmpty()) return;
     this.stage.setFloor(this.world.floorY());
+    if (this.isHeld && !this.framed.isEmpty()) return;
     if (!this.isOn || (this.framed.containsBox(bounds) && !this.shrankBy(bounds, 2))) return;
     const grown = this.framed.isEmpty() || sizeOf(this.framed.clone().union(bounds)) > GROWTH * sizeOf(this.framed);
     if (!grown && !this.shrankBy(bounds, 2)) return;

@@ -201,6 +201,7 @@ class ViewerPage {
     this.hint("");
     for (const one of TOOLS) byId(one).setAttribute("aria-pressed", String(one === tool));
     this.canvas.classList.toggle("picking", tool !== null);
+    this.framing.hold(tool !== null);
     this.path.setEnabled(tool === "pathTool");
     this.avatarTool.setEnabled(tool === "avatarTool");
     this.refreshPanels();

@@ -112,6 +112,14 @@ export class Stage {
     this.invalidate();
   }
 
+  /** End a glide at once. */
+  settle(): void {
+    if (this.glide === null) return;
+    this.glide.elapsedS = GLIDE_S;
+    this.advanceGlide(0);
+    this.controls.update();
+  }
+
   /** Look through a camera until the person takes over, or `null` to stop. */
   setFollow(eye: (() => Eye | null) | null): void {
     if (this.follow !== null && eye === null) {
