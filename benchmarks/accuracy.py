@@ -28,7 +28,7 @@ import numpy as np
 from benchmarks.clips import Clip
 from benchmarks.tracking_run import Run, play
 from benchmarks.trajectory import Scored, score, write_tum
-from mapping.tracker import TrackerConfig, warm_up
+from mapping.tracking.tracker import TrackerConfig, warm_up
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from benchmarks.sdf_world import Box, SdfWorld, Shape
 from mapping.changes import BLOCK_VOXELS, VoxelBlocks, VoxelWindow
-from mapping.tsdf import Blocks, Config, Tsdf
+from mapping.volume.tsdf import Blocks, Config, Tsdf
 from navmesh.tiles import TILE_BLOCKS, TILE_CELLS
 
 PERIOD_TILES = 6

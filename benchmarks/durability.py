@@ -31,9 +31,9 @@ import numpy as np
 from benchmarks import durability_server
 from benchmarks.durability_server import ServerRound
 from mapping.changes import KeyframeId
-from mapping.records import Record, SceneMeta, StoredBlocks, StoredKeyframe, StoredTile
-from mapping.scene_state import SceneState
-from mapping.store import Config, Store
+from mapping.store.records import Record, SceneMeta, StoredBlocks, StoredKeyframe, StoredTile
+from mapping.store.scene_store import Config, Store
+from mapping.store.state import SceneState
 from streams.frame import Intrinsics, StreamId
 
 TILE_KEYS, BLOCKS_PER_GROUP, BLOCK_GROUPS = 50, 8, 20

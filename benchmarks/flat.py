@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 from benchmarks import synthetic, walkability
 from benchmarks.offline import Offline, Run
 from benchmarks.synthetic import Flat, Walk
-from mapping import engines, markers
+from mapping import engines
+from mapping.metric import markers
 from mapping.scene_map import Config as MapConfig
 from mapping.scene_map import StreamOptions
 from mapping.transforms import Sim3, umeyama

@@ -28,7 +28,7 @@ from benchmarks.copies import furnished, fused
 from benchmarks.rays import first_hits, gather
 from benchmarks.sdf_world import SdfWorld
 from mapping.changes import VoxelWindow
-from mapping.surface import Surface, extract
+from mapping.volume.surface import Surface, extract
 from navmesh.culling import Config as CullingConfig
 from navmesh.culling import build_culling_tile
 from navmesh.occlusion import Config, build_surface_tiles, mesh_tile, occluder_tile, surface_window

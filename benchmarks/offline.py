@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mapping.engines import GeometryEngine
 from mapping.scene_map import Config as MapConfig
 from mapping.scene_map import SceneMap, StreamOptions
-from mapping.tracker import Tracked
+from mapping.tracking.tracker import Tracked
 from navmesh.incremental import Config as TilesConfig
 from navmesh.incremental import Incremental
 from navmesh.query import Query

@@ -12,7 +12,7 @@ import trimesh
 from benchmarks.copies import furnished, fused
 from benchmarks.recast_peer import PeerMissing, ask, paths_job, slivers, tile_job
 from benchmarks.sdf_world import SdfWorld
-from mapping.surface import extract
+from mapping.volume.surface import extract
 from navmesh.build import border_cells
 from navmesh.incremental import Config as TilesConfig
 from navmesh.incremental import Incremental

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks.clips import Clip
 from benchmarks.playback import Playback
-from mapping.tracker import Tracked, Tracker, TrackerConfig
+from mapping.tracking.tracker import Tracked, Tracker, TrackerConfig
 from streams.frame import StreamId
 
 

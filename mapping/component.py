@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from mapping import gravity, markers, scale
-from mapping.gravity import Gravity
 from mapping.kept import ComponentKey, Kept
-from mapping.scale import Scale
+from mapping.metric import gravity, markers, scale
+from mapping.metric.gravity import Gravity
+from mapping.metric.scale import Scale
 from mapping.transforms import F64, Sim3
 from streams.frame import Frame
 

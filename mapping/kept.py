@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.changes import KeyframeId
-from mapping.depth import local_planes
 from mapping.transforms import F64, Sim3, angle_between, unproject
+from mapping.volume.depth import local_planes
 from streams.frame import DepthMap, Intrinsics, StreamId
 
 ComponentKey = tuple[StreamId, int]

@@ -15,17 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from mapping import depth as depth_maps
-from mapping import markers, surface, tsdf, visibility
 from mapping.changes import KeyframeId, MapChange, VoxelSource
 from mapping.component import Component, StreamOptions
-from mapping.depth import working_size
 from mapping.engines import WindowPrediction
 from mapping.kept import Kept, KeptKeyframes
+from mapping.metric import markers
 from mapping.placing import keep, keyframe_id, own_depth, predicted_depths
-from mapping.tracker import Tracked
+from mapping.tracking.tracker import Tracked
 from mapping.transforms import F64, Sim3
-from mapping.visibility import DepthView, Sight, line_of_sight
+from mapping.volume import depth as depth_maps
+from mapping.volume import surface, tsdf, visibility
+from mapping.volume.depth import working_size
+from mapping.volume.visibility import DepthView, Sight, line_of_sight
 from mapping.world import World, WorldState
 from streams.frame import DepthMap, Frame, Intrinsics, StreamId
 

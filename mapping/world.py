@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from mapping import anchor, scale
-from mapping.anchor import Anchor
 from mapping.component import Component, StreamOptions
 from mapping.kept import ComponentKey, Kept, KeptKeyframes
-from mapping.markers import Config as MarkerConfig
+from mapping.metric import anchor, scale
+from mapping.metric.anchor import Anchor
+from mapping.metric.markers import Config as MarkerConfig
 from mapping.transforms import F64, Sim3, invert
 from streams.frame import StreamId
 

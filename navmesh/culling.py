@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mapping.changes import VoxelWindow
 from mapping.kernels import kernel
-from mapping.surface import extract
+from mapping.volume.surface import extract
 from navmesh.occlusion import empty_tile, few_triangles
 from navmesh.tiles import SurfaceTile, TileKey
 from navmesh.triangles import F32, U32, in_strips

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from mapping.changes import BLOCK_VOXELS, VoxelSource, VoxelWindow
-from mapping.surface import Surface, extract
+from mapping.volume.surface import Surface, extract
 from navmesh.coarsen import coarsen
 from navmesh.tiles import TILE_CELLS, SurfaceTile, TileKey
 from navmesh.triangles import F32, U32, by_first_use, in_strips, inside, pushed, simplify

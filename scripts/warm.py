@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import time
 
-MODULES = ("mapping.tracker", "mapping.scene_map", "mapping.surface", "navmesh.occlusion")
+MODULES = ("mapping.tracking.tracker", "mapping.scene_map", "mapping.volume.surface", "navmesh.occlusion")
 
 
 def main() -> None:

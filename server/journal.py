@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 
-from mapping.records import StoredTile
+from mapping.store.records import StoredTile
 from server.bus.channel import Channel, Entry, EntryKey, Move
 from server.protocol import Layer
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from mapping.changes import KeyframeId
 from mapping.engines import View, Window
-from mapping.tracker import Tracked, Tracker, TrackerConfig
+from mapping.tracking.tracker import Tracked, Tracker, TrackerConfig
 from mapping.transforms import F64, invert
 from streams.cache import KeyframeCache
 from streams.datachannel import Notice, PoseAnswer

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping import markers
+from mapping.metric import markers
 
 _PAGE_MM = (210.0, 297.0)
 _QUIET_CELLS = 1.0

@@ -6,8 +6,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from mapping import markers
-from mapping.scene_state import SceneState
+from mapping.metric import markers
+from mapping.store.state import SceneState
 from mapping.transforms import Sim3, quat_from_rotation, rotation_from_quat
 from mapping.world import WorldState
 from navmesh.tiles import TILE_CELLS

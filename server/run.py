@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mapping import disk, exporters
-from mapping.store import Store
+from mapping.store.scene_store import Store
 from server import logs
 from server.app import Running, mapping, running
 from server.auth import ANY_SCENE, Grant, Role

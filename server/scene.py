@@ -19,7 +19,7 @@ from typing import ParamSpec, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from mapping.engines import WindowPrediction
-from mapping.tracker import Tracked, TrackerConfig
+from mapping.tracking.tracker import Tracked, TrackerConfig
 from mapping.transforms import F64, quat_from_rotation
 from server.bus import encode
 from server.bus.channel import Channel

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from mapping import exporters, markers
+from mapping import exporters
+from mapping.metric import markers
 from mapping.scene_map import StreamOptions as MapStreamOptions
-from mapping.store import Store
+from mapping.store.scene_store import Store
 from server.api.contract import (
     AgentProfile,
     Busy,

@@ -17,17 +17,25 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from mapping import tsdf
 from mapping.changes import KeyframeId, MapChange
 from mapping.engines import WindowPrediction
 from mapping.exporters import ExportCamera, ExportScene
-from mapping.records import DropBlocks, MovedKeyframes, Record, SceneMeta, StoredBlocks, StoredKeyframe, StoredTile
 from mapping.scene_map import Config as MapConfig
 from mapping.scene_map import SceneMap, Status
-from mapping.scene_state import SceneState
-from mapping.store import Config as StoreConfig
-from mapping.store import Store
-from mapping.tracker import Tracked
+from mapping.store.records import (
+    DropBlocks,
+    MovedKeyframes,
+    Record,
+    SceneMeta,
+    StoredBlocks,
+    StoredKeyframe,
+    StoredTile,
+)
+from mapping.store.scene_store import Config as StoreConfig
+from mapping.store.scene_store import Store
+from mapping.store.state import SceneState
+from mapping.tracking.tracker import Tracked
+from mapping.volume import tsdf
 from navmesh.incremental import Config as TilesConfig
 from navmesh.incremental import Incremental, Viewers
 from navmesh.latch import MAX_SLOPE_LIMITS

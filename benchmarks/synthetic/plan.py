@@ -62,7 +62,7 @@ class Marker:
     """A printed square marker. Its axes: +X right and +Y up for who looks at it, +Z out of the wall."""
 
     dictionary: str
-    """As `mapping.markers` names it."""
+    """As `mapping.metric.markers` names it."""
     id: int
     size_m: float
     """Side of the black square."""

@@ -15,9 +15,9 @@ from mapping.tracking.pose import PoseFit, fit_pose, project
 from mapping.tracking.proof import Proof
 from mapping.tracking.starter import FirstMap
 from mapping.tracking.tracks import Tracks
+from mapping.tracking.two_view import ray_angles
 from mapping.tracking.view import View
 from mapping.transforms import F64, angle_between
-from mapping.two_view import ray_angles
 
 
 class FollowConfig(BaseModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mapping.bundle import Bundle, adjust
+from mapping.tracking.bundle import Bundle, adjust
 from mapping.tracking.local_map import I64, LocalMap
 
 _FEW = 10  # landmarks in common below which two nodes do not hold each other

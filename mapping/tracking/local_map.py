@@ -11,9 +11,9 @@ from mapping.tracking import patches
 from mapping.tracking.flow import F32, Pyramid
 from mapping.tracking.lens import Lens
 from mapping.tracking.turn import Thumbnail
+from mapping.tracking.two_view import ray_angles, triangulate
 from mapping.tracking.visibility import look
 from mapping.transforms import F64
-from mapping.two_view import ray_angles, triangulate
 
 I64 = NDArray[np.int64]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.bundle_kernels import cholesky_solve, move_pose
 from mapping.kernels import kernel
+from mapping.tracking.bundle_kernels import cholesky_solve, move_pose
 from mapping.transforms import F64
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mapping.tracking.local_map import I64, LocalMap
-from mapping.two_view import ray_angles, stands
+from mapping.tracking.two_view import ray_angles, stands
 
 _ENOUGH_RAD = np.radians(12.0)  # a map that stands at this parallax is not asked again
 _MIN_SHARED = 40

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from mapping.tracking.flow import F32, follow, fresh_corners
 from mapping.tracking.lens import Lens
+from mapping.tracking.two_view import Start, StartConfig, fit_rotation, start_map
 from mapping.tracking.view import View
 from mapping.transforms import F64
-from mapping.two_view import Start, StartConfig, fit_rotation, start_map
 
 _MAX_VIEWS = 40  # remembered views; older ones are forgotten
 _VIEWS_USED = 5

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.bundle_kernels import cholesky_solve
 from mapping.kernels import kernel
+from mapping.tracking.bundle_kernels import cholesky_solve
 from mapping.transforms import F64, exp_so3
 
 F32 = NDArray[np.float32]

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from mapping import markers
+from mapping.metric import markers
 from server.api.queries_contract import BatchAnswer, Question
 from server.bus.bus import Bus
 from streams.frame import Frame, SceneId, StreamId

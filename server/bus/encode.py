@@ -42,7 +42,7 @@ from numpy.typing import NDArray
 
 from mapping.changes import KeyframeId
 from mapping.transforms import quat_from_rotation
-from mapping.visibility import DepthView
+from mapping.volume.visibility import DepthView
 from navmesh.detail import detail_of
 from navmesh.tiles import TILE_CELLS, NavTile, SurfaceTile, TileChange
 from server.protocol import Buffer, Layer, PackedAs, pack_buffers

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import durability
 from mapping.changes import KeyframeId
-from mapping.scene_state import SceneState
+from mapping.store.state import SceneState
 
 
 @pytest.mark.parametrize("rounds", [3, pytest.param(20, marks=pytest.mark.slow)])

@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks import synthetic
 from benchmarks.synthetic import Flat, Walk, textures
-from mapping.markers import Config, MarkerFinder
+from mapping.metric.markers import Config, MarkerFinder
 from mapping.transforms import angle_between, invert, log_so3, project, unproject
 from streams.frame import Intrinsics
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from clients import layers
 from clients.mirror import Put
 from mapping.transforms import Sim3, look_at, rotation_from_quat
-from mapping.visibility import DepthView
+from mapping.volume.visibility import DepthView
 from navmesh.tiles import SurfaceTile, TileKey
 from server.bus import encode
 from server.bus.channel import Channel

@@ -8,15 +8,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mapping import markers, tsdf
 from mapping.changes import KeyframeId, MapChange
 from mapping.engines import ViewPrediction, WindowPrediction
+from mapping.metric import markers
 from mapping.scene_map import Config, SceneMap, StreamOptions
-from mapping.tracker import Tracked
+from mapping.tracking.tracker import Tracked
 from mapping.transforms import F64, Sim3, angle_between, exp_so3, invert, look_at, rigid
+from mapping.volume import tsdf
 from streams.frame import DepthMap, Frame, GivenPose, Image, Intrinsics, Motion, StreamId
+from tests.mapping.metric.test_markers import photo
 from tests.mapping.room import render
-from tests.mapping.test_markers import photo
 
 K = Intrinsics.from_fov(160, 120)
 UP = np.array([0.0, 1.0, 0.0])
@@ -85,7 +86,7 @@ def off_room(scene: SceneMap, phone: Phone) -> Sim3:
 
 def surface_error_m(scene: SceneMap, world_from_room: Sim3) -> float:
     """Median distance of the map's surface to the room's, in room metres."""
-    from mapping.surface import extract
+    from mapping.volume.surface import extract
 
     keys = scene.voxels.block_keys()
     low, high = keys.min(axis=0) * 8, (keys.max(axis=0) + 1) * 8

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from benchmarks.rays import first_hits, gather
 from benchmarks.sdf_world import Box, SdfWorld, room
 from mapping.changes import MapChange, VoxelWindow
-from mapping.surface import extract
+from mapping.volume.surface import extract
 from navmesh.culling import Config, build_culling_tile
 from navmesh.incremental import Config as TilesConfig
 from navmesh.incremental import Incremental

@@ -10,7 +10,7 @@ import pytest
 
 from mapping.changes import MapChange
 from mapping.transforms import rigid, rotation_from_quat
-from mapping.tsdf import Tsdf
+from mapping.volume.tsdf import Tsdf
 from navmesh.incremental import Config, Incremental
 from navmesh.query import Path as WalkedPath
 from navmesh.query import Query

@@ -14,7 +14,7 @@ import yaml
 
 from mapping.changes import KeyframeId
 from mapping.transforms import Sim3, look_at
-from mapping.visibility import DepthView
+from mapping.volume.visibility import DepthView
 from server import protocol as p
 from server.api.socket import MapSockets
 from server.bus import encode

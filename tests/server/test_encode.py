@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mapping.changes import KeyframeId
 from mapping.transforms import look_at, rotation_from_quat
-from mapping.visibility import DepthView
+from mapping.volume.visibility import DepthView
 from navmesh.build import border_cells
 from navmesh.detail import detail_of
 from navmesh.recast import WALKABLE, Agent, TileFrame, build_from_spans

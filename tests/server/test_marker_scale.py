@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from benchmarks import synthetic
-from mapping import markers
-from mapping.records import SceneMeta
-from mapping.scene_state import SceneState
+from mapping.metric import markers
+from mapping.store.records import SceneMeta
+from mapping.store.state import SceneState
 from mapping.world import WorldState
 from server.api.contract import StreamOptions
 from server.app import mapping

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from typer.testing import CliRunner
 
-from mapping.records import SceneMeta, StoredTile
-from mapping.store import Config as StoreConfig
-from mapping.store import Store
+from mapping.store.records import SceneMeta, StoredTile
+from mapping.store.scene_store import Config as StoreConfig
+from mapping.store.scene_store import Store
 from mapping.transforms import Sim3
 from navmesh import exporters
 from navmesh.tiles import TileKey

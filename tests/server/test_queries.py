@@ -15,7 +15,7 @@ import pytest
 from benchmarks.sdf_world import Box, SdfWorld, room
 from mapping.changes import MapChange
 from mapping.transforms import Sim3, look_at
-from mapping.visibility import line_of_sight
+from mapping.volume.visibility import line_of_sight
 from navmesh.incremental import Config as TilesConfig
 from navmesh.incremental import Incremental
 from navmesh.query import Query

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mapping.records import StoredTile
 from mapping.scene_map import Config as MapConfig
-from mapping.store import Config as StoreConfig
-from mapping.store import Store
+from mapping.store.records import StoredTile
+from mapping.store.scene_store import Config as StoreConfig
+from mapping.store.scene_store import Store
 from server.bus.encode import Publication
 from server.writer import Config, Writer
 from tests.mapping.test_scene_map import Phone, off_room

@@ -15,10 +15,10 @@ import poselib
 from numpy.typing import NDArray
 
 from mapping.alignment import fit_cameras
-from mapping.bundle import Bundle, adjust
 from mapping.engines import View
+from mapping.tracking.bundle import Bundle, adjust
+from mapping.tracking.two_view import StartConfig, start_map, triangulate
 from mapping.transforms import F64, invert, rigid
-from mapping.two_view import StartConfig, start_map, triangulate
 from streams.frame import Intrinsics
 
 _FOCAL_PX = 500.0

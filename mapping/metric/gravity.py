@@ -1,0 +1,166 @@
+"""Which way is up, from whatever knows it: the phone's own sensor, the planes of the room, or how people hold phones.
+
+Every estimate says where it comes from and how far it may be off, so that a better one can replace it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from mapping.metric import level_planes
+from mapping.transforms import F64
+
+GravitySource = Literal["posed", "motion", "planes", "cameras"]
+
+POSED_SIGMA_DEG = 0.5
+CAMERAS_SIGMA_DEG = 15.0
+"""People hold phones upright, but tilt them down by 10-30 degrees; the mean over a walk is hardly better."""
+_MOTION_BIAS_DEG = 0.7
+"""What is left of a phone's accelerometer bias and of the camera's mounting after any number of samples."""
+_PLANES_BIAS_DEG = 0.8
+"""Also what is claimed where normals and whole planes agree; a phone's sensor, once it has spoken for a second, is
+believed before that."""
+_PEAK_SIGMA_DEG = 5.0
+"""Stereo bends large planes by a few degrees; level ones of different heights do not average that out."""
+_OUTLIER_DEG = 4.0
+_GATES_DEG = (14.0, 10.0, 8.0, 8.0)
+_MIN_SURFELS = 300
+_MAX_POINTS = 5000
+_SEARCHES = ((45.0, 5.0, 0.06), (6.0, 2.0, 0.04), (2.5, 0.5, 0.03))
+"""Radius and step of each search in degrees, and the height of a bin in sizes of the scene."""
+_LEVEL_GATE_COS = float(np.cos(np.radians(60.0)))
+_MIN_PEAK = 1.6
+_RIVAL_DEG = 20.0
+_MAX_RIVAL = 0.85
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gravity:
+    """The direction against gravity in some frame."""
+
+    up: F64  # (3,) unit
+    sigma_deg: float
+    source: GravitySource
+
+
+def up_from_motion(ups: F64) -> Gravity | None:
+    """Robust mean of sensor samples (n, 3), each already turned into the common frame by its camera's pose.
+
+    A hand's jerk or a wrong pose makes single samples wrong by far: they are left out (distance to the median).
+    """
+    if len(ups) == 0:
+        return None
+    median = _unit(np.median(ups, axis=0))
+    off_deg = np.degrees(np.arccos(np.clip(ups @ median, -1.0, 1.0)))
+    kept = ups[off_deg <= max(_OUTLIER_DEG, 3.0 * float(np.median(off_deg)))]
+    up = _unit(kept.mean(axis=0))
+    scatter_deg = float(np.degrees(np.sqrt(np.mean(np.sum((kept - up) ** 2, axis=1)))))
+    return Gravity(up, float(np.hypot(_MOTION_BIAS_DEG, max(scatter_deg, 1.0) / np.sqrt(len(kept)))), "motion")
+
+
+def up_from_cameras(components_from_camera: Sequence[F64]) -> Gravity | None:
+    """Mean of the cameras' own up (-Y of each pose): a guess to start from."""
+    if not components_from_camera:
+        return None
+    total = -np.sum([pose[:3, 1] for pose in components_from_camera], axis=0)
+    if np.linalg.norm(total) < 1e-6 * len(components_from_camera):
+        return None
+    return Gravity(_unit(total), CAMERAS_SIGMA_DEG, "cameras")
+
+
+def up_from_planes(points: F64, normals: F64, guess: F64) -> Gravity | None:
+    """Find the up in which the room is built, near a guess: floors, tables and shelves are level, walls upright.
+
+    First the direction along which the points gather at the fewest heights; noise of single points does not matter
+    there. Where the normals are good enough to show walls and floors, they sharpen it, and planes wide enough to have a
+    slope of their own do so once more. None where nothing is level.
+
+    Args:
+        points: (n, 3) on surfaces, evenly sampled.
+        normals: (n, 3) unit, of the same surfaces.
+        guess: (3,) unit, within about 40 degrees.
+    """
+    if len(points) < _MIN_SURFELS:
+        return None
+    picked = np.linspace(0, len(points) - 1, min(len(points), _MAX_POINTS)).astype(np.int64)
+    peak = _gather_heights(points[picked], normals[picked], guess)
+    if peak is None:
+        return None
+    square = _square_up(normals, peak)
+    found = square or Gravity(peak, _PEAK_SIGMA_DEG, "planes")
+    sharper = level_planes.sharpen(points, normals, found.up)
+    if sharper is None:
+        return found
+    return Gravity(sharper, _PEAK_SIGMA_DEG if square is None else _PLANES_BIAS_DEG, "planes")
+
+
+def _gather_heights(points: F64, normals: F64, guess: F64) -> F64 | None:
+    """The direction whose histogram of heights has the highest peaks, from coarse to fine; None if none stands out."""
+    size = float(np.median(np.linalg.norm(points - np.median(points, axis=0), axis=1)))
+    up = guess
+    for n, (radius_deg, step_deg, bin_size) in enumerate(_SEARCHES):
+        usable = points[np.abs(normals @ up) > _LEVEL_GATE_COS]
+        if len(usable) < _MIN_SURFELS or size <= 0:
+            return None
+        candidates = _directions_around(up, radius_deg, step_deg)
+        peaks = np.array([_peakedness(usable @ candidate, bin_size * size) for candidate in candidates])
+        up = candidates[int(np.argmax(peaks))]
+        if n == 0:
+            rivals = peaks[candidates @ up < np.cos(np.radians(_RIVAL_DEG))]
+            if peaks.max() < _MIN_PEAK * np.median(peaks) or rivals.max() > _MAX_RIVAL * peaks.max():
+                return None
+    return up
+
+
+def _peakedness(heights: F64, bin_height: float) -> float:
+    """Chance that two points lie at about the same height."""
+    counts = np.bincount(((heights - heights.min()) / bin_height).astype(np.int64), minlength=2)
+    pairs = (counts[:-1] + counts[1:]).astype(np.float64)
+    return float(pairs @ pairs) / len(heights) ** 2
+
+
+def _directions_around(center: F64, radius_deg: float, step_deg: float) -> F64:
+    """Unit vectors (n, 3) on a grid around one, that one included."""
+    offsets = np.arange(-radius_deg, radius_deg + 1e-9, step_deg)
+    x, y = (axis.ravel() for axis in np.meshgrid(offsets, offsets))
+    x, y = x[np.hypot(x, y) <= radius_deg], y[np.hypot(x, y) <= radius_deg]
+    tangents = np.linalg.svd(center[None])[2][1:]
+    flat = center + np.tan(np.radians(np.stack([x, y], axis=1))) @ tangents
+    return np.asarray(np.concatenate([center[None], flat / np.linalg.norm(flat, axis=1, keepdims=True)]))
+
+
+def _square_up(normals: F64, up: F64) -> Gravity | None:
+    """Minimise the squared cosine to upright surfaces plus the squared sine to level ones (Gupta et al. 2013).
+
+    None where too few normals are either, or a single wall leaves the answer open.
+    """
+    start = up
+    for gate_deg in _GATES_DEG:
+        along = np.abs(normals @ up)
+        level = normals[along > np.cos(np.radians(gate_deg))]
+        upright = normals[along < np.sin(np.radians(gate_deg))]
+        values, vectors = np.linalg.eigh(upright.T @ upright - level.T @ level)
+        up = vectors[:, 0] * np.sign(vectors[:, 0] @ up)
+    num_used = len(level) + len(upright)
+    is_definite = values[1] - values[0] > 0.1 * num_used
+    is_near = up @ start > np.cos(np.radians(2 * _PEAK_SIGMA_DEG))
+    if num_used < max(_MIN_SURFELS, 0.4 * len(normals)) or not is_definite or not is_near:
+        return None
+    slant = np.concatenate([np.sqrt(np.clip(1.0 - (level @ up) ** 2, 0.0, 1.0)), np.abs(upright @ up)])
+    # Neighbouring normals share their errors: count a hundredth of them as independent.
+    scatter_deg = float(np.degrees(np.sqrt(np.mean(slant**2)))) / np.sqrt(max(1.0, num_used / 100.0))
+    return Gravity(up, float(np.hypot(_PLANES_BIAS_DEG, scatter_deg)), "planes")
+
+
+def best(estimates: Sequence[Gravity | None]) -> Gravity | None:
+    """The estimate that claims the smallest error."""
+    known = [estimate for estimate in estimates if estimate is not None]
+    return min(known, key=lambda estimate: estimate.sigma_deg, default=None)
+
+
+def _unit(v: F64) -> F64:
+    return np.asarray(v / np.linalg.norm(v))

@@ -1,0 +1,70 @@
+"""Metres per unit from stated cues, or honestly none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mapping.metric import scale
+from mapping.metric.scale import Scale
+
+
+def test_agreeing_cues_are_weighed_by_their_errors() -> None:
+    fused = scale.fuse([Scale(2.0, 0.01, "marker"), Scale(2.1, 0.05, "camera_height")])
+    assert fused is not None
+    assert 2.0 < fused.metres_per_unit < 2.01
+    assert fused.sigma < 0.01
+    assert fused.source == "marker"
+
+
+def test_a_cue_that_contradicts_the_best_is_left_out() -> None:
+    fused = scale.fuse([Scale(2.0, 0.01, "marker"), Scale(3.0, 0.05, "camera_height")])
+    assert fused == Scale(pytest.approx(2.0), pytest.approx(0.01), "marker")  # type: ignore[arg-type]
+
+
+@given(st.lists(st.tuples(st.floats(0.9, 1.1), st.floats(0.01, 0.2)), min_size=1, max_size=6))
+def test_fusing_never_leaves_the_range_of_the_cues_nor_adds_error(cues: list[tuple[float, float]]) -> None:
+    fused = scale.fuse([Scale(factor, sigma, "distance") for factor, sigma in cues])
+    assert fused is not None
+    assert min(f for f, _ in cues) - 1e-9 <= fused.metres_per_unit <= max(f for f, _ in cues) + 1e-9
+    assert fused.sigma <= min(sigma for _, sigma in cues) + 1e-9
+
+
+def test_without_cues_the_scale_is_nominal_and_says_so() -> None:
+    assert scale.fuse([]) is None
+    made_up = scale.nominal(np.array([0.5, 0.5, 0.4, np.nan, 0.0, 0.6]))
+    assert made_up.metres_per_unit == pytest.approx(5.0)
+    assert made_up.source == "none"
+    assert made_up.sigma == float("inf")
+    assert scale.nominal(np.array([])).metres_per_unit == 1.0
+
+
+def test_a_typed_distance() -> None:
+    cue = scale.from_distance(np.zeros(3), np.array([0.0, 0.0, 0.5]), 2.0, 0.001)
+    assert cue.metres_per_unit == pytest.approx(4.0)
+    assert cue.sigma < 0.01
+    with pytest.raises(ValueError, match="farther apart"):
+        scale.from_distance(np.zeros(3), np.zeros(3), 2.0, 0.001)
+    for distance in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="positive"):
+            scale.from_distance(np.zeros(3), np.ones(3), distance, 0.001)
+
+
+@pytest.mark.parametrize("unit", [0.3, 1.0, 7.0])
+def test_camera_height_measures_down_to_the_floor_not_to_the_tables(unit: float) -> None:
+    rng = np.random.default_rng(2)
+    floor, table = rng.normal(-1.5, 0.02, 4000), rng.normal(-0.75, 0.02, 6000)
+    stray = rng.uniform(-2.5, 0.3, 150)
+    heights = np.concatenate([floor, table, stray]) / unit
+    cameras = rng.normal(0.0, 0.05, 30) / unit
+    cue = scale.from_camera_height(heights, cameras, 1.5)
+    assert cue is not None
+    assert cue.metres_per_unit == pytest.approx(unit, rel=0.03)
+    assert 0.03 < cue.sigma < 0.15
+
+
+def test_camera_height_needs_a_floor() -> None:
+    assert scale.from_camera_height(np.full(20, -1.0), np.zeros(3), 1.5) is None
+    assert scale.from_camera_height(np.full(2000, 1.0), np.zeros(3), 1.5) is None
