@@ -30,6 +30,7 @@ from server.api.contract import (
     DistanceCue,
     MarkerCue,
     NotFound,
+    PosedOptions,
     Readiness,
     Refused,
     SceneSummary,
@@ -49,6 +50,7 @@ from server.workers.pool import Pool
 from server.writer import Writer
 from streams.frame import Frame, SceneId, StreamId
 from streams.mailbox import Mailbox, MailboxClosed
+from streams.turnstile import Turnstile
 from streams.webrtc import WhipConfig, WhipPeer, WhipSession
 
 _log = logging.getLogger(__name__)
@@ -68,6 +70,8 @@ class Config(BaseModel):
     """Cameras at once, all scenes together; more get 503."""
     posed_silence_s: float = Field(default=30.0, gt=0)
     """A posed stream that sends nothing for so long is ended."""
+    posed_wait_s: float = Field(default=10.0, gt=0)
+    """So long a frame of a stream that uses every frame waits for room."""
     tracker_threads: int = Field(default=0, ge=0)
     """0 = one per core, at least two."""
 
@@ -91,7 +95,7 @@ class Scenes:
         self._queries = Queries(config.queries)
         self._peer = WhipPeer(config.whip)
         self._whip: dict[str, WhipSession] = {}
-        self._posed: dict[StreamId, Mailbox[Frame]] = {}
+        self._posed: dict[StreamId, Mailbox[Frame] | Turnstile[Frame]] = {}
         threads = config.tracker_threads or max(2, os.cpu_count() or 2)
         self._trackers = ThreadPoolExecutor(threads, thread_name_prefix="tracker")
 
@@ -213,21 +217,26 @@ class Scenes:
     async def end_whip(self, session: str) -> None:
         await self.whip(session).close()
 
-    async def open_posed(self, scene: SceneId, options: StreamOptions) -> StreamId:
+    async def open_posed(self, scene: SceneId, options: PosedOptions) -> StreamId:
         found = self._admit(scene)
-        frames: Mailbox[Frame] = Mailbox()
+        frames: Mailbox[Frame] | Turnstile[Frame] = Turnstile() if options.frames == "every" else Mailbox()
         heard = _until_silent(frames, self._config.posed_silence_s)
-        stream = self._make(found, StreamId(f"posed-{secrets.token_urlsafe(9)}"), "posed", heard)
+        name = StreamId(f"posed-{secrets.token_urlsafe(9)}")
+        stream = self._make(found, name, "posed", heard, is_patient=options.frames == "every")
         task = await self._join(found, stream, options)
         self._posed[stream.id] = frames
         task.add_done_callback(lambda _: self._posed.pop(stream.id, None))
         return stream.id
 
     async def offer_posed(self, stream: StreamId, frame: Frame) -> None:
-        try:
-            self._posed[stream].put(frame)
-        except KeyError:
-            raise NotFound(f"there is no posed stream {stream!r}; open one first") from None
+        match self._posed.get(stream):
+            case None:
+                raise NotFound(f"there is no posed stream {stream!r}; open one first")
+            case Mailbox() as newest:
+                newest.put(frame)
+            case Turnstile() as every:
+                if not await every.put(frame, self._config.posed_wait_s):
+                    raise Busy("the map is behind; send this frame again", retry_after_s=1)
 
     async def replay(
         self,
@@ -259,7 +268,7 @@ class Scenes:
         return found
 
     async def _join(self, scene: Scene, stream: LiveStream, options: StreamOptions) -> asyncio.Task[None]:
-        known = MapStreamOptions(**options.model_dump(exclude={"label"}))
+        known = MapStreamOptions(**options.model_dump(exclude={"label", "frames"}))
         await scene.write(scene.writer.map.join, stream.id, known)
         return scene.join(stream)
 
@@ -319,7 +328,7 @@ def stored_scenes(folder: Path) -> list[SceneId]:
     return [SceneId(path.name) for path in found if path.is_dir() and is_scene_name(path.name)]
 
 
-async def _until_silent(frames: Mailbox[Frame], silence_s: float) -> AsyncIterator[Frame]:
+async def _until_silent(frames: Mailbox[Frame] | Turnstile[Frame], silence_s: float) -> AsyncIterator[Frame]:
     """What comes in, until nothing has come for so long."""
     while True:
         try:

@@ -128,6 +128,14 @@ class StreamOptions(_Value):
     camera_height_m: float | None = Field(default=None, gt=0, le=100)
 
 
+class PosedOptions(StreamOptions):
+    """What is known about a camera that brings its own poses."""
+
+    frames: Literal["newest", "every"] = "newest"
+    """What becomes of frames that come faster than the map takes them: the newest wins (live), or each waits for its
+    turn and its sender with it (a recording, a scan)."""
+
+
 class Refused(Exception):
     """A request that cannot be granted, with the HTTP status that says why."""
 
@@ -206,12 +214,12 @@ class Scenes(Protocol):
 
     async def end_whip(self, session: str) -> None: ...
 
-    async def open_posed(self, scene: SceneId, options: StreamOptions) -> StreamId:
+    async def open_posed(self, scene: SceneId, options: PosedOptions) -> StreamId:
         """Raises Busy when there are too many streams."""
         ...
 
     async def offer_posed(self, stream: StreamId, frame: Frame) -> None:
-        """Hand in a frame with its pose; the newest wins when the map cannot keep up."""
+        """Hand in a frame with its pose; Busy when its stream uses every frame and there was no room for too long."""
         ...
 
     async def ask(self, scene: SceneId, questions: Sequence[Question], epoch: int | None) -> BatchAnswer:

@@ -19,9 +19,9 @@ from server.api.contract import (
     Cue,
     DeviceSummary,
     NotFound,
+    PosedOptions,
     Scenes,
     SceneSummary,
-    StreamOptions,
     StreamSummary,
     Unprocessable,
 )
@@ -156,9 +156,9 @@ def router(scenes: Scenes, guard: Guard, seals: Seals) -> APIRouter:
             raise NotFound(f"there is no stream {stream[:64]!r}")
 
     @api.post("/scenes/{scene}/streams", status_code=201, tags=["streams"], dependencies=[Depends(publisher)])
-    async def open_stream(scene: SceneName, response: Response, options: StreamOptions | None = None) -> NewStream:
+    async def open_stream(scene: SceneName, response: Response, options: PosedOptions | None = None) -> NewStream:
         """Open a stream that brings its own poses: an AR app, a robot, a recording."""
-        stream = await scenes.open_posed(SceneId(scene), options or StreamOptions())
+        stream = await scenes.open_posed(SceneId(scene), options or PosedOptions())
         name = seals.seal(stream)
         response.headers["Location"] = f"/v1/streams/{name}"
         return NewStream(stream=stream, frames=f"/v1/streams/{name}/frames")

@@ -73,7 +73,11 @@ class Film:
         Raises:
             AssertionError: that did not come to be.
         """
-        frames = self._http.post(f"{self._scene}/streams", json={"world": "rooms"}).raise_for_status().json()["frames"]
+        frames = (
+            self._http.post(f"{self._scene}/streams", json={"world": "rooms", "frames": "every"})
+            .raise_for_status()
+            .json()["frames"]
+        )
         for _ in range(rounds):
             for world_from_camera in poses():
                 self._http.post(frames, files=_frame(world_from_camera, boxes)).raise_for_status()

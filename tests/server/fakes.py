@@ -17,6 +17,7 @@ from server.api.contract import (
     Cue,
     DeviceSummary,
     NotFound,
+    PosedOptions,
     Readiness,
     SceneSummary,
     StreamOptions,
@@ -149,7 +150,7 @@ class FakeScenes:
         self.whip(session)
         del self.sessions[session]
 
-    async def open_posed(self, scene: SceneId, options: StreamOptions) -> StreamId:
+    async def open_posed(self, scene: SceneId, options: PosedOptions) -> StreamId:
         self.scene(scene)
         self.options.append(options)
         stream = StreamId(f"posed-{len(self.posed)}")

@@ -15,7 +15,7 @@ import pytest
 import trimesh
 
 from benchmarks import synthetic
-from server.api.contract import Busy, CameraHeightCue, Conflict, NotFound, StreamOptions, Unprocessable
+from server.api.contract import Busy, CameraHeightCue, Conflict, NotFound, PosedOptions, StreamOptions, Unprocessable
 from server.api.queries_contract import NearestAnswer, NearestQuestion
 from server.bus.bus import Bus
 from server.bus.channel import Entry, Move
@@ -246,13 +246,25 @@ async def test_a_stranger_without_a_place_in_the_world_is_told_so_and_maps_nothi
 
 async def test_a_posed_stream_that_falls_silent_is_ended(film: list[Frame], tmp_path: Path) -> None:
     scenes = await open_scenes(tmp_path, Config(posed_silence_s=0.05, max_streams=1))
-    stream = await scenes.open_posed(MAIN, StreamOptions())
+    stream = await scenes.open_posed(MAIN, PosedOptions())
     with pytest.raises(Busy):
-        await scenes.open_posed(MAIN, StreamOptions())
+        await scenes.open_posed(MAIN, PosedOptions())
     task = next(t for t in asyncio.all_tasks() if t.get_name() == f"stream {stream}")
     await asyncio.wait_for(asyncio.wait([task]), 30)
     assert scenes.streams() == []
-    await scenes.open_posed(MAIN, StreamOptions())
+    await scenes.open_posed(MAIN, PosedOptions())
+    await scenes.close()
+
+
+async def test_a_posed_stream_may_ask_that_every_frame_is_used(film: list[Frame], tmp_path: Path) -> None:
+    scenes = await open_scenes(tmp_path, Config(posed_wait_s=60, posed_silence_s=2))
+    name = await scenes.open_posed(MAIN, PosedOptions(world="room", frames="every"))
+    stream = scenes._find(MAIN).streams[name]
+    for frame in film:
+        await scenes.offer_posed(name, replace(frame, stream=name))
+    await stream.ended
+    assert (stream.counters.frames, stream.counters.dropped) == (len(film), 0)
+    assert stream.counters.mapped == stream.counters.keyframes > 3
     await scenes.close()
 
 
