@@ -59,7 +59,10 @@ async def whip_server(sessions: asyncio.Queue[WhipSession]) -> AsyncIterator[str
 
 
 async def publish(codec: str, frames: int, images: str | None = None) -> tuple[int, tuple[int, int], str]:
-    """Let GStreamer send; returns how many frames came, the size of the last one, and why the session ended."""
+    """Let GStreamer send; returns how many frames came, the size of the last one, and why the session ended.
+
+    Frames that a busy machine gave up before decoding them came, too.
+    """
     sessions: asyncio.Queue[WhipSession] = asyncio.Queue()
     async with whip_server(sessions) as url:
         command = [SYSTEM_PYTHON, str(SENDER), url, "--token", "secret", "--codec", codec, "--frames", str(frames)]
@@ -83,7 +86,7 @@ async def publish(codec: str, frames: int, images: str | None = None) -> tuple[i
         assert sender.returncode == 0, stderr.decode()
         with suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(session.ended), 10)
-        return session.stats.frames, size, session.ended.result()
+        return session.stats.frames + session.stats.dropped, size, session.ended.result()
 
 
 def need_system_python() -> None:
