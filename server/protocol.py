@@ -2,9 +2,10 @@
 
 A message is one binary frame: `u32 header_len | msgpack header | zeros to a multiple of 8 | buffers`, little-endian.
 Buffers are 8-byte aligned (offsets count from the start of the first buffer) and described in the header, so that
-JavaScript typed arrays, C# spans and GDScript packed arrays read them in place. Imports nothing of ours but the codecs
-`meshopt` and `planes`: the Python SDK and any tool can use these three files alone. `asyncapi.yaml` beside it says the
-same to other languages, and how a client has to treat what it receives; a test holds them together.
+JavaScript typed arrays, C# spans and GDScript packed arrays read them in place. A client may ask for deltas in fewer
+bytes (`short`). Imports nothing of ours but `meshopt`, `planes`, `polygons` and `short`: the Python SDK and any tool
+can use these five files alone. `asyncapi.yaml` beside it says the same to other languages, and how a client has to
+treat what it receives; a test holds them together.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
-from server import meshopt, planes
+from server import meshopt, planes, polygons
+from server import short as short_form
 
 SUBPROTOCOL = "commonground.map.v1"
 CLOSE_UNSUPPORTED = 4406
@@ -38,9 +40,9 @@ Part = Literal["detail", "blob"]
 PARTS: dict[Part, frozenset[str]] = {"detail": frozenset({"detail_verts", "detail_tris"}), "blob": frozenset({"blob"})}
 """Buffers of `nav` tiles that are sent only to clients that ask for that part."""
 
-Codec = Literal["meshopt"]
-CODECS: dict[Codec, frozenset[str]] = {"meshopt": frozenset({"meshopt_vertices", "meshopt_triangles"})}
-"""How buffers are packed for clients that say they can undo it; the others everybody can."""
+Codec = Literal["meshopt", "short"]
+CODECS: tuple[Codec, ...] = get_args(Codec)
+"""What is packed only for clients that say they can undo it: triangles with `meshopt`, whole deltas with `short`."""
 PackedAs = Literal["meshopt_vertices", "meshopt_triangles", "planes"]
 
 Vector3 = tuple[float, float, float]
@@ -98,7 +100,7 @@ class Subscribe(_Message, frozen=True, tag="subscribe"):
     parts: Annotated[list[Part], msgspec.Meta(max_length=16)] = []
     """What `nav` tiles are to bring besides polygons; a client that resumes asks for the same again."""
     codecs: Annotated[list[Codec], msgspec.Meta(max_length=16)] = []
-    """What the client can undo besides `none`, `zstd` and `planes`; without it, tiles come larger."""
+    """What the client can undo besides `none`, `zstd` and `planes`; without them, deltas come larger."""
 
 
 class UpdateRoi(_Message, frozen=True, tag="update_roi"):
@@ -253,12 +255,17 @@ ServerMessage = Welcome | SnapshotBegin | SnapshotEnd | Delta | Remove | Xform |
 _encoder = msgspec.msgpack.Encoder()
 _decode_client = msgspec.msgpack.Decoder(ClientMessage)
 _decode_server = msgspec.msgpack.Decoder(ServerMessage)
-_DTYPES = frozenset({"uint8", "uint16", "uint32", "int16", "int32", "float32"})
+_decode_list = msgspec.msgpack.Decoder(list[Any])
+_SHORT = bytes([0x90 | short_form.LENGTH])  # how a list of that length begins
+_DTYPES = frozenset(short_form.DTYPES)
 
 
 def pack(message: ClientMessage | ServerMessage, payload: bytes = b"") -> bytes:
     """Frame a message; `payload` is what `pack_buffers` returned beside the descriptions in the header."""
-    header = _encoder.encode(message)
+    return _framed(_encoder.encode(message), payload)
+
+
+def _framed(header: bytes, payload: bytes) -> bytes:
     pad = -(4 + len(header)) % 8 if payload else 0
     return b"".join((struct.pack("<I", len(header)), header, b"\0" * pad, payload))
 
@@ -327,6 +334,29 @@ def without(frame: bytes, names: frozenset[str]) -> bytes:
     return pack(msgspec.structs.replace(delta, buffers=kept), b"".join(parts))
 
 
+def short(frame: bytes) -> bytes:
+    """A packed delta in its short form; as it is where that cannot say the same.
+
+    Raises:
+        ProtocolError: the frame is no delta, or broken.
+    """
+    header, payload = _split(frame)
+    fields = msgspec.msgpack.decode(header)  # names as they are: checked when it was packed
+    if not isinstance(fields, dict) or fields.get("t") != "delta":
+        raise ProtocolError("only deltas have a short form")
+    body, buffers = fields["body"], fields["buffers"]
+    if fields["layer"] == "nav":
+        _, arrays = unpack_server(frame)
+        packed = polygons.pack(body, arrays)
+        if packed is None:
+            return frame
+        body, gone = packed, {"verts", "polys", "neighbours", "areas"}
+        begins = min((b["off"] for b in buffers if b["name"] not in gone), default=len(payload))
+        buffers, payload = [b for b in buffers if b["name"] not in gone], payload[begins:]
+    header = _encoder.encode(short_form.header(fields | {"buffers": buffers}, body))
+    return _framed(header, bytes(payload))
+
+
 def unpack_client(frame: bytes) -> ClientMessage:
     """Decode what a client sent.
 
@@ -350,11 +380,17 @@ def unpack_server(frame: bytes) -> tuple[ServerMessage, dict[str, NDArray[Any]]]
         ProtocolError: the frame does not follow this file.
     """
     header, payload = _split(frame)
+    arrays: dict[str, NDArray[Any]] = {}
     try:
-        message = _decode_server.decode(header)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if header[:1] == _SHORT:
+            fields, arrays = short_form.fields(_decode_list.decode(header))
+            message = msgspec.convert(fields, Delta)
+        else:
+            message = _decode_server.decode(header)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, short_form.ShortError) as error:
         raise ProtocolError(str(error)) from error
-    arrays = {b.name: _array(b, payload) for b in message.buffers} if isinstance(message, Delta) else {}
+    if isinstance(message, Delta):
+        arrays |= {b.name: _array(b, payload) for b in message.buffers}
     return message, arrays
 
 

@@ -24,10 +24,13 @@ from server.protocol import (
     Xform,
     pack,
     plain,
+    short,
     without,
 )
 
 RECENT = 4096
+SHORT_BELOW_BYTES = 16_384
+"""A larger message is not made once more to save a hundredth of it."""
 
 EntryKey = tuple[Layer, Key]
 
@@ -55,16 +58,18 @@ class Entry:
         """
         if self.removed:
             return self.frame
+        form = parts | codecs
+        if form not in self._frames:
+            self._frames[form] = self._made(parts, codecs)
+        return self._frames[form]
+
+    def _made(self, parts: frozenset[Part], codecs: frozenset[Codec]) -> bytes:
+        frame = self.frame
         if self.layer == "nav" and len(parts) < len(PARTS):
-            if parts not in self._frames:
-                gone = frozenset().union(*(PARTS[p] for p in PARTS if p not in parts))
-                self._frames[parts] = without(self.frame, gone)
-            return self._frames[parts]
+            frame = without(frame, frozenset().union(*(PARTS[p] for p in PARTS if p not in parts)))
         if self.layer in PACKED and "meshopt" not in codecs:
-            if codecs not in self._frames:
-                self._frames[codecs] = plain(self.frame)
-            return self._frames[codecs]
-        return self.frame
+            frame = plain(frame)
+        return short(frame) if "short" in codecs and len(frame) < SHORT_BELOW_BYTES else frame
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -92,7 +92,7 @@ describe("MapClient", () => {
     expect(newest().sent[1]).toEqual({
       t: "subscribe",
       scene: "main",
-      codecs: ["meshopt"],
+      codecs: ["meshopt", "short"],
       layers: ["nav"],
       roi: { radius_m: 5, follow: "s1" },
       max_hz: 10,

@@ -15,6 +15,7 @@ import zstandard
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
+from server import polygons
 from server import protocol as p
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -61,6 +62,8 @@ def frames() -> dict[str, bytes]:
         "snapshot_begin": p.pack(p.SnapshotBegin(scene=scene, seq=42, entries=2, resumed=False)),
         "snapshot_end": p.pack(p.SnapshotEnd(scene="main", seq=42)),
         "nav": nav,
+        "nav_short": p.short(nav_that_packs()),
+        "occluder_short": p.short(occluder(12)),
         "mesh": _delta("mesh", [0, 0], mesh_body, mesh_arrays),
         "pose": _delta("pose", ["s1"], pose_body, {}),
         "occluder": occluder(12),
@@ -111,6 +114,21 @@ def occluder(size: int) -> bytes:
     arrays = {"vertices": vertices, "indices": triangles.astype(np.uint16 if size < 16 else np.uint32)}
     codecs: dict[str, p.PackedAs] = {"vertices": "meshopt_vertices", "indices": "meshopt_triangles"}
     return _delta("occluder", [0, size], {"origin_m": [0.0, 0.0, 0.0], "step_m": 0.004}, arrays, codecs)
+
+
+def nav_that_packs() -> bytes:
+    """Two polygons whose neighbours follow from them, at three sides of the tile, and a blob."""
+    verts = np.array([[0, 4096, 0], [20, 4097, 0], [64, 4090, 30], [0, 4096, 30], [64, 200, 0]], np.uint16)
+    polys = np.array([[0, 3, 2, 1, 0xFFFF, 0xFFFF], [1, 2, 4, 0xFFFF, 0xFFFF, 0xFFFF]], np.uint16)
+    arrays = {
+        "verts": verts,
+        "polys": polys,
+        "neighbours": polygons.neighbours_of(verts, polys),
+        "areas": np.array([63, 61], np.uint8),
+        "blob": np.arange(7, dtype=np.uint8),
+    }
+    body = {"agent": "walker", "origin_m": [3.25, -102.5, -6.5], "cell_size_m": 0.05, "cell_height_m": 0.025}
+    return _delta("nav", [-1, 2, "walker"], body, arrays)
 
 
 def depth() -> bytes:
@@ -164,7 +182,7 @@ def decoded() -> dict[str, object]:
     """What the Python SDK makes of the packed frames."""
     out: dict[str, object] = {}
     for name, frame in frames().items():
-        if name.startswith("occluder") or name == "depth":
+        if name.startswith("occluder") or name in ("depth", "nav_short"):
             _, arrays = p.unpack_server(frame)
             out[name] = {key: array.ravel().tolist() for key, array in arrays.items()}
     return out

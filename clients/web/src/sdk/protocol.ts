@@ -7,6 +7,7 @@
 
 import { Decoder, Encoder } from "@msgpack/msgpack";
 import { ARRAY_TYPES, CodecError, unpack, type WireArray, type WireArrayType } from "./codecs.js";
+import { lengthen, ShortError } from "./short.js";
 
 export const SUBPROTOCOL = "commonground.map.v1";
 export const CLOSE_BAD_MESSAGE = 4400;
@@ -31,7 +32,7 @@ export type Layer = (typeof LAYERS)[number];
 /** What is asked for when nothing is said: all but what serves a special purpose. */
 export const DEFAULT_LAYERS: readonly Layer[] = LAYERS.filter((layer) => layer !== "culling" && layer !== "depth");
 /** What this SDK can undo besides the codecs that everybody can. */
-export const CODECS = ["meshopt"] as const;
+export const CODECS = ["meshopt", "short"] as const;
 /** What a nav tile can bring besides polygons. */
 export type Part = "detail" | "blob";
 
@@ -186,7 +187,20 @@ export function decode(frame: ArrayBuffer): ServerMessage | null {
     throw new ProtocolError(`header is not msgpack: ${String(error)}`);
   }
   const end = 4 + headerBytes;
-  return readMessage(new Reader(asFields(header, "header")), frame, Math.min(end + (-end & 7), frame.byteLength));
+  const payloadStart = Math.min(end + (-end & 7), frame.byteLength);
+  if (Array.isArray(header)) return readShort(header, frame, payloadStart);
+  return readMessage(new Reader(asFields(header, "header")), frame, payloadStart);
+}
+
+function readShort(list: readonly unknown[], frame: ArrayBuffer, payloadStart: number): Delta {
+  try {
+    const { header, arrays } = lengthen(list);
+    const delta = readDelta(new Reader(header), frame, payloadStart);
+    return { ...delta, arrays: { ...arrays, ...delta.arrays } };
+  } catch (error) {
+    if (error instanceof ShortError) throw new ProtocolError(error.message);
+    throw error;
+  }
 }
 
 function readMessage(r: Reader, frame: ArrayBuffer, payloadStart: number): ServerMessage | null {
@@ -211,16 +225,7 @@ function readMessage(r: Reader, frame: ArrayBuffer, payloadStart: number): Serve
     case "snapshot_end":
       return { t, scene: r.string("scene"), seq: r.number("seq") };
     case "delta":
-      return {
-        t,
-        ...readKeyed(r),
-        epoch: r.number("epoch"),
-        capture_ns: r.bigint("capture_ns"),
-        infer_ns: r.bigint("infer_ns"),
-        publish_ns: r.bigint("publish_ns"),
-        body: r.fields("body"),
-        arrays: readArrays(r, frame, payloadStart),
-      };
+      return readDelta(r, frame, payloadStart);
     case "remove":
       return { t, ...readKeyed(r) };
     case "xform":
@@ -245,6 +250,19 @@ function readMessage(r: Reader, frame: ArrayBuffer, payloadStart: number): Serve
     default:
       return null;
   }
+}
+
+function readDelta(r: Reader, frame: ArrayBuffer, payloadStart: number): Delta {
+  return {
+    t: "delta",
+    ...readKeyed(r),
+    epoch: r.number("epoch"),
+    capture_ns: r.bigint("capture_ns"),
+    infer_ns: r.bigint("infer_ns"),
+    publish_ns: r.bigint("publish_ns"),
+    body: r.fields("body"),
+    arrays: readArrays(r, frame, payloadStart),
+  };
 }
 
 function readScene(fields: Fields): SceneInfo {
