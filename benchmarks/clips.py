@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.metric.markers import Config as MarkerConfig
 from mapping.transforms import F64, rigid, rotation_from_quat
 from streams.frame import DepthMap, Frame, GivenPose, Image, Intrinsics, StreamId
 
@@ -30,6 +31,10 @@ class Clip:
     images: tuple[Path, ...]
     truth: dict[int, F64]
     """Frame number -> world_from_camera (4, 4)."""
+    up_world: F64 | None = None
+    """(3,) unit, against gravity in the truth's world; None = the clip does not say."""
+    marker: MarkerConfig | None = None
+    """The printed marker that hangs there, if one does."""
 
     @classmethod
     def open(cls, folder: Path) -> Clip:
@@ -53,14 +58,11 @@ class Clip:
                 tuple(depth.get("invalid", [0])) if depth else (0,),
                 tuple(sorted((folder / "rgb").iterdir())),
                 _truth(folder / "groundtruth.txt", fps),
+                _up(about),
+                _marker(about),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"{folder / 'camera.json'}: missing or malformed field {error}") from error
-
-    @property
-    def frame_ns(self) -> int:
-        """Time between frames."""
-        return round(1e9 / self.fps)
 
     def rgb(self, index: int) -> NDArray[np.uint8]:
         """Pixels (h, w, 3) of a frame."""
@@ -71,7 +73,7 @@ class Clip:
 
     def depth(self, index: int) -> DepthMap | None:
         """The sensor's depth of a frame, if it was recorded."""
-        path = self.folder / "depth" / f"{index:06d}.png"
+        path = self._depth_path(index)
         if self.depth_intrinsics is None or not path.exists():
             return None
         raw = np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
@@ -81,9 +83,12 @@ class Clip:
         z_m[np.isin(raw, self.depth_invalid)] = 0.0
         return DepthMap(z_m, self.depth_intrinsics)
 
-    def frame(self, index: int, *, stream: StreamId, start_ns: int, posed: bool, with_intrinsics: bool) -> Frame:
+    def has_depth(self, index: int) -> bool:
+        """Whether the sensor's depth of a frame was recorded."""
+        return self.depth_intrinsics is not None and self._depth_path(index).exists()
+
+    def frame(self, index: int, *, stream: StreamId, capture_ns: int, posed: bool, with_intrinsics: bool) -> Frame:
         """A frame as a phone would deliver it; `posed` adds the recorded pose and depth."""
-        capture_ns = start_ns + index * self.frame_ns
         known = self.truth.get(index) if posed else None
         return Frame(
             stream,
@@ -95,6 +100,9 @@ class Clip:
             pose=GivenPose(known) if known is not None else None,
             depth=self.depth(index) if posed else None,
         )
+
+    def _depth_path(self, index: int) -> Path:
+        return self.folder / "depth" / f"{index:06d}.png"
 
 
 def data_folder() -> Path:
@@ -116,3 +124,19 @@ def _truth(path: Path, fps: float) -> dict[int, F64]:
     for row in np.loadtxt(path, ndmin=2):
         poses[round(float(row[0]) * fps)] = rigid(rotation_from_quat(row[[7, 4, 5, 6]]), row[1:4])
     return poses
+
+
+_UP_IN_WORDS = {"y-up": (0.0, 1.0, 0.0), "z-up": (0.0, 0.0, 1.0)}
+
+
+def _up(about: dict[str, Any]) -> F64 | None:
+    """From `gravity_down_world`, or where the description of the truth says it in words."""
+    if (down := about.get("gravity_down_world")) is not None:
+        return np.asarray(-np.asarray(down, np.float64) / np.linalg.norm(down))
+    words = [up for name, up in _UP_IN_WORDS.items() if name in str(about.get("truth", ""))]
+    return np.array(words[0]) if words else None
+
+
+def _marker(about: dict[str, Any]) -> MarkerConfig | None:
+    marker = about.get("marker")
+    return MarkerConfig(dictionary=marker["dictionary"], size_m=marker["size_m"]) if marker else None

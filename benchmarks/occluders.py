@@ -8,7 +8,8 @@ everywhere, mostly level. Where a ray first meets the full surface it should fir
 - early: more than 5 cm sooner: it would be hidden though it stands in front;
 - seam: the same for hits within 15 cm of a border between tiles, where pieces built apart must hide together.
 
-Occluders are taken as a client decodes them from the wire, so that rounding counts. Bytes are whole messages.
+Occluders are taken as a client decodes them from the wire, so that rounding counts. Bytes are whole messages, as a
+client of our SDKs is sent them.
 
 The peer is marching cubes (scikit-image) on the same voxels, simplified and packed in the same way and held to its own
 full surface: its slivers along sharp edges need more triangles for the same error, which is why ours are surface nets.
@@ -16,6 +17,8 @@ full surface: its slivers along sharp edges need more triangles for the same err
 
 from __future__ import annotations
 
+import argparse
+import json
 import time
 from typing import Any
 
@@ -35,7 +38,7 @@ from navmesh.occlusion import Config, build_surface_tiles, mesh_tile, occluder_t
 from navmesh.tiles import SurfaceTile, TileKey
 from server.bus import encode
 from server.bus.channel import Channel
-from server.protocol import unpack_server
+from server.protocol import CODECS, unpack_server
 
 F32 = NDArray[np.float32]
 LEAK_M, EARLY_M, SEAM_M = 0.1, 0.05, 0.15
@@ -45,9 +48,12 @@ HEIGHTS = (-1, 6)
 KEYS = [TileKey(x, z) for x in range(1, 5) for z in range(1, 5)]
 
 
-def measure(num_rays: int = 120_000) -> dict[str, Any]:
-    """CPU and bytes per tile, and where rays from eye height end on occluders against the full surface."""
-    world = SdfWorld(furnished(), noise_m=0.004)
+def measure(num_rays: int = 120_000, noise_m: float = 0.004) -> dict[str, Any]:
+    """CPU and bytes per tile, and where rays from eye height end on occluders against the full surface.
+
+    Every voxel has noise of its own: harder than what a camera leaves, whose noise neighbours share.
+    """
+    world = SdfWorld(furnished(), noise_m=noise_m)
     source = fused(world, world.block_keys())
     config = Config()
     build_surface_tiles(surface_window(source, KEYS[0], HEIGHTS, 2), KEYS[0], VOXEL_M, config)  # compiles
@@ -75,8 +81,8 @@ def measure(num_rays: int = 120_000) -> dict[str, Any]:
         peer_full.append(_corners(mesh_tile(cubes, key, VOXEL_M)))
         item = encode.surface("occluder", occluder_tile(cubes, key, VOXEL_M, config), TILE_M)
         peer.publish(item, capture_ns=1, infer_ns=2, now_ns=3)
-    frames = [entry.frame for entry in channel.entries()]
-    peer_frames = [entry.frame for entry in peer.entries()]
+    frames = [entry.frame_with(frozenset(), frozenset(CODECS)) for entry in channel.entries()]
+    peer_frames = [entry.frame_with(frozenset(), frozenset(CODECS)) for entry in peer.entries()]
     eyes, ahead = _rays(world, num_rays)
     truth_m = first_hits(gather(np.concatenate(full)), eyes, ahead)
     culling_m = first_hits(gather(np.concatenate(culling)), eyes, ahead)
@@ -146,3 +152,18 @@ def _decoded(frame: bytes) -> F32:
 
 def _corners(tile: SurfaceTile) -> F32:
     return tile.vertices_m[tile.indices]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="one JSON object, nothing else")
+    parser.add_argument("--noise-mm", type=float, default=4.0, help="noise of each voxel on its own")
+    parser.add_argument("--rays", type=int, default=120_000)
+    options = parser.parse_args()
+    figures = {"noise_mm": options.noise_mm, **measure(options.rays, options.noise_mm / 1e3)}
+    figures = {key: round(value, 4) if isinstance(value, float) else value for key, value in figures.items()}
+    print(json.dumps(figures) if options.json else "\n".join(f"{key:30} {value}" for key, value in figures.items()))
+
+
+if __name__ == "__main__":
+    main()

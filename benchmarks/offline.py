@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.engines import GeometryEngine
+from mapping.engines import GeometryEngine, WindowPrediction
 from mapping.scene_map import Config as MapConfig
 from mapping.scene_map import SceneMap, StreamOptions
 from mapping.tracking.tracker import Tracked
@@ -24,8 +24,18 @@ from navmesh.tiles import NavTile, TileChange, TileKey
 from server.live import LiveStream
 from streams.cache import KeyframeCache
 from streams.frame import Frame, StreamId
+from streams.keyframes import Keyframe
 
 WINDOW = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """What became of one frame."""
+
+    tracked: Tracked
+    keyframe: Keyframe | None
+    prediction: WindowPrediction | None
 
 
 @dataclass(slots=True, eq=False)
@@ -54,12 +64,12 @@ class Offline:
         self.nav: dict[TileKey, NavTile] = {}
         self.query = Query((agent,), self.map.voxels.voxel_size_m)
 
-    def join(self, stream: StreamId, options: StreamOptions | None = None) -> None:
+    def join(self, stream: StreamId, options: StreamOptions | None = None, live: LiveStream | None = None) -> None:
         """Let a camera in. Call it inside a running event loop, which the live stream's mailbox wants."""
-        self.runs[stream] = Run(LiveStream(stream, "replay", _nothing()))
+        self.runs[stream] = Run(live or LiveStream(stream, "replay", nothing()))
         self.map.join(stream, options or StreamOptions())
 
-    def see(self, frame: Frame) -> Tracked:
+    def see(self, frame: Frame) -> Seen:
         """Frame -> pose -> keyframe -> window -> engine -> map -> tiles."""
         run = self.runs[frame.stream]
         tracked, keyframe = run.live.follow(frame)
@@ -68,7 +78,7 @@ class Offline:
             run.posed += 1
             run.trace.append((frame.capture_ns, tracked.component, tracked.component_from_camera))
         if keyframe is None:
-            return tracked
+            return Seen(tracked, None, None)
         run.keyframes += 1
         prediction = None
         if keyframe.frame.depth is None and self._engine is not None:
@@ -80,12 +90,16 @@ class Offline:
         if prediction is not None or keyframe.frame.depth is not None:
             self._tiles.mark(self.map.place(tracked, keyframe.frame, prediction))
             self._tiles.mark(self.map.fuse())
-        return tracked
+        return Seen(tracked, keyframe, prediction)
+
+    def settle(self) -> None:
+        """Fuse what waits."""
+        while self.map.status.num_pending:
+            self._tiles.mark(self.map.fuse())
 
     def finish(self) -> None:
         """Fuse what waits and build every tile."""
-        while self.map.status.num_pending:
-            self._tiles.mark(self.map.fuse())
+        self.settle()
         while self._tiles.pending:
             self._take(self._tiles.step())
 
@@ -95,6 +109,7 @@ class Offline:
             self.nav[tile.key] = tile
 
 
-async def _nothing() -> AsyncIterator[Frame]:
+async def nothing() -> AsyncIterator[Frame]:
+    """Frames of a stream that is fed by hand."""
     return
     yield

@@ -79,7 +79,7 @@ async def _play(
     name = StreamId(Path(location.rstrip("/")).name or location)
     source = await asyncio.to_thread(open_source, location, name, intrinsics, posed=posed)
     player = Player(source, realtime=realtime)
-    frames = _newest(player) if realtime else _every(player)
+    frames = newest(player) if realtime else every(player)
 
     async def counted() -> AsyncIterator[Frame]:
         done = 0
@@ -106,14 +106,14 @@ async def _play(
     )
 
 
-async def _every(player: Player) -> AsyncIterator[Frame]:
+async def every(player: Player) -> AsyncIterator[Frame]:
     """Each frame in turn, read in a thread when the one before is done with."""
     iterator = iter(player)
     while (frame := await asyncio.to_thread(next, iterator, None)) is not None:
         yield frame
 
 
-async def _newest(player: Player) -> AsyncIterator[Frame]:
+async def newest(player: Player) -> AsyncIterator[Frame]:
     """Frames as a live camera delivers them: the newest waits, older ones are gone."""
     mailbox: Mailbox[Frame] = Mailbox()
 

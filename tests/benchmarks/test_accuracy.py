@@ -47,7 +47,7 @@ def test_measures_a_clip_and_leaves_its_trajectory(
     assert figures["components"] == 1
     assert figures["depth_absrel"] is None
     assert figures["pose_latency_ms_p50"] is None
-    rows = np.loadtxt(tmp_path / "painted_0.tum")
+    rows = np.loadtxt(tmp_path / "painted_world.tum")
     assert rows.shape == (round(figures["coverage"] * 70), 8)
     assert (tmp_path / "painted.png").stat().st_size > 1000
     assert np.loadtxt(tmp_path / "painted_truth.tum").shape == (70, 8)

@@ -249,19 +249,22 @@ def test_clocks_may_jump(images: list[np.ndarray]) -> None:
 
 @pytest.mark.slow
 def test_live_kitchen_meets_its_promise() -> None:
-    from benchmarks.accuracy import judge
     from benchmarks.clips import Clip, data_folder
-    from benchmarks.tracking_run import play
+    from benchmarks.evaluation.fast import play_fast
+    from benchmarks.evaluation.options import Options
+    from benchmarks.evaluation.phone import Phone
+    from benchmarks.evaluation.result import judge
 
     folder: Path = data_folder() / "redkitchen"
     if not folder.exists():
         if os.environ.get("CI"):
             pytest.fail(f"CI has no footage at {folder}: set COMMONGROUND_DATA")
         pytest.skip(f"no footage at {folder}: set COMMONGROUND_DATA")
-    run = play(Clip.open(folder), fast=True, posed=False, with_intrinsics=True, config=TrackerConfig())
-    result, _ = judge(run, posed=False, fast=True)
-    assert result.coverage >= 0.95
-    assert result.ate_sim3_m is not None
-    assert result.ate_sim3_m <= 0.10
-    assert result.wrong_pose_rate is not None
-    assert result.wrong_pose_rate <= 0.01
+    options = Options(with_map=False)
+    session = play_fast([Phone.of(Clip.open(folder))], options)
+    figures, _ = judge(session, session.played[0], options)
+    assert figures["coverage"] >= 0.95
+    assert figures["ate_sim3_m"] is not None
+    assert figures["ate_sim3_m"] <= 0.10
+    assert figures["wrong_pose_rate"] is not None
+    assert figures["wrong_pose_rate"] <= 0.01

@@ -7,41 +7,36 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 
-from benchmarks.tracking_run import Run
-from benchmarks.trajectory import WRONG_M, Scored
+from benchmarks.evaluation.poses import WORLD, PoseMarks
+from benchmarks.evaluation.session import Played
+from benchmarks.trajectory import WRONG_M
 from mapping.transforms import F64
 
 _COLOURS = {"starting": "tab:orange", "lost": "tab:red"}
 
 
-def plot(path: Path, run: Run, scored: dict[int, Scored]) -> None:
+def plot(path: Path, played: Played, marks: PoseMarks) -> None:
     """Write a PNG."""
     mpl.use("Agg")
     from matplotlib import pyplot
 
+    clip = played.phone.clip
     figure, (above, over_time) = pyplot.subplots(1, 2, figsize=(14, 6))
-    truth = np.array([run.clip.truth[i][:3, 3] for i in sorted(run.clip.truth)]).reshape(-1, 3)
+    truth = np.array([clip.truth[i][:3, 3] for i in sorted(clip.truth)]).reshape(-1, 3)
     first, second = _widest_axes(truth)
     above.plot(truth[:, first], truth[:, second], color="0.6", label="truth")
-    for component, s in scored.items():
-        mine = np.array(
-            [
-                s.world_from_component.apply(t.component_from_camera[:3, 3])
-                for t in run.tracked
-                if t.component == component and t.component_from_camera is not None
-            ]
-        )
-        above.plot(mine[:, first], mine[:, second], label=f"component {component} ({len(mine)} frames)")
-        over_time.plot(s.frames, s.position_error_m, ".", markersize=3, label=f"component {component}")
+    for group, s in marks.scored.items():
+        name = "world" if group == WORLD else f"component {group}"
+        mine = np.array([s.world_from_component.apply(p[:3, 3]) for p in marks.groups[group].values()])
+        above.plot(mine[:, first], mine[:, second], ".", markersize=2, label=f"{name} ({len(mine)} frames)")
+        over_time.plot(s.frames, s.position_error_m, ".", markersize=3, label=name)
     for state, colour in _COLOURS.items():
-        frames = [t.seq for t in run.tracked if t.state == state]
+        frames = [a.tracked.seq for a in played.answers if a.tracked.state == state]
         if frames:
             over_time.plot(frames, np.zeros(len(frames)), "|", color=colour, label=f"{state} ({len(frames)})")
     over_time.axhline(WRONG_M, color="0.8", linestyle="--")
     axes = "xyz"
-    above.set(
-        title=f"{run.clip.name}: the path", xlabel=f"{axes[first]} (m)", ylabel=f"{axes[second]} (m)", aspect="equal"
-    )
+    above.set(title=f"{clip.name}: the path", xlabel=f"{axes[first]} (m)", ylabel=f"{axes[second]} (m)", aspect="equal")
     over_time.set(title="position error after Sim(3)", xlabel="frame", ylabel="m")
     above.legend()
     over_time.legend()
