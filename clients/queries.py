@@ -12,7 +12,7 @@ updates do: once a `Put` of such a key has a higher `version`, or the epoch is a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypedDict, TypeVar, Unpack
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -126,9 +126,19 @@ class _Batch(msgspec.Struct, frozen=True):
 T = TypeVar("T")
 
 
+class Walk(TypedDict, total=False):
+    """What every question about walking may say besides its points."""
+
+    agent: str | None
+    """One of `agents()`; the first if left out."""
+    within_m: float
+    """How far from a point walkable ground is looked for; 1 if left out."""
+    epoch: int | None
+    """That of your coordinates: the server refuses (409) once the map has moved on."""
+
+
 class Queries:
-    """Asks one scene. `agent` is one of `agents()`, the first if left out; `within_m` is how far from a point walkable
-    ground is looked for; `epoch` is that of your coordinates: the server refuses (409) once the map has moved on.
+    """Asks one scene; see `Walk` for what may be said besides.
 
     Every method raises HttpError when the server refuses the question or cannot be reached.
     """
@@ -140,61 +150,25 @@ class Queries:
         """The profiles that the scene has a NavMesh for."""
         return (await self._fetch("", _Scene)).agents
 
-    async def path(
-        self,
-        start_m: Point,
-        goal_m: Point,
-        *,
-        agent: str | None = None,
-        within_m: float = 1.0,
-        epoch: int | None = None,
-    ) -> Path:
+    async def path(self, start_m: Point, goal_m: Point, **walk: Unpack[Walk]) -> Path:
         """The shortest way over walkable ground, or to the nearest place that can be reached."""
-        return await self._get("path", Path, _way(start_m, goal_m, agent, within_m, epoch))
+        return await self._get("path", Path, {"from": _text(start_m), "to": _text(goal_m), **walk})
 
-    async def reachable(
-        self,
-        start_m: Point,
-        goal_m: Point,
-        *,
-        agent: str | None = None,
-        within_m: float = 1.0,
-        epoch: int | None = None,
-    ) -> Reachable:
+    async def reachable(self, start_m: Point, goal_m: Point, **walk: Unpack[Walk]) -> Reachable:
         """Whether there is any way."""
-        return await self._get("reachable", Reachable, _way(start_m, goal_m, agent, within_m, epoch))
+        return await self._get("reachable", Reachable, {"from": _text(start_m), "to": _text(goal_m), **walk})
 
-    async def reach(
-        self,
-        start_m: Point,
-        walk_m: float,
-        *,
-        agent: str | None = None,
-        within_m: float = 1.0,
-        epoch: int | None = None,
-    ) -> Reach:
+    async def reach(self, start_m: Point, walk_m: float, **walk: Unpack[Walk]) -> Reach:
         """Every polygon of the NavMesh that a walk of at most `walk_m` leads to."""
-        fields = {"from": _text(start_m), "walk_m": walk_m, "agent": agent, "within_m": within_m, "epoch": epoch}
-        return await self._get("reach", Reach, fields)
+        return await self._get("reach", Reach, {"from": _text(start_m), "walk_m": walk_m, **walk})
 
-    async def raycast(
-        self,
-        start_m: Point,
-        goal_m: Point,
-        *,
-        agent: str | None = None,
-        within_m: float = 1.0,
-        epoch: int | None = None,
-    ) -> Ray:
+    async def raycast(self, start_m: Point, goal_m: Point, **walk: Unpack[Walk]) -> Ray:
         """How far one can walk straight ahead."""
-        return await self._get("raycast", Ray, _way(start_m, goal_m, agent, within_m, epoch))
+        return await self._get("raycast", Ray, {"from": _text(start_m), "to": _text(goal_m), **walk})
 
-    async def nearest(
-        self, point_m: Point, *, agent: str | None = None, within_m: float = 1, epoch: int | None = None
-    ) -> Nearest:
+    async def nearest(self, point_m: Point, **walk: Unpack[Walk]) -> Nearest:
         """Where one can stand that is nearest to a point."""
-        fields = {"point": _text(point_m), "agent": agent, "within_m": within_m, "epoch": epoch}
-        return await self._get("nearest", Nearest, fields)
+        return await self._get("nearest", Nearest, {"point": _text(point_m), **walk})
 
     async def visible(
         self, point_m: Point, *, eye_m: Point | None = None, camera: str | None = None, epoch: int | None = None
@@ -222,10 +196,6 @@ class Queries:
             return msgspec.json.decode(got.body, type=answer)
         except msgspec.DecodeError as error:
             raise HttpError(f"{self._url} answered what this SDK cannot read: {error}", got.status) from error
-
-
-def _way(start_m: Point, goal_m: Point, agent: str | None, within_m: float, epoch: int | None) -> dict[str, Any]:
-    return {"from": _text(start_m), "to": _text(goal_m), "agent": agent, "within_m": within_m, "epoch": epoch}
 
 
 def _text(point_m: Point) -> str:

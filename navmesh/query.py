@@ -7,6 +7,7 @@ mesh each, not of one for all: their revisions tell.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from navmesh.recast import Agent, Point, Reach, Revisions, Standing, World
 from navmesh.spans import BASE_HALF_VOXELS
 from navmesh.tiles import TILE_CELLS, NavTile, TileChange, TileKey
+
+_LOG = logging.getLogger(__name__)
 
 SEARCH_M: Point = (1.0, 2.0, 1.0)
 """How far from a given point the walkable surface is looked for, along x, y and z."""
@@ -45,6 +48,8 @@ class Path:
 class Ray:
     """How far one can walk straight ahead."""
 
+    start_m: Point
+    """Where one stands."""
     end_m: Point
     is_blocked: bool
     """Something that cannot be walked on came before the end."""
@@ -61,6 +66,8 @@ class Query:
         origin_m = (0.0, -BASE_HALF_VOXELS * voxel_size_m / 2, 0.0)
         self._worlds = {agent.name: World(tile_size_m, origin_m, area_costs=agent.area_costs) for agent in agents}
         self._revisions: dict[tuple[str, TileKey], int] = {}
+        self.num_refused = 0
+        """Tiles that Detour would not take."""
 
     @property
     def agents(self) -> tuple[str, ...]:
@@ -73,14 +80,21 @@ class Query:
     def set(self, tiles: Iterable[NavTile]) -> None:
         """Swap in tiles one by one, each counted as a new revision of its key.
 
+        A tile that Detour refuses (a corrupt blob, more polygons than a map of this size has room for) is left out:
+        until a better one comes nobody can walk there.
+
         Raises:
             UnknownAgent: a tile belongs to an agent this query was not made for.
-            ValueError: a tile's blob is corrupt.
         """
         for tile in tiles:
-            revision = self.revision(tile.agent, tile.key) + 1
-            self._world(tile.agent).set(tile.key, tile.blob, revision)
+            world, revision = self._world(tile.agent), self.revision(tile.agent, tile.key) + 1
             self._revisions[tile.agent, tile.key] = revision
+            try:
+                world.set(tile.key, tile.blob, revision)
+            except ValueError as error:
+                world.set(tile.key, b"", revision)
+                self.num_refused += 1
+                _LOG.warning("tile %s of agent %r is left out: %s", tuple(tile.key), tile.agent, error)
 
     def revision(self, agent: str, key: TileKey) -> int:
         """How often this tile changed since the query was made; 0 = never seen."""
@@ -114,11 +128,12 @@ class Query:
 
     def raycast(self, start_m: Point, end_m: Point, agent: str, search_m: Point = SEARCH_M) -> Ray | None:
         """Walk straight from start towards end; None when there is nowhere to stand near the start."""
-        found = self._world(agent).raycast(start_m, end_m, search_m)
-        if found is None:
+        standing = self.standing(start_m, agent, search_m)
+        found = standing and self._world(agent).raycast(standing.point_m, end_m, search_m)
+        if not standing or found is None:
             return None
         stop_m, is_blocked, sees_end, revisions = found
-        return Ray(stop_m, is_blocked, revisions, sees_end)
+        return Ray(standing.point_m, stop_m, is_blocked, revisions, sees_end)
 
     def reach(self, start_m: Point, within_m: float, agent: str, search_m: Point = SEARCH_M) -> Reach | None:
         """Every polygon to which a walk of `within_m` metres leads; None when there is nowhere to stand near the start.

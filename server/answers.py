@@ -124,8 +124,7 @@ def _raycast(question: RaycastQuestion, query: Query, agent: str) -> Found:
     ray = query.raycast(question.start, question.goal, agent, search)
     if ray is None:
         return Found(RaycastAnswer(found=False, reason="start_off_mesh", agent=agent))
-    stood = query.nearest(question.start, agent, search) or question.start
-    length_m = float(np.linalg.norm(np.subtract(ray.end_m, stood)))
+    length_m = float(np.linalg.norm(np.subtract(ray.end_m, ray.start_m)))
     found = RaycastAnswer(found=True, agent=agent, end_m=ray.end_m, is_blocked=ray.is_blocked, length_m=length_m)
     return Found(found, _nav(ray.revisions, agent))
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Body, Query, Request
+from fastapi import APIRouter, Body, Depends, Query, Request
 from pydantic import BaseModel, ValidationError
 
 from server.api.contract import Scenes, Unprocessable
@@ -42,10 +43,26 @@ Text = Annotated[str, Query(max_length=200)]
 From = Annotated[str, Query(alias="from", max_length=200, description="x,y,z in world metres", examples=["0.5,0,1.2"])]
 To = Annotated[str, Query(alias="to", max_length=200, description="x,y,z in world metres", examples=["4,0,-2.5"])]
 PointText = Annotated[str, Query(max_length=200, description="x,y,z in world metres", examples=["4,1.2,-2.5"])]
-Agent = Annotated[str | None, Query(max_length=64, description="a profile of the scene; its first one if left out")]
+AgentName = Annotated[str | None, Query(max_length=64, description="a profile of the scene; its first one if left out")]
 Walk = Annotated[float, Query(gt=0, le=MAX_WALK_M, description="how far one walks at most, m")]
 Within = Annotated[float, Query(gt=0, le=MAX_WITHIN_M, description="how far from a point ground is looked for, m")]
 Epoch = Annotated[int | None, Query(description="the coordinates' epoch; 409 if the map has moved on")]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What every question about walking may say: who walks, how exact its points are, and of which epoch."""
+
+    agent: str | None
+    within_m: float
+    epoch: int | None
+
+
+def _asked(agent: AgentName = None, within_m: Within = DEFAULT_WITHIN_M, epoch: Epoch = None) -> Asked:
+    return Asked(agent, within_m, epoch)
+
+
+Walker = Annotated[Asked, Depends(_asked)]
 
 
 def router(scenes: Scenes, guard: Guard) -> APIRouter:
@@ -63,73 +80,34 @@ def router(scenes: Scenes, guard: Guard) -> APIRouter:
         return (await ask(request, scene, [question], epoch)).answers[0]
 
     @api.get("/path", response_model=PathAnswer, responses=_example(PATH_EXAMPLE))
-    async def find_path(
-        request: Request,
-        scene: SceneName,
-        start: From,
-        goal: To,
-        agent: Agent = None,
-        within_m: Within = DEFAULT_WITHIN_M,
-        epoch: Epoch = None,
-    ) -> Answer:
+    async def find_path(request: Request, scene: SceneName, start: From, goal: To, walker: Walker) -> Answer:
         """The shortest way over walkable ground, or the way to the nearest place that can be reached."""
-        question = _read(PathQuestion, start=start, goal=goal, agent=agent, within_m=within_m)
-        return await ask_one(request, scene, question, epoch)
+        question = _read(PathQuestion, start=start, goal=goal, agent=walker.agent, within_m=walker.within_m)
+        return await ask_one(request, scene, question, walker.epoch)
 
     @api.get("/reachable", response_model=ReachableAnswer)
-    async def find_reachable(
-        request: Request,
-        scene: SceneName,
-        start: From,
-        goal: To,
-        agent: Agent = None,
-        within_m: Within = DEFAULT_WITHIN_M,
-        epoch: Epoch = None,
-    ) -> Answer:
+    async def find_reachable(request: Request, scene: SceneName, start: From, goal: To, walker: Walker) -> Answer:
         """Whether there is any way; cheaper than the way itself."""
-        question = _read(ReachableQuestion, start=start, goal=goal, agent=agent, within_m=within_m)
-        return await ask_one(request, scene, question, epoch)
+        question = _read(ReachableQuestion, start=start, goal=goal, agent=walker.agent, within_m=walker.within_m)
+        return await ask_one(request, scene, question, walker.epoch)
 
     @api.get("/reach", response_model=ReachAnswer)
-    async def find_reach(
-        request: Request,
-        scene: SceneName,
-        start: From,
-        walk_m: Walk,
-        agent: Agent = None,
-        within_m: Within = DEFAULT_WITHIN_M,
-        epoch: Epoch = None,
-    ) -> Answer:
+    async def find_reach(request: Request, scene: SceneName, start: From, walk_m: Walk, walker: Walker) -> Answer:
         """Every polygon of the NavMesh that a walk of that length leads to."""
-        question = _read(ReachQuestion, start=start, walk_m=walk_m, agent=agent, within_m=within_m)
-        return await ask_one(request, scene, question, epoch)
+        question = _read(ReachQuestion, start=start, walk_m=walk_m, agent=walker.agent, within_m=walker.within_m)
+        return await ask_one(request, scene, question, walker.epoch)
 
     @api.get("/raycast", response_model=RaycastAnswer)
-    async def cast_ray(
-        request: Request,
-        scene: SceneName,
-        start: From,
-        goal: To,
-        agent: Agent = None,
-        within_m: Within = DEFAULT_WITHIN_M,
-        epoch: Epoch = None,
-    ) -> Answer:
+    async def cast_ray(request: Request, scene: SceneName, start: From, goal: To, walker: Walker) -> Answer:
         """How far one can walk straight ahead before walkable ground ends."""
-        question = _read(RaycastQuestion, start=start, goal=goal, agent=agent, within_m=within_m)
-        return await ask_one(request, scene, question, epoch)
+        question = _read(RaycastQuestion, start=start, goal=goal, agent=walker.agent, within_m=walker.within_m)
+        return await ask_one(request, scene, question, walker.epoch)
 
     @api.get("/nearest", response_model=NearestAnswer)
-    async def find_nearest(
-        request: Request,
-        scene: SceneName,
-        point: PointText,
-        agent: Agent = None,
-        within_m: Within = DEFAULT_WITHIN_M,
-        epoch: Epoch = None,
-    ) -> Answer:
+    async def find_nearest(request: Request, scene: SceneName, point: PointText, walker: Walker) -> Answer:
         """Where one can stand that is nearest to a point."""
-        question = _read(NearestQuestion, point=point, agent=agent, within_m=within_m)
-        return await ask_one(request, scene, question, epoch)
+        question = _read(NearestQuestion, point=point, agent=walker.agent, within_m=walker.within_m)
+        return await ask_one(request, scene, question, walker.epoch)
 
     @api.get("/visible", response_model=VisibleAnswer)
     async def see(

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -130,3 +132,28 @@ def test_mistakes_are_named() -> None:
     )  # type: ignore[arg-type]
     with pytest.raises(UnknownAgent):
         query.set([stranger])
+
+
+def test_a_tile_that_detour_refuses_is_left_out_and_counted_and_the_others_go_in(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scene = Scene()
+    tiles = Incremental(scene.world, [HUMAN], Config(surfaces=False)).step().nav
+    spoiled = replace(tiles[0], blob=tiles[0].blob[:100])
+    query = Query([HUMAN], scene.world.voxel_size_m)
+    query.set(tiles)
+    with caplog.at_level("WARNING"):
+        query.set([spoiled, *tiles[1:]])
+    assert query.num_refused == 1
+    assert "left out" in caplog.text
+    inside = ((spoiled.key.x + 0.5) * 3.2, 0.0, (spoiled.key.z + 0.5) * 3.2)
+    assert query.nearest(inside, "human", (0.5, 1.0, 0.5)) is None
+    assert {query.revision("human", tile.key) for tile in tiles} == {2}
+    query.set([tiles[0]])
+    assert query.nearest(inside, "human", (0.5, 1.0, 0.5)) is not None
+
+
+def test_a_ray_says_where_one_stands() -> None:
+    ray = Scene().query.raycast((1.0, 0.4, 1.0), (1.0, 0.0, 2.0), "human")
+    assert ray is not None
+    assert ray.start_m == pytest.approx(HERE, abs=0.03)

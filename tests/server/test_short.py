@@ -55,6 +55,7 @@ def same(ours: bytes, theirs: bytes) -> None:
 def test_every_tile_of_a_furnished_floor_comes_back_whole(floor: list[NavTile]) -> None:
     assert len({area for tile in floor for area in tile.areas.tolist()}) > 1
     for entry in published(*map(encode.nav, floor)):
+        parts: Any
         for parts in (frozenset(), ALL_PARTS):
             made = entry.frame_with(parts, SHORT)
             same(made, entry.frame_with(parts))
