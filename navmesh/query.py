@@ -129,8 +129,10 @@ class Query:
     def raycast(self, start_m: Point, end_m: Point, agent: str, search_m: Point = SEARCH_M) -> Ray | None:
         """Walk straight from start towards end; None when there is nowhere to stand near the start."""
         standing = self.standing(start_m, agent, search_m)
-        found = standing and self._world(agent).raycast(standing.point_m, end_m, search_m)
-        if not standing or found is None:
+        if standing is None:
+            return None
+        found = self._world(agent).raycast(standing.point_m, end_m, search_m)
+        if found is None:  # the tile was taken away meanwhile
             return None
         stop_m, is_blocked, sees_end, revisions = found
         return Ray(standing.point_m, stop_m, is_blocked, revisions, sees_end)
