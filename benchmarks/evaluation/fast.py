@@ -30,7 +30,7 @@ async def _play(phones: Sequence[Phone], options: Options) -> Session:
     offline = Offline(engine, Agent(), options.scene.map.map)
     played = {phone.name: Played(phone) for phone in phones}
     for phone in phones:
-        live = WatchedStream(played[phone.name], nothing(), options.scene.tracker)
+        live = WatchedStream(played[phone.name], nothing(), options.scene.tracker, options.scene.keyframes)
         offline.join(phone.name, options.joining(phone), live)
     reels = [Reel(phone, START_NS) for phone in phones]
     began_s = time.perf_counter()

@@ -83,7 +83,7 @@ class WatchedWriter(Writer):
 
 def _join(scene: Scene, played: Played, reel: Reel, options: Options) -> WatchedStream:
     scene.writer.map.join(reel.phone.name, options.joining(reel.phone))
-    stream = WatchedStream(played, _filmed(reel), options.scene.tracker)
+    stream = WatchedStream(played, _filmed(reel), options.scene.tracker, options.scene.keyframes)
     scene.join(stream)
     return stream
 

@@ -16,7 +16,7 @@ from mapping.tracking.tracker import Tracked, TrackerConfig
 from mapping.transforms import F64, Sim3
 from server.live import LiveStream
 from streams.frame import Frame
-from streams.keyframes import Keyframe
+from streams.keyframes import Keyframe, KeyframeConfig
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,10 +61,8 @@ class Played:
     decode_cpu_s: float = 0.0
     failure: str | None = None
 
-    @property
-    def num_keyframes(self) -> int:
-        """Nodes of the tracker, mapped or not."""
-        return sum(answer.tracked.keyframe for answer in self.answers)
+    num_wanted: int = 0
+    """Keyframes that were offered to the map."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +101,13 @@ class WatchedStream(LiveStream):
     """A camera's connection that leaves a trace."""
 
     def __init__(
-        self, played: Played, frames: AsyncIterator[Frame], tracker: TrackerConfig, *, is_patient: bool = False
+        self,
+        played: Played,
+        frames: AsyncIterator[Frame],
+        tracker: TrackerConfig,
+        keyframes: KeyframeConfig,
     ) -> None:
-        super().__init__(played.phone.name, "replay", frames, send=self._sent, is_patient=is_patient, tracker=tracker)
+        super().__init__(played.phone.name, "replay", frames, send=self._sent, tracker=tracker, keyframes=keyframes)
         self.played = played
         self._captured_ns = 0
 
@@ -116,6 +118,7 @@ class WatchedStream(LiveStream):
         tracked, keyframe = super().follow(frame)
         cpu_s, wall_s = time.thread_time() - before_s, time.perf_counter() - began_s
         self.played.answers.append(Answer(tracked, cpu_s, wall_s))
+        self.played.num_wanted += keyframe is not None
         return tracked, keyframe
 
     def _sent(self, _: object) -> None:

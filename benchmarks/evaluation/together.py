@@ -1,0 +1,62 @@
+"""Marks for phones in one map: how far one phone is from where another one's poses put it.
+
+Each frame of a phone is paired with the frame of the other that sees most of the same things, and their relative pose
+is compared with the true one. Nothing is fitted but the unit of the map, so the error is the merge's, not the
+alignment's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.evaluation.poses import WORLD, mark_poses, truth_from_world
+from benchmarks.evaluation.result import rms
+from benchmarks.evaluation.session import Played, Poses, Session
+from benchmarks.evaluation.shared_view import SHARED, SharedViews
+from benchmarks.trajectory import score
+from mapping.transforms import angle_between, invert
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Of two phones in one world, over the frames of either that share a view with the other."""
+
+    pairs: int
+    rms_m: float
+    rms_deg: float
+
+
+def apart(session: Session, a: Played, b: Played, views: SharedViews) -> Together | None:
+    """How far two phones are off from each other; None unless both lie in the world and see common things."""
+    placed = truth_from_world(session)
+    in_a, in_b = (mark_poses(session, one).groups.get(WORLD, {}) for one in (a, b))
+    if placed is None or not in_a or not in_b or not views.known:
+        return None
+    off_m, off_deg = [], []
+    others = np.array(sorted(in_a), np.int64)
+    for seq, pose in in_b.items():
+        partner, share = views.best(seq, others)
+        truth_a, truth_b = a.phone.true_pose(partner), b.phone.true_pose(seq)
+        if share < SHARED or truth_a is None or truth_b is None:
+            continue
+        mine, true = invert(in_a[partner]) @ pose, invert(truth_a) @ truth_b
+        off_m.append(float(np.linalg.norm(placed.scale * mine[:3, 3] - true[:3, 3])))
+        off_deg.append(float(np.degrees(angle_between(mine[:3, :3], true[:3, :3]))))
+    if not off_m:
+        return None
+    return Together(len(off_m), rms([np.array(off_m)]) or 0.0, round(float(np.sqrt(np.mean(np.square(off_deg)))), 3))
+
+
+def joint_ate_m(session: Session) -> float | None:
+    """RMS of all phones' positions in the world under one similarity: tracking and merging together."""
+    joint: Poses = {}
+    truth: Poses = {}
+    for index, played in enumerate(session.played):
+        for seq, pose in mark_poses(session, played).groups.get(WORLD, {}).items():
+            if (known := played.phone.true_pose(seq)) is not None:
+                number = index * 1_000_000 + seq
+                joint[number], truth[number] = pose, known
+    scored = score(joint, truth, 1.0)
+    return rms([scored.position_error_m]) if scored is not None else None
