@@ -13,7 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server import protocol
-from server.protocol import Delta, Event, Layer, Remove, Resume, SceneInfo, SnapshotBegin, SnapshotEnd, Synced, Xform
+from server.protocol import (
+    Delta,
+    Event,
+    Layer,
+    Remove,
+    Resume,
+    SceneInfo,
+    SceneMessage,
+    SnapshotBegin,
+    SnapshotEnd,
+    Synced,
+    Xform,
+)
 
 Key = tuple[int | str, ...]
 """`(x, z)` of a tile (nav: `(x, z, agent)`), `(stream,)` of a pose or thumbnail, `(keyframe,)` of points."""
@@ -106,7 +118,7 @@ class SceneMirror:
 
     def apply(
         self,
-        message: SnapshotBegin | SnapshotEnd | Delta | Remove | Xform | Synced | Event,
+        message: SceneMessage,
         arrays: dict[str, NDArray[Any]],
         received_ns: int,
     ) -> None:

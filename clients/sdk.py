@@ -25,18 +25,18 @@ import os
 import random
 import ssl
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import Collection, Coroutine, Iterable
 from types import TracebackType
+from typing import TypeVar
 
-import numpy as np
 import websockets
-from numpy.typing import NDArray
 from websockets.asyncio.client import ClientConnection
 
 from clients.clock import ServerClock
 from clients.http import Http
-from clients.mirror import Cleared, Complete, Happened, Key, Moved, Put, Removed, SceneMirror, Update
+from clients.mirror import Cleared, Complete, Happened, Moved, Put, Removed, Update
 from clients.queries import Queries
+from clients.subscription import Subscription
 from clients.transport import (
     ConnectionFailed,
     Refused,
@@ -78,100 +78,7 @@ ACK_EVERY_S = 0.25
 QUICK_PINGS = 8
 PING_EVERY_S = 5.0
 RETRY_FIRST_S, RETRY_MOST_S = 0.25, 8.0
-
-
-class Subscription:
-    """One scene, live. Iterate it for updates, or just look at `tiles`; one reader at a time."""
-
-    def __init__(
-        self,
-        client: Client,
-        scene: str,
-        layers: list[Layer],
-        roi: Roi | None,
-        max_hz: float | None,
-        parts: list[Part],
-        agents: list[str] | None,
-    ) -> None:
-        self._client, self._layers, self._roi, self._max_hz, self._parts = client, layers, roi, max_hz, parts
-        self._agents = agents
-        self._mirror = SceneMirror(scene)
-        self._ready = asyncio.Event()
-        self._error: SdkError | None = None
-        self._closed = False
-        self._asked_on: ClientConnection | None = None
-
-    @property
-    def scene(self) -> str:
-        return self._mirror.scene
-
-    @property
-    def info(self) -> protocol.SceneInfo | None:
-        """What the server says of the scene; None until the first snapshot begins."""
-        return self._mirror.info
-
-    @property
-    def epoch(self) -> int:
-        return self._mirror.epoch
-
-    @property
-    def tiles(self) -> dict[Layer, dict[Key, Put]]:
-        """The newest of every key, by layer; look, do not touch."""
-        return self._mirror.tiles
-
-    def now_from(self, epoch: int) -> NDArray[np.float64]:
-        """(4, 4) that carries coordinates of an update's epoch into the present one."""
-        return self._mirror.now_from(epoch)
-
-    async def __aiter__(self) -> AsyncIterator[Update]:
-        """Updates in order, newest per key, until the subscription or the client is closed.
-
-        Raises:
-            SdkError: the server refused it, or the connection ended for good.
-        """
-        while True:
-            while (update := self._mirror.take()) is not None:
-                yield update
-            if self._error is not None:
-                raise self._error
-            if self._closed:
-                return
-            self._ready.clear()
-            await self._ready.wait()
-
-    async def complete(self) -> None:
-        """Wait until the snapshot is in, discarding the updates on the way; `tiles` then holds the scene."""
-        async for update in self:
-            if isinstance(update, Complete):
-                return
-
-    async def update_roi(self, roi: Roi | None) -> None:
-        """Look at another region; tiles that lie outside come as `Removed`."""
-        self._roi = roi
-        await self._client._send(protocol.UpdateRoi(scene=self.scene, roi=roi))
-
-    async def close(self) -> None:
-        """Stop receiving this scene; iteration ends."""
-        if not self._closed:
-            self._end(None)
-            self._client._subscriptions.pop(self.scene, None)
-            await self._client._send(protocol.Unsubscribe(scene=self.scene))
-
-    def _request(self) -> protocol.Subscribe:
-        return protocol.Subscribe(
-            scene=self.scene,
-            layers=self._layers,
-            roi=self._roi,
-            max_hz=self._max_hz,
-            resume=self._mirror.resume,
-            parts=self._parts,
-            agents=self._agents,
-            codecs=list(protocol.CODECS),
-        )
-
-    def _end(self, error: SdkError | None) -> None:
-        self._closed, self._error = True, error
-        self._ready.set()
+Name = TypeVar("Name", bound=str)
 
 
 class Client:
@@ -185,6 +92,8 @@ class Client:
         self._clock = ServerClock()
         self._socket: ClientConnection | None = None
         self._subscriptions: dict[str, Subscription] = {}
+        self._asked: set[str] = set()
+        """Scenes that were asked for on this connection."""
         self._newest_seq = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self.welcome: protocol.Welcome | None = None
@@ -222,15 +131,18 @@ class Client:
         Raises:
             ValueError: this client is subscribed to the scene already, or a layer or part does not exist.
         """
-        wanted = list(layers)
-        if unknown := [layer for layer in wanted if layer not in protocol.LAYERS]:
-            raise ValueError(f"no layer {unknown[0]!r}; there are {', '.join(protocol.LAYERS)}")
-        extra = list(parts)
-        if unknown_parts := [part for part in extra if part not in protocol.PARTS]:
-            raise ValueError(f"no part {unknown_parts[0]!r}; there are {', '.join(protocol.PARTS)}")
         if scene in self._subscriptions:
             raise ValueError(f"subscribed to {scene!r} already; close that subscription first")
-        subscription = Subscription(self, scene, wanted, roi, max_hz, extra, None if agents is None else list(agents))
+        request = protocol.Subscribe(
+            scene=scene,
+            layers=_known("layer", layers, protocol.LAYERS),
+            roi=roi,
+            max_hz=max_hz,
+            parts=_known("part", parts, protocol.PARTS),
+            agents=None if agents is None else list(agents),
+            codecs=list(protocol.CODECS),
+        )
+        subscription = Subscription(request, self._send, self._forget)
         self._subscriptions[scene] = subscription
         self._spawn(self._ask(subscription))
         return subscription
@@ -252,6 +164,7 @@ class Client:
         retry_s = RETRY_FIRST_S
         while True:
             self._socket = socket
+            self._asked.clear()
             for subscription in list(self._subscriptions.values()):
                 await self._ask(subscription)
             ended = await self._read(socket)
@@ -296,17 +209,15 @@ class Client:
             name = message.scene.scene if isinstance(message, protocol.SnapshotBegin) else message.scene
             subscription = self._subscriptions.get(name)
             if subscription is not None:
-                subscription._mirror.apply(message, arrays, self.server_now_ns())
-                self._newest_seq = subscription._mirror.seq
-                subscription._ready.set()
+                self._newest_seq = subscription.take_in(message, arrays, self.server_now_ns())
 
     def _refuse(self, error: protocol.Error) -> None:
         """An error belongs to the subscriptions the server has not answered yet; otherwise it is only worth a line."""
         waiting = [s for s in self._subscriptions.values() if s.info is None]
         for subscription in waiting:
             kind = Unauthorized if error.code in ("unauthorized", "forbidden") else Refused
-            subscription._end(kind(f"{subscription.scene}: {error.code}: {error.detail}"))
-            self._subscriptions.pop(subscription.scene, None)
+            subscription.end(kind(f"{subscription.scene}: {error.code}: {error.detail}"))
+            self._forget(subscription.scene)
         if not waiting:
             logger.warning("the server reports an error", extra={"code": error.code, "detail": error.detail})
 
@@ -327,9 +238,13 @@ class Client:
 
     async def _ask(self, subscription: Subscription) -> None:
         """Send a subscription's request, once a connection."""
-        if self._socket is not None and subscription._asked_on is not self._socket:
-            subscription._asked_on = self._socket
-            await self._send(subscription._request())
+        if self._socket is not None and subscription.scene not in self._asked:
+            self._asked.add(subscription.scene)
+            await self._send(subscription.request)
+
+    def _forget(self, scene: str) -> None:
+        self._subscriptions.pop(scene, None)
+        self._asked.discard(scene)
 
     async def _send(self, message: protocol.ClientMessage) -> None:
         """Send if there is a connection; what was asked for is asked again when there is one."""
@@ -395,7 +310,14 @@ class connect:
             logger.error("the connection's task failed", exc_info=error)
             error = SdkError(str(error))
         for subscription in self._client._subscriptions.values():
-            subscription._end(error)
+            subscription.end(error)
+
+
+def _known(what: str, names: Iterable[Name], all_names: Collection[Name]) -> list[Name]:
+    found = list(names)
+    if unknown := [name for name in found if name not in all_names]:
+        raise ValueError(f"no {what} {unknown[0]!r}; there are {', '.join(all_names)}")
+    return found
 
 
 async def _stopped(task: asyncio.Task[None]) -> None:

@@ -250,7 +250,8 @@ class Error(_Message, frozen=True, tag="error"):
     detail: str
 
 
-ServerMessage = Welcome | SnapshotBegin | SnapshotEnd | Delta | Remove | Xform | Synced | Event | Pong | Error
+SceneMessage = SnapshotBegin | SnapshotEnd | Delta | Remove | Xform | Synced | Event
+ServerMessage = Welcome | SceneMessage | Pong | Error
 
 _encoder = msgspec.msgpack.Encoder()
 _decode_client = msgspec.msgpack.Decoder(ClientMessage)
