@@ -31,6 +31,8 @@ class Clip:
     images: tuple[Path, ...]
     truth: dict[int, F64]
     """Frame number -> world_from_camera (4, 4)."""
+    world: str = ""
+    """Clips that name the same world have their truth in one frame."""
     up_world: F64 | None = None
     """(3,) unit, against gravity in the truth's world; None = the clip does not say."""
     marker: MarkerConfig | None = None
@@ -58,6 +60,7 @@ class Clip:
                 tuple(depth.get("invalid", [0])) if depth else (0,),
                 tuple(sorted((folder / "rgb").iterdir())),
                 _truth(folder / "groundtruth.txt", fps),
+                str(about.get("world", about.get("name", folder.name))),
                 _up(about),
                 _marker(about),
             )

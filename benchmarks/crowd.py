@@ -57,7 +57,7 @@ def measure(
 
 def judge(session: Session, clip: Clip) -> dict[str, Any]:
     """All figures of a crowd."""
-    views = SharedViews(clip)
+    views = SharedViews([clip])
     pairs = [t for a, b in combinations(session.played, 2) if (t := apart(session, a, b, views)) is not None]
     weights = [pair.pairs for pair in pairs]
     merged = [p for p in session.played if WORLD in mark_poses(session, p).groups]
@@ -102,7 +102,7 @@ def _joining(session: Session, views: SharedViews) -> dict[str, Any]:
     for played in session.played:
         if played is founder:
             continue
-        if played.aligned_s is None or not views.known:
+        if played.aligned_s is None or not views.knows(played.phone):
             frames.append(None)
             after_s.append(None)
             continue

@@ -59,6 +59,12 @@ def align(mine: F64, true: F64, *, with_scale: bool) -> Sim3:
     extent = np.linalg.svd(b - b.mean(0), compute_uv=False)
     if len(a) >= 6 and extent[1] > _STRAIGHT * extent[0]:
         return umeyama(a, b, with_scale=with_scale)
+    return align_by_orientation(mine, true, with_scale=with_scale)
+
+
+def align_by_orientation(mine: F64, true: F64, *, with_scale: bool = True) -> Sim3:
+    """The same, turned as the cameras' orientations say: sharper than positions where the path is short or straight."""
+    a, b = mine[:, :3, 3], true[:, :3, 3]
     rotation = orthonormal(np.einsum("nij,nkj->ik", true[:, :3, :3], mine[:, :3, :3]))
     centred = (a - a.mean(0)) @ rotation.T
     scale = float(np.sum(centred * (b - b.mean(0))) / max(np.sum(centred * centred), 1e-12)) if with_scale else 1.0

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from benchmarks.evaluation.poses import truth_up_error_deg
+from benchmarks.evaluation.remap import map_again
 from benchmarks.evaluation.session import Played, Session
-from mapping.scene_map import Config, SceneMap
+from mapping.scene_map import Config
+from streams.frame import Frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,27 +26,18 @@ def mark_gravity(session: Session, played: Played, config: Config) -> GravityMar
     status, up = session.map.status, played.phone.clip.up_world
     if up is None or not played.mapped:
         return GravityMarks(None, None, status.gravity_source, status.gravity_sigma_deg)
-    sensed = replace(session, map=map_again(played, config))
+    sensed = replace(session, map=map_again([played], config, _with_first_sample))
     return GravityMarks(
-        _rounded(truth_up_error_deg(session, up)), _rounded(truth_up_error_deg(sensed, up)),
-        status.gravity_source, round(status.gravity_sigma_deg, 2),
-    )  # fmt: skip
+        _rounded(truth_up_error_deg(session, up)),
+        _rounded(truth_up_error_deg(sensed, up)),
+        status.gravity_source,
+        round(status.gravity_sigma_deg, 2),
+    )
 
 
-def map_again(played: Played, config: Config) -> SceneMap:
-    """The map that the same keyframes make when the first of them brings a sample of gravity."""
-    scene_map = SceneMap(config)
-    for i, mapped in enumerate(played.mapped):
-        frame = replace(played.phone.frame(mapped.tracked.seq, 0), intrinsics=mapped.tracked.intrinsics)
-        if i == 0:
-            frame = replace(frame, motion=played.phone.motion_at(frame.seq))
-        if mapped.tracked.corrected:
-            scene_map.correct(mapped.tracked)
-        scene_map.observe(mapped.tracked, frame)
-        if mapped.prediction is not None or frame.depth is not None:
-            scene_map.place(mapped.tracked, frame, mapped.prediction)
-            scene_map.fuse()
-    return scene_map
+def _with_first_sample(played: Played, frame: Frame) -> Frame:
+    is_first = frame.seq == played.mapped[0].tracked.seq
+    return replace(frame, motion=played.phone.motion_at(frame.seq)) if is_first else frame
 
 
 def _rounded(value: float | None) -> float | None:

@@ -1,6 +1,9 @@
-"""Which frames of a clip look at the same things, by the truth: what two cameras share says when they could merge."""
+"""Which frames look at the same things, by the truth: what two cameras share says when they could be merged."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,51 +15,58 @@ from streams.frame import DepthMap
 
 SHARED = 0.3
 """Share of a view's surface that another view must see for the two to count as shared."""
-_POINTS = 400
+_POINTS = 300
 _SAME_DEPTH = 0.1
 
 
 class SharedViews:
-    """How much every frame with recorded depth sees of what every other one sees."""
+    """How much every frame with recorded depth sees of what every other one sees, within one world's clips."""
 
-    def __init__(self, clip: Clip) -> None:
-        self._numbers = np.array([i for i in range(len(clip.images)) if clip.has_depth(i) and i in clip.truth])
-        views = []
-        for i in self._numbers.tolist():
-            depth = clip.depth(i)
-            assert depth is not None
-            views.append((depth, clip.truth[i], _sampled(depth, clip.truth[i])))
-        self._overlap = np.array([[_share(points, depth, pose) for depth, pose, _ in views] for *_, points in views])
+    def __init__(self, clips: Iterable[Clip]) -> None:
+        self._rows: dict[Path, tuple[int, NDArray[np.int64]]] = {}
+        views: list[tuple[str, DepthMap, F64, F64]] = []
+        for clip in {clip.folder: clip for clip in clips}.values():
+            numbers = [i for i in range(len(clip.images)) if clip.has_depth(i) and i in clip.truth]
+            self._rows[clip.folder] = len(views), np.array(numbers, np.int64)
+            for i in numbers:
+                depth = clip.depth(i)
+                assert depth is not None
+                views.append((clip.world, depth, clip.truth[i], _sampled(depth, clip.truth[i])))
+        self._overlap = np.zeros((len(views), len(views)), np.float32)
+        for i, (world, *_, points) in enumerate(views):
+            for j, (there, depth, pose, _) in enumerate(views):
+                if world == there:
+                    self._overlap[i, j] = _share(points, depth, pose)
 
-    @property
-    def known(self) -> bool:
-        """Whether the clip has truth and depth to tell by."""
-        return len(self._numbers) > 0
+    def knows(self, phone: Phone) -> bool:
+        """Whether the phone's clip has truth and depth to tell by."""
+        return len(self._rows[phone.clip.folder][1]) > 0
 
-    def overlap(self, a: int, b: int) -> float:
-        """Share of what frame `a` sees that frame `b` sees too, by the nearest frames with depth."""
-        return float(self._overlap[self._nearest(a), self._nearest(b)])
+    def between(self, a: Phone, b: Phone) -> NDArray[np.float32]:
+        """(n, m) how much each frame of `a` sees of what each of `b` sees: by the nearest frames with depth."""
+        return self._overlap[np.ix_(self._nearest(a, a.frames), self._nearest(b, b.frames))]
 
-    def best(self, a: int, others: NDArray[np.int64]) -> tuple[int, float]:
-        """The frame of `others` that sees most of what frame `a` sees, and how much."""
-        shares = self._overlap[self._nearest(a), [self._nearest(int(b)) for b in others]]
+    def best(self, a: Phone, seq: int, b: Phone, others: Sequence[int]) -> tuple[int, float]:
+        """The frame among `others` of `b` that sees most of what frame `seq` of `a` sees, and how much."""
+        shares = self._overlap[self._nearest(a, (seq,))[0], self._nearest(b, others)]
         best = int(np.argmax(shares))
-        return int(others[best]), float(shares[best])
+        return others[best], float(shares[best])
 
-    def _nearest(self, frame: int) -> int:
-        return int(np.argmin(np.abs(self._numbers - frame)))
+    def _nearest(self, phone: Phone, frames: Sequence[int]) -> NDArray[np.int64]:
+        first, numbers = self._rows[phone.clip.folder]
+        nearest = np.argmin(np.abs(numbers[None] - np.asarray(frames)[:, None]), axis=1)
+        return np.asarray(first + nearest, np.int64)
 
 
 def shared_times_s(phone: Phone, others: list[Phone], views: SharedViews) -> list[float]:
     """When, on the session's clock, the phone captured frames that see what another phone had seen by then."""
-    seen = [(other.due_s(seq), seq) for other in others for seq in other.frames]
-    times = []
-    for seq in phone.frames:
-        now_s = phone.due_s(seq)
-        earlier = np.array(sorted({s for due_s, s in seen if due_s <= now_s}), np.int64)
-        if len(earlier) and views.best(seq, earlier)[1] >= SHARED:
-            times.append(now_s)
-    return times
+    due_s = np.array([phone.due_s(seq) for seq in phone.frames])
+    is_shared = np.zeros(len(due_s), bool)
+    for other in others:
+        theirs_s = np.array([other.due_s(seq) for seq in other.frames])
+        share = np.where(theirs_s[None] <= due_s[:, None], views.between(phone, other), 0.0)
+        is_shared |= share.max(axis=1) >= SHARED
+    return [float(t) for t in due_s[is_shared]]
 
 
 def _sampled(depth: DepthMap, pose: F64) -> F64:

@@ -15,8 +15,8 @@ from benchmarks.evaluation.poses import WORLD, mark_poses, truth_from_world
 from benchmarks.evaluation.result import rms
 from benchmarks.evaluation.session import Played, Poses, Session
 from benchmarks.evaluation.shared_view import SHARED, SharedViews
-from benchmarks.trajectory import score
-from mapping.transforms import angle_between, invert
+from benchmarks.trajectory import align_by_orientation, score
+from mapping.transforms import Sim3, angle_between, invert
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +32,12 @@ def apart(session: Session, a: Played, b: Played, views: SharedViews) -> Togethe
     """How far two phones are off from each other; None unless both lie in the world and see common things."""
     placed = truth_from_world(session)
     in_a, in_b = (mark_poses(session, one).groups.get(WORLD, {}) for one in (a, b))
-    if placed is None or not in_a or not in_b or not views.known:
+    if placed is None or not in_a or not in_b or not views.knows(a.phone) or not views.knows(b.phone):
         return None
     off_m, off_deg = [], []
-    others = np.array(sorted(in_a), np.int64)
+    others = sorted(in_a)
     for seq, pose in in_b.items():
-        partner, share = views.best(seq, others)
+        partner, share = views.best(b.phone, seq, a.phone, others)
         truth_a, truth_b = a.phone.true_pose(partner), b.phone.true_pose(seq)
         if share < SHARED or truth_a is None or truth_b is None:
             continue
@@ -60,3 +60,28 @@ def joint_ate_m(session: Session) -> float | None:
                 joint[number], truth[number] = pose, known
     scored = score(joint, truth, 1.0)
     return rms([scored.position_error_m]) if scored is not None else None
+
+
+def misplaced(session: Session, a: Played, b: Played) -> tuple[float, float] | None:
+    """How far the map puts `b` from where it truly is, seen from `a` (metres, degrees); None unless both lie in it.
+
+    For phones that need not share a view. Orientations align the two, as short paths do not.
+    """
+    in_a, in_b = (mark_poses(session, one).groups.get(WORLD, {}) for one in (a, b))
+    from_a, from_b = _upright(in_a, a), _upright(in_b, b)
+    if from_a is None or from_b is None:
+        return None
+    off = [
+        float(np.linalg.norm(from_a.apply(pose[:3, 3]) - true[:3, 3]))
+        for seq, pose in in_b.items()
+        if (true := b.phone.true_pose(seq)) is not None
+    ]
+    return float(np.median(off)), float(np.degrees(angle_between(from_a.rotation, from_b.rotation)))
+
+
+def _upright(poses: Poses, played: Played) -> Sim3 | None:
+    """truth_from_world by one phone's poses: the turn by its orientations, unit and place by its positions."""
+    known = [(pose, true) for seq, pose in poses.items() if (true := played.phone.true_pose(seq)) is not None]
+    if len(known) < 3:
+        return None
+    return align_by_orientation(np.stack([pose for pose, _ in known]), np.stack([true for _, true in known]))

@@ -67,6 +67,7 @@ def export(
     marker = flat.plan.marker
     camera = {
         "name": f"flat-{walk.name}",
+        "world": "flat",
         "fps": fps,
         "rgb": {**pinhole, "k1": 0.0},
         "depth": {**pinhole, "scale": 0.001, "invalid": [0], "every": depth_every},
