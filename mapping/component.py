@@ -14,7 +14,7 @@ from mapping.kept import ComponentKey, Kept
 from mapping.metric import gravity, markers, scale
 from mapping.metric.gravity import Gravity
 from mapping.metric.scale import Scale
-from mapping.transforms import F64, Sim3
+from mapping.transforms import F64, Sim3, angle_between
 from streams.frame import Frame
 
 _MAX_POSES = 4096
@@ -23,6 +23,8 @@ _MAX_SIGHTINGS = 48
 _NUM_SURFEL_KEYFRAMES = 12
 _SURFELS_PER_KEYFRAME = 600
 _SURFEL_CONFIDENCE = 0.5
+_MOVED_SHARE = 0.01
+_MOVED_RAD = float(np.radians(0.3))
 _LEVEL_COS = float(np.cos(np.radians(20.0)))
 
 
@@ -88,6 +90,14 @@ class Component:
     def pose(self, seq: int) -> F64 | None:
         """component_from_camera (4, 4) of an observed keyframe, as corrected by now."""
         return self._poses.get(seq)
+
+    def is_moved(self, before: Sim3, after: Sim3) -> bool:
+        """Whether its cameras lie noticeably elsewhere: 1 % of how far they see, or .3 deg."""
+        centres = np.array([pose[:3, 3] for pose in self._poses.values()])
+        moved = float(np.linalg.norm(after.apply(centres) - before.apply(centres), axis=1).max())
+        seen = float(np.median(self._landmark_distances)) if self._landmark_distances else 1.0
+        turned = angle_between(before.rotation, after.rotation)
+        return moved > _MOVED_SHARE * seen * after.scale or turned > _MOVED_RAD
 
     @property
     def world_name(self) -> str:

@@ -18,8 +18,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from mapping.changes import KeyframeId, MapChange, VoxelSource
 from mapping.component import Component, StreamOptions
 from mapping.engines import WindowPrediction
-from mapping.kept import Kept, KeptKeyframes
+from mapping.kept import ComponentKey, Kept, KeptKeyframes
 from mapping.metric import markers
+from mapping.places.agreement import Config as AgreementConfig
+from mapping.places.agreement import Seen
+from mapping.places.ties import Ties
 from mapping.placing import keep, keyframe_id, own_depth, predicted_depths
 from mapping.tracking.tracker import Tracked
 from mapping.transforms import F64, Sim3
@@ -52,6 +55,8 @@ class Config(BaseModel):
     """Keyframes that one call of `fuse` brings in, so that nobody waits long for the map."""
     max_keyframes: int = Field(default=1500, ge=2)
     """Keyframes kept for re-fusion; when full, the one most like its neighbours goes, its voxels stay."""
+    agreement: AgreementConfig = AgreementConfig()
+    """What it takes to merge the maps of phones that saw one place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,7 @@ class SceneMap:
         self._kept = KeptKeyframes(config.max_keyframes)
         self._world = World(self._kept)
         self._finder = markers.MarkerFinder(config.marker) if config.marker.search else None
+        self._ties = Ties(config.agreement)
         self._waiting: dict[KeyframeId, None] = {}
         """Keyframes to be fused, in the order of their coming; those outside the world wait for their component."""
         self._anew: set[KeyframeId] = set()
@@ -117,6 +123,7 @@ class SceneMap:
         component.observe(frame, pose, tracked.landmarks_component, seen)
         if component.world_from_component is None:
             self._world.try_to_align(component)
+            self._world.hang(self._ties)
         elif seen:
             self._world.learn_from(component)
             if self._world.refine(component):
@@ -149,7 +156,7 @@ class SceneMap:
         holds is not the map.
         """
         moved = self._world.reconsider()
-        dirty = [] if moved is None else [self._start_anew(moved[1])]
+        dirty = [] if moved is None or moved[1] == "merge" else [self._start_anew(moved[1])]
         batch = self._pending()[: self._config.fuse_batch]
         news = self._poses(kept for kept in batch if kept.id not in self._anew)
         dirty += [self._integrate(kept) for kept in batch]
@@ -173,6 +180,17 @@ class SceneMap:
                 moved.append(kept)
         self._wait_if_moved(moved)
         return self._change(self._poses(moved))
+
+    def recognise(self, seen: Iterable[Seen]) -> MapChange:
+        """Take in pairs of keyframes that show one place; where enough agree, components come to lie in the world.
+
+        The next `fuse` opens a new epoch for that: nothing that is published moves, but poses mean more from then on.
+        """
+        if not self._ties.add(seen, self._pose_in_component):
+            return self._change()
+        kept = [kept for component in self._world.hang(self._ties) for kept in self._kept.of(component.key)]
+        self._wait_if_moved(kept)
+        return self._change(self._poses(kept))
 
     # What people and other parts of the house know
 
@@ -318,7 +336,12 @@ class SceneMap:
         for keyframe in gone:
             self._waiting.pop(keyframe, None)
         self._world.forget(stream)
+        self._ties.forget(stream)
         return gone
+
+    def _pose_in_component(self, keyframe: KeyframeId, key: ComponentKey) -> F64 | None:
+        component = self._world.components.get(key)
+        return component.pose(int(keyframe.rpartition("/")[2])) if component is not None else None
 
     # How keyframes get into the volume
 

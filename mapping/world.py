@@ -8,6 +8,7 @@ everything in it moves along.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -17,6 +18,7 @@ from mapping.kept import ComponentKey, Kept, KeptKeyframes
 from mapping.metric import anchor, scale
 from mapping.metric.anchor import Anchor
 from mapping.metric.markers import Config as MarkerConfig
+from mapping.places.ties import Tie
 from mapping.transforms import F64, Sim3, invert
 from streams.frame import StreamId
 
@@ -67,6 +69,9 @@ class World:
         self._anchor: Anchor | None = None
         self._joined_by_marker: dict[ComponentKey, float] = {}
         """How sure (relative error) each component's place was that a marker gave it."""
+        self._hung: set[ComponentKey] = set()
+        """Components that lie where ties to others put them."""
+        self._merged = False
         self._is_settled = False
         self._looked_at_cues = -1
 
@@ -94,6 +99,7 @@ class World:
         if self._founder is not None and self._founder.key[0] == stream:
             self._founder, self._is_settled = None, True
         self.components = {key: c for key, c in self.components.items() if key[0] != stream}
+        self._hung.clear()  # what hung on it stands by itself from now on
         self._options.pop(stream, None)
 
     def try_to_align(self, component: Component) -> None:
@@ -133,7 +139,33 @@ class World:
             raise ValueError(f"component {component.key} carries the world itself; align the others to it")
         component.world_from_component = world_from_component
         self._joined_by_marker.pop(component.key, None)
+        self._hung.discard(component.key)
         self.learn_from(component)
+
+    def hang(self, ties: Iterable[Tie]) -> list[Component]:
+        """Place components by their ties to those that stand by themselves, strongest first; returns which moved."""
+        places = {
+            key: place
+            for key, component in self.components.items()
+            if (place := component.world_from_component) is not None and key not in self._hung
+        }
+        ordered = sorted((t for t in ties if {t.a, t.b} <= self.components.keys()), key=lambda t: -t.num_inliers)
+        moved = []
+        while (tie := next((t for t in ordered if (t.a in places) != (t.b in places)), None)) is not None:
+            if tie.b in places:
+                key, place = tie.a, places[tie.b] @ tie.b_from_a
+            else:
+                key, place = tie.b, places[tie.a] @ tie.b_from_a.inverse()
+            places[key] = place
+            component = self.components[key]
+            before = component.world_from_component
+            if before is None or component.is_moved(before, place):
+                self._hung.add(key)
+                component.world_from_component = place
+                self.learn_from(component)
+                moved.append(component)
+        self._merged |= bool(moved)
+        return moved
 
     def learn_from(self, component: Component) -> None:
         """Once a component lies in the world, so do its named world and the markers it has seen.
@@ -192,7 +224,15 @@ class World:
 
     def reconsider(self) -> tuple[Sim3, str] | None:
         """Move the world if that is worth it: `new_from_old` and why. The kept keyframes have to be fused anew."""
-        return self._give_up_false_start() or self._move_to_better_anchor()
+        return self._give_up_false_start() or self._move_to_better_anchor() or self._tell_of_merge()
+
+    def _tell_of_merge(self) -> tuple[Sim3, str] | None:
+        """Components joined the world: it stays where it is, but what lies in it is a new state of things."""
+        if not self._merged:
+            return None
+        self._merged = False
+        self.state = self.state.moved(Sim3.identity())
+        return Sim3.identity(), "merge"
 
     def _found(self, founder: Component) -> None:
         gravity = founder.gravity(self._kept.of(founder.key))
@@ -243,6 +283,7 @@ class World:
             self._kept.drop(kept.id)
         for component in self.components.values():
             component.world_from_component = None
+        self._hung.clear()
         self.state = WorldState(epoch=self.state.epoch + 1, declared=self.state.declared)
         self._looked_at_cues = -1
         self._found(heirs[-1])

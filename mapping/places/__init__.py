@@ -1,0 +1,10 @@
+"""Places that phones see twice: what is recognised, when it is believed, how several maps become one.
+
+Enter: keyframes with the tracker's answer. Leave: `agreement.Seen`, a pair of keyframes that show one place, and
+`ties.Tie`, what several such pairs say about two components. `recogniser.py` tells the story of a keyframe (it may run
+anywhere: it decides nothing), `ties.py` that of a merge (it runs where the map is written).
+
+No weights: `features.py` describes corners, `embedding.py` makes one vector of them that `index.py` looks up,
+`verification.py` poses two cameras in each other's landmarks, `agreement.py` wants several pairs to say the same,
+`similarity.py` fits. May import: `mapping.tracking` (its lens), `mapping.transforms`; numpy, numba, OpenCV, poselib.
+"""

@@ -1,0 +1,59 @@
+"""Which descriptors of two images belong together: nearest in Hamming distance, and clearly nearer than the next."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping.kernels import kernel
+
+I64 = NDArray[np.int64]
+
+
+def match(a: NDArray[np.uint8], b: NDArray[np.uint8], max_ratio: float, max_hamming: int) -> tuple[I64, I64]:
+    """Rows (k,) of binary descriptors (n, 32) and (m, 32) that pair up, each used once (ratio test: Lowe 2004)."""
+    if len(a) < 2 or len(b) < 2:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    nearest, first, second = _two_nearest(_words(a), _words(b))
+    rows = np.flatnonzero((first < max_ratio * second) & (first <= max_hamming))
+    rows = rows[np.argsort(first[rows], kind="stable")]
+    _, best = np.unique(nearest[rows], return_index=True)  # a row of b goes to the one most like it
+    rows = rows[np.sort(best)]
+    return rows, nearest[rows]
+
+
+def _words(descriptors: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    return np.ascontiguousarray(descriptors).view(np.uint64)
+
+
+@kernel
+def _num_bits(x: np.uint64) -> np.uint64:
+    x = x - ((x >> np.uint64(1)) & np.uint64(0x5555555555555555))
+    x = (x & np.uint64(0x3333333333333333)) + ((x >> np.uint64(2)) & np.uint64(0x3333333333333333))
+    x = (x + (x >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return (x * np.uint64(0x0101010101010101)) >> np.uint64(56)
+
+
+@kernel
+def _two_nearest(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> tuple[I64, NDArray[np.int32], NDArray[np.int32]]:
+    """For each row of a (n, 4): the nearest row of b (m, 4), its distance, and that of the second nearest."""
+    nearest, first, second = np.zeros(len(a), np.int64), np.empty(len(a), np.int32), np.empty(len(a), np.int32)
+    for i in range(len(a)):
+        best, next_best, at = 257, 257, 0
+        for j in range(len(b)):
+            bits = np.uint64(0)
+            for k in range(4):
+                bits += _num_bits(a[i, k] ^ b[j, k])
+            distance = int(bits)
+            if distance < best:
+                best, next_best, at = distance, best, j
+            elif distance < next_best:
+                next_best = distance
+        nearest[i], first[i], second[i] = at, best, next_best
+    return nearest, first, second
+
+
+def warm_up() -> None:
+    """Compile the kernels."""
+    some = np.zeros((2, 32), np.uint8)
+    match(some, some, 0.8, 256)

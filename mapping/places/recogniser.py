@@ -1,0 +1,140 @@
+"""Keyframes in, pairs of keyframes that show one place out: described, looked up, verified, remembered.
+
+Whoever calls it does so off the path of poses and of the map: a keyframe costs some 25 ms of one core while its phone
+still looks for company, some 15 ms once it has found it. It never decides anything: what pairs mean is for `ties`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from mapping.changes import KeyframeId
+from mapping.kept import ComponentKey
+from mapping.places.agreement import Seen
+from mapping.places.features import with_depth_of
+from mapping.places.index import Entry, LocalIndex, PlaceIndex
+from mapping.places.place import Place, place_of
+from mapping.places.verification import Config as VerificationConfig
+from mapping.places.verification import verify
+from mapping.placing import keyframe_id
+from mapping.tracking.tracker import Tracked
+from streams.frame import Frame, StreamId
+
+
+class Config(BaseModel):
+    """How hard to look."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    candidates: int = Field(default=4, ge=1)
+    """Keyframes of other components that each new one is compared with."""
+    candidates_known: int = Field(default=1, ge=0)
+    """The same once its component has been recognised in `enough` pairs."""
+    enough: int = Field(default=12, ge=1)
+    refreshed: int = Field(default=8, ge=0)
+    """Earlier keyframes of the same component whose features take over the depth of new landmarks."""
+    max_places: int = Field(default=1500, ge=2)
+    """Keyframes remembered; when full, the one most like another of its component goes."""
+    verification: VerificationConfig = VerificationConfig()
+
+
+class Recogniser:
+    """Remembers the places of one scene."""
+
+    def __init__(self, config: Config = Config(), index: PlaceIndex | None = None) -> None:  # noqa: B008
+        self._config = config
+        self._index: PlaceIndex = index if index is not None else LocalIndex(config.max_places)
+        self._places: dict[KeyframeId, Place] = {}
+        self._newest: dict[ComponentKey, list[KeyframeId]] = {}
+        self._likeness: dict[KeyframeId, float] = {}
+        """How much each place looks like the one before it."""
+        self._num_pairs: Counter[ComponentKey] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of what is remembered."""
+        return sum(place.nbytes for place in self._places.values())
+
+    def see(self, tracked: Tracked, frame: Frame) -> list[Seen]:
+        """Take a keyframe in; returns the earlier ones of other components in which it was recognised."""
+        self._correct(tracked)
+        place = place_of(tracked, frame)
+        if place is None:
+            return []
+        seen = [found for other in self._candidates(place) if (found := self._verify(place, other)) is not None]
+        self._remember(place)
+        for found in seen:
+            self._num_pairs[found.a_component] += 1
+            self._num_pairs[found.b_component] += 1
+        return seen
+
+    def places(self) -> Iterable[Place]:
+        """All that is remembered, oldest first."""
+        return self._places.values()
+
+    def take_in(self, place: Place) -> None:
+        """Remember a place of before (a restart)."""
+        self._remember(place)
+
+    def forget(self, stream: StreamId) -> None:
+        """Drop all that a phone saw."""
+        for keyframe in [k for k, place in self._places.items() if place.component[0] == stream]:
+            self._drop(keyframe)
+        self._index.remove(stream)
+
+    def _correct(self, tracked: Tracked) -> None:
+        """Poses that the tracker knows better by now, and the depth of its new landmarks for the newest places."""
+        for seq, pose in tracked.corrected.items():
+            known = self._places.get(keyframe_id(tracked.stream, seq))
+            if known is not None and known.component[1] == tracked.component:
+                known.component_from_camera = pose
+        if tracked.landmarks_component is None:
+            return
+        for keyframe in self._newest.get((tracked.stream, tracked.component), []):
+            place = self._places[keyframe]
+            place.features = with_depth_of(place.features, place.component_from_camera, tracked.landmarks_component)
+
+    def _candidates(self, place: Place) -> list[Place]:
+        c = self._config
+        most = c.candidates if self._num_pairs[place.component] < c.enough else c.candidates_known
+        found = self._index.nearest(place.embedding, most, without=place.component) if most else []
+        return [known for match in found if (known := self._places.get(match.keyframe)) is not None]
+
+    def _verify(self, a: Place, b: Place) -> Seen | None:
+        pair = verify(a.features, b.features, self._config.verification)
+        return None if pair is None else Seen(a.keyframe, a.component, b.keyframe, b.component, pair)
+
+    def _remember(self, place: Place) -> None:
+        newest = self._newest.setdefault(place.component, [])
+        before = self._places[newest[-1]].embedding if newest else np.zeros_like(place.embedding)
+        self._likeness[place.keyframe] = float(before @ place.embedding)
+        self._places[place.keyframe] = place
+        newest.append(place.keyframe)
+        del newest[: -max(1, self._config.refreshed)]
+        stream, component = place.component
+        self._index.add(
+            Entry(place.keyframe, stream, component, place.embedding, place.component_from_camera, place.intrinsics,
+                  place.capture_ns)
+        )  # fmt: skip
+        if len(self._places) > self._config.max_places:
+            recent = {keyframe for keyframes in self._newest.values() for keyframe in keyframes}
+            old = [keyframe for keyframe in self._places if keyframe not in recent] or list(self._places)[:1]
+            dropped = max(old, key=self._likeness.__getitem__)
+            self._drop(dropped)
+            self._index.discard([dropped])
+
+    def _drop(self, keyframe: KeyframeId) -> None:
+        place = self._places.pop(keyframe)
+        del self._likeness[keyframe]
+        newest = self._newest.get(place.component, [])
+        if keyframe in newest:
+            newest.remove(keyframe)
+        if not newest:
+            self._newest.pop(place.component, None)
