@@ -53,12 +53,15 @@ def load(tsdf: Tsdf, world: SdfWorld, keys: NDArray[np.int32]) -> None:
 
 
 class Copies:
-    """The furnished floor, repeated `copies` times along x and z. Is a `mapping.changes.VoxelSource`."""
+    """The furnished floor, repeated along x and z over a square. Is a `mapping.changes.VoxelSource`."""
 
     voxel_size_m = 0.05
     truncation_m = 0.2
 
-    def __init__(self, copies: int, noise_m: float = 0.006) -> None:
+    def __init__(self, copies: int, noise_m: float = 0.006, side_tiles: int | None = None) -> None:
+        """Repeat it `copies` times on a side, or as often as `side_tiles` need, the last ones cut off."""
+        side_tiles = copies * PERIOD_TILES if side_tiles is None else side_tiles
+        copies = -(-side_tiles // PERIOD_TILES)
         period = PERIOD_TILES * TILE_BLOCKS
         shapes = [
             shifted(s, dx * PERIOD_M, dz * PERIOD_M) for s in furnished() for dx in (-1, 0, 1) for dz in (-1, 0, 1)
@@ -69,7 +72,8 @@ class Copies:
         self.tsdf = fused(world, keys[near])
         inner = keys[np.all((keys[:, [0, 2]] >= 0) & (keys[:, [0, 2]] < period), axis=1)]
         steps = np.array([[x * period, 0, z * period] for x in range(copies) for z in range(copies)], np.int32)
-        self._keys = (inner[None] + steps[:, None]).reshape(-1, 3)
+        keys = (inner[None] + steps[:, None]).reshape(-1, 3)
+        self._keys = keys[np.all(keys[:, [0, 2]] < side_tiles * TILE_BLOCKS, axis=1)]
 
     def block_keys(self) -> NDArray[np.int32]:
         return self._keys

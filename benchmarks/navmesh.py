@@ -1,7 +1,6 @@
 """NavMesh and occluder tiles against their goals and a peer.
 
     python -m benchmarks.navmesh [--json] [--mesh FILE.obj ...]
-    python -m benchmarks.navmesh --scaling FILE.png [--scaling-copies 1 5 16]
 
 The world is a furnished floor of 19.2 x 19.2 m (`copies.py`), fused into a real TSDF at 5 cm with 6 mm of noise and
 repeated where a larger map is asked for. CPU times are this thread's own; the peer is recast-navigation-js in Node,
@@ -23,8 +22,6 @@ import numpy as np
 import zstandard
 
 from benchmarks.copies import PERIOD_TILES, Copies, furnished, fused, load
-from benchmarks.nav_scaling import measure as measure_scaling
-from benchmarks.nav_scaling import plot
 from benchmarks.occluders import measure as measure_occluders
 from benchmarks.recast_parity import path_parity, tile_parity, triangle_route_ms
 from benchmarks.sdf_world import Box, SdfWorld
@@ -33,6 +30,9 @@ from navmesh.incremental import Config, Incremental
 from navmesh.query import Query
 from navmesh.recast import Agent
 from navmesh.tiles import NavTile, TileKey
+from server.bus import encode
+from server.bus.channel import Channel
+from server.protocol import CODECS
 
 HUMAN = Agent()
 NAV_ONLY = Config(surfaces=False, batch_tiles=1)
@@ -116,6 +116,7 @@ def full_build(copies: int) -> tuple[Figures, tuple[NavTile, ...]]:
     side_m = copies * PERIOD_TILES * 3.2
     packed = zstandard.ZstdCompressor(3)
     polygons = [len(packed.compress(polygon_bytes(tile))) for tile in one if tile.blob]
+    messages = message_bytes(one)
     scale = (100.0 / side_m) ** 2
     return {
         "full_side_m": side_m,
@@ -124,6 +125,8 @@ def full_build(copies: int) -> tuple[Figures, tuple[NavTile, ...]]:
         "full_100m_s_2t": two_s * scale,
         "nav_bytes_mean": np.mean(polygons),
         "nav_bytes_p99": np.percentile(polygons, 99),
+        "nav_message_bytes_mean": np.mean(messages),
+        "nav_message_bytes_p99": np.percentile(messages, 99),
         "blob_bytes_mean": np.mean([len(packed.compress(tile.blob)) for tile in one if tile.blob]),
     }, one
 
@@ -131,6 +134,15 @@ def full_build(copies: int) -> tuple[Figures, tuple[NavTile, ...]]:
 def polygon_bytes(tile: NavTile) -> bytes:
     """What a client needs to walk: corners, polygons, neighbours, areas."""
     return tile.verts.tobytes() + tile.polys.tobytes() + tile.neighbours.tobytes() + tile.areas.tobytes()
+
+
+def message_bytes(tiles: Sequence[NavTile]) -> list[int]:
+    """Size of each tile's whole message, as a client of our SDKs is sent it."""
+    channel = Channel("main", "benchmark")
+    now_ns = 1_800_000_000_000_000_000
+    for tile in tiles:
+        channel.publish(encode.nav(tile), capture_ns=now_ns, infer_ns=now_ns + 10**8, now_ns=now_ns + 2 * 10**8)
+    return [len(entry.frame_with(frozenset(), frozenset(CODECS))) for entry in channel.entries()]
 
 
 def paths(tiles: Sequence[NavTile], num_paths: int) -> Figures:
@@ -219,16 +231,7 @@ def main() -> None:
     )
     parser.add_argument("--copies", type=int, default=5, help="side of the large map, in furnished floors of 19.2 m")
     parser.add_argument("--edits", type=int, default=1000)
-    parser.add_argument("--scaling", type=Path, help="measure maps of growing size and draw them into this PNG instead")
-    parser.add_argument(
-        "--scaling-copies", type=int, nargs="+", default=[1, 5, 16], help="sides of those maps, in furnished floors"
-    )
     options = parser.parse_args()
-    if options.scaling is not None:
-        rows = [measure_scaling(copies) for copies in options.scaling_copies]
-        plot(rows, options.scaling)
-        print(json.dumps(rows))
-        return
     figures = measure(options.copies, options.edits, options.mesh)
     print(json.dumps(figures) if options.json else "\n".join(f"{key:24} {value}" for key, value in figures.items()))
 
