@@ -24,9 +24,9 @@ class Config(BaseModel):
     """Nearest depth in window units where a view has no landmarks to tell."""
     far: float = Field(default=8.0, gt=0)
     """Farthest, likewise."""
-    smooth_small: float = Field(default=0.1, ge=0)
+    smooth_small: float = Field(default=0.2, ge=0)
     """Price of one hypothesis step between neighbours, in units of ZNCC."""
-    smooth_jump: float = Field(default=1.0, ge=0)
+    smooth_jump: float = Field(default=1.5, ge=0)
     """Price of a larger one."""
     min_score: float = Field(default=0.45, gt=-1, lt=0.95)
     """Poorer matches stay unknown."""
@@ -36,8 +36,6 @@ class Config(BaseModel):
     """Islands up to this share of the image stay unknown."""
     tolerance: float = Field(default=0.06, gt=0)
     """Relative difference in depth at which two views still agree."""
-    unconfirmed: float = Field(default=0.25, ge=0, le=1)
-    """What a pixel's confidence is multiplied with when no other view confirms it."""
     threads: int = Field(default=2, ge=1, le=64)
     remembered: int = Field(default=48, ge=0)
     """Depth maps of earlier keyframes kept for checking; without them a window checks itself at twice the cost."""

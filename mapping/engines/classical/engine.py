@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mapping.changes import KeyframeId
 from mapping.engines import View, ViewPrediction, Window, WindowPrediction, checked
+from mapping.engines.classical.confidence import confidence
 from mapping.engines.classical.config import Config
 from mapping.engines.classical.consistency import compare
 from mapping.engines.classical.poses import pose_views
@@ -67,13 +68,13 @@ class ClassicalEngine:
     def _sure_depth(
         self, views: Sequence[Prepared], index: int, known: DepthByKeyframe
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Depth and confidence of one view, after hearing its neighbours."""
+        """Depth and confidence of one view, after hearing its neighbours; what is as likely wrong as right goes."""
         view, others = views[index], [*views[:index], *views[index + 1 :]]
-        depth, confidence = self._depth(view, others)
-        confidence = self._confirm(view, others, depth, confidence, known)
-        depth = np.where(confidence > 0, depth, np.float32(0))
+        depth, margin = self._depth(view, others)
+        sure = confidence(margin, *self._hear(view, others, depth, known))
+        depth = np.where(sure > 0, depth, np.float32(0))
         self._remember(known, view.keyframe, depth)
-        return depth, confidence
+        return depth, sure
 
     def _prepare(self, view: View) -> Prepared:
         assert view.prior_window_from_camera is not None
@@ -96,31 +97,23 @@ class ClassicalEngine:
         near, far = depth_range(view, (self._config.near, self._config.far))
         return (near, far), 2.0 / (1.0 / near + 1.0 / far)
 
-    def _confirm(
-        self,
-        last: Prepared,
-        others: Sequence[Prepared],
-        depth: NDArray[np.float32],
-        confidence: NDArray[np.float32],
-        known: DepthByKeyframe,
-    ) -> NDArray[np.float32]:
-        """Confidence after hearing the neighbours: 0 where more of them look through a surface than see it."""
+    def _hear(
+        self, view: Prepared, others: Sequence[Prepared], depth: NDArray[np.float32], known: DepthByKeyframe
+    ) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+        """How many of the best neighbours confirm each pixel, and how many look through it."""
         agree, contradict = np.zeros(depth.shape, np.int16), np.zeros(depth.shape, np.int16)
         seen = depth[depth > 0]
         typical = float(np.median(seen)) if len(seen) else 1.0
-        for other in choose_sources(last, others, typical, _NUM_CHECKS):
+        for other in choose_sources(view, others, typical, _NUM_CHECKS):
             other_depth = known.get(other.keyframe)
             if other_depth is None or other_depth.shape != other.gray.shape:
-                rest = [view for view in [*others, last] if view is not other]
-                other_depth, _ = self._depth(other, rest)
+                other_depth, _ = self._depth(other, [rest for rest in [*others, view] if rest is not other])
                 self._remember(known, other.keyframe, other_depth)
-            other_from_last = invert(other.window_from_camera) @ last.window_from_camera
             compare(
-                depth, last.pinhole, other_from_last, other_depth, other.pinhole,
-                self._config.tolerance, agree, contradict,
+                depth, view.pinhole, invert(other.window_from_camera) @ view.window_from_camera,
+                other_depth, other.pinhole, self._config.tolerance, agree, contradict,
             )  # fmt: skip
-        heard = np.where(agree > 0, 1.0, self._config.unconfirmed) * (contradict <= agree)
-        return np.asarray(confidence * heard, np.float32)
+        return agree, contradict
 
     def _remember(self, known: DepthByKeyframe, keyframe: KeyframeId, depth: NDArray[np.float32]) -> None:
         known[keyframe] = depth

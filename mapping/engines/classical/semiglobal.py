@@ -94,16 +94,16 @@ def along_columns(
 def winners(
     score: NDArray[np.float32], total: NDArray[np.float32], min_score: float, min_margin: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The cheapest hypothesis of each pixel, refined by a parabola, and how sure it is.
+    """The cheapest hypothesis of each pixel, refined by a parabola, and by how much it won.
 
     Unknown (-1, 0) where the winner is the first or last hypothesis (the truth may lie beyond), where its own match is
     poor, or where a hypothesis elsewhere is about as cheap.
 
     Returns:
-        index (h, w) in hypotheses, -1 = unknown; confidence (h, w) in 0..1.
+        index (h, w) in hypotheses, -1 = unknown; margin (h, w): how much more, relatively, the best rival costs.
     """
     h, w, num = score.shape
-    index, confidence = np.full((h, w), -1.0, np.float32), np.zeros((h, w), np.float32)
+    index, margins = np.full((h, w), -1.0, np.float32), np.zeros((h, w), np.float32)
     for v in range(h):
         for u in range(w):
             cost = total[v, u]
@@ -122,6 +122,5 @@ def winners(
                 continue
             bend = cost[d - 1] - 2.0 * cost[d] + cost[d + 1]
             index[v, u] = d + (0.5 * (cost[d - 1] - cost[d + 1]) / bend if bend > 1e-6 else 0.0)
-            match = (score[v, u, d] - min_score) / (0.95 - min_score)
-            confidence[v, u] = min(max(match, 0.1), 1.0) * min(1.0, 0.3 + margin / (4.0 * min_margin))
-    return index, confidence
+            margins[v, u] = margin
+    return index, margins

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mapping.engines.classical import semiglobal
 from mapping.engines.classical.config import Config
-from mapping.engines.classical.sweep import NO_SCORE, patch_statistics, sweep
+from mapping.engines.classical.sweep import NO_SCORE, fill_in, patch_statistics, sweep
 from mapping.engines.classical.views import Prepared
 from mapping.transforms import F64, invert
 
@@ -27,30 +27,41 @@ class Stereo:
     def depth(
         self, reference: Prepared, sources: Sequence[Prepared], depth_range: tuple[float, float]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Depth (h, w) in window units, 0 = unknown, and confidence (h, w) in 0..1; all unknown without sources."""
+        """Depth (h, w) in window units, 0 = unknown, and the margin (h, w) by which it won; all 0 without sources."""
         h, w = reference.gray.shape
         if not sources:
             return np.zeros((h, w), np.float32), np.zeros((h, w), np.float32)
         config = self._config
         inverse = np.linspace(1.0 / depth_range[1], 1.0 / depth_range[0], config.hypotheses)
-        score = np.full((h, w, config.hypotheses), NO_SCORE, np.float32)
-        mean, std = patch_statistics(reference.gray, config.patch_radius_px)
-        a, b = _plane_maps(reference, sources)
-        images = np.stack([source.gray for source in sources])
-        self._spread(
-            config.hypotheses,
-            lambda i, j: sweep(reference.gray, mean, std, images, a, b, inverse, i, j, config.patch_radius_px, score),
-        )
+        score = self._scores(reference, sources, inverse)
         total = np.zeros_like(score)
         p1, p2 = config.smooth_small, config.smooth_jump
         self._spread(h, lambda i, j: semiglobal.along_rows(score, reference.gray, p1, p2, i, j, total))
         self._spread(w, lambda i, j: semiglobal.along_columns(score, reference.gray, p1, p2, i, j, total))
-        index, confidence = semiglobal.winners(score, total, config.min_score, config.min_margin)
+        index, margin = semiglobal.winners(score, total, config.min_score, config.min_margin)
         index = _without_speckles(index, round(config.max_speckle * h * w))
         known = index >= 0
         steps = np.interp(index, np.arange(config.hypotheses), inverse)
         depth = np.where(known, 1.0 / steps, 0.0).astype(np.float32)
-        return depth, np.where(known, confidence, 0.0).astype(np.float32)
+        return depth, np.where(known, margin, 0.0).astype(np.float32)
+
+    def _scores(self, reference: Prepared, sources: Sequence[Prepared], inverse: F64) -> NDArray[np.float32]:
+        """(h, w, d) match of every pixel at every inverse depth; bare patches are judged at half the size."""
+        fine = self._sweep(reference, sources, inverse)
+        coarse = self._sweep(reference.halved(), [source.halved() for source in sources], inverse)
+        self._spread(len(fine), lambda i, j: fill_in(fine, coarse, i, j))
+        return fine
+
+    def _sweep(self, reference: Prepared, sources: Sequence[Prepared], inverse: F64) -> NDArray[np.float32]:
+        radius = self._config.patch_radius_px
+        score = np.full((*reference.gray.shape, len(inverse)), NO_SCORE, np.float32)
+        mean, std = patch_statistics(reference.gray, radius)
+        a, b = _plane_maps(reference, sources)
+        images = np.stack([source.gray for source in sources])
+        self._spread(
+            len(inverse), lambda i, j: sweep(reference.gray, mean, std, images, a, b, inverse, i, j, radius, score)
+        )
+        return score
 
     def _spread(self, total: int, work: Callable[[int, int], None]) -> None:
         """Run `work(first, stop)` over 0..total in as many pieces as there are threads."""

@@ -149,3 +149,35 @@ def sweep(
             for u in range(w):
                 one, two = best[v, u], second[v, u]
                 score[v, u, d] = 0.5 * (one + two) if two > NO_SCORE else one
+
+
+@fast_kernel
+def fill_in(score: NDArray[np.float32], coarse: NDArray[np.float32], first: int, stop: int) -> None:
+    """Where rows first..stop-1 of `score` (h, w, d) have none, take that of `coarse` (h / 2, w / 2, d), interpolated.
+
+    A patch of an image of half the size covers four times the ground: it finds texture where the fine one finds none.
+    """
+    _, w, num = score.shape
+    coarse_h, coarse_w, _ = coarse.shape
+    half = np.float32(0.5)
+    for v in range(first, stop):
+        y = min(max(0.5 * v - 0.25, 0.0), coarse_h - 1.0)
+        j = min(int(y), coarse_h - 2)
+        dv = np.float32(y - j)
+        for u in range(w):
+            x = min(max(0.5 * u - 0.25, 0.0), coarse_w - 1.0)
+            i = min(int(x), coarse_w - 2)
+            du = np.float32(x - i)
+            for d in range(num):
+                if score[v, u, d] > NO_SCORE:
+                    continue
+                total = weight = np.float32(0.0)
+                for corner in range(4):
+                    down, right = corner // 2, corner % 2
+                    share = (dv if down else 1 - dv) * (du if right else 1 - du)
+                    found = coarse[j + down, i + right, d]
+                    if found > NO_SCORE:
+                        total += share * found
+                        weight += share
+                if weight > half:
+                    score[v, u, d] = total / weight

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -37,6 +37,12 @@ class Prepared:
     def pinhole(self) -> F64:
         """(4,) fx, fy, cx, cy."""
         return np.array([self.intrinsics.fx, self.intrinsics.fy, self.intrinsics.cx, self.intrinsics.cy])
+
+    def halved(self) -> Prepared:
+        """The same view at half the size."""
+        h, w = self.gray.shape
+        gray = cv2.resize(self.gray, (w // 2, h // 2), interpolation=cv2.INTER_AREA)
+        return replace(self, gray=np.asarray(gray, np.float32), intrinsics=self.intrinsics.scaled(w // 2, h // 2))
 
 
 def prepare(view: View, intrinsics: Intrinsics, window_from_camera: F64, long_side_px: int) -> Prepared:

@@ -14,7 +14,9 @@ from mapping import engines
 from mapping.alignment import fit_cameras
 from mapping.changes import KeyframeId
 from mapping.engines import GeometryEngine, View, ViewPrediction, Window
+from mapping.engines.classical.confidence import confidence
 from mapping.engines.classical.config import Config
+from mapping.engines.classical.sweep import NO_SCORE, fill_in
 from mapping.engines.classical.views import choose_sources, depth_range, prepare
 from mapping.transforms import F64, exp_so3, look_at, rigid
 from streams.frame import Intrinsics
@@ -74,6 +76,9 @@ def test_depth_of_a_textured_room(engine: GeometryEngine, unit: float) -> None:
     assert sure.mean() > 0.4
     assert (error[sure] < 0.08).mean() > 0.97
     np.testing.assert_array_equal(last.confidence > 0, known)
+    surest, doubtful = last.confidence > 0.8, known & (last.confidence < 0.4)
+    assert (error[surest] < 0.1).mean() > 0.98
+    assert (error[doubtful] < 0.1).mean() < (error[surest] < 0.1).mean() - 0.05
 
 
 def test_looks_again_from_both_sides_where_the_past_saw_too_little(engine: GeometryEngine) -> None:
@@ -234,3 +239,26 @@ def test_a_camera_that_only_turned_is_not_given_a_path(engine: GeometryEngine) -
     bare = tuple(replace(v, prior_window_from_camera=None) for v in views(poses, name="turning"))
     with pytest.raises(ValueError, match="hardly moved"):
         engine.predict(Window(bare))
+
+
+def test_a_bare_patch_is_judged_from_farther_away() -> None:
+    """Texture too coarse for a patch of five pixels is found in the image of half the size."""
+    fine = np.full((4, 6, 3), NO_SCORE, np.float32)
+    fine[1, 2] = [0.1, 0.9, 0.2]
+    coarse = np.tile(np.array([0.3, 0.4, 0.8], np.float32), (2, 3, 1))
+    coarse[:, 2] = NO_SCORE
+    fill_in(fine, coarse, 0, 4)
+    np.testing.assert_allclose(fine[1, 2], [0.1, 0.9, 0.2])
+    np.testing.assert_allclose(fine[0, :4], np.tile([0.3, 0.4, 0.8], (4, 1)), rtol=1e-6)
+    assert (fine[:, 5] == NO_SCORE).all()
+
+
+def test_confidence_grows_with_what_speaks_for_a_pixel() -> None:
+    def of(margin: float, agree: int, contradict: int) -> float:
+        counts = np.array([[agree]], np.int16), np.array([[contradict]], np.int16)
+        return float(confidence(np.array([[margin]], np.float32), *counts)[0, 0])
+
+    assert of(0.0, 3, 0) == 0
+    assert of(0.1, 0, 1) == 0
+    assert 0 < of(0.5, 0, 1) < of(0.5, 0, 0) < of(2.0, 0, 0) < of(2.0, 1, 0) < of(6.0, 3, 0) <= 1
+    assert of(1.0, 0, 0) < 0.5 < of(3.0, 1, 0)
