@@ -9,7 +9,7 @@ What the keys mean. Poses are judged as they were answered, each group of them t
 a component that never came to lie in it) aligned on its own; `components` and `component_frames` say how many groups
 and how large, `ate_largest_m` is the largest one's own error. `ate_keyframes_m` judges the keyframes as the map holds
 them in the end. `coverage` counts frames posed when they came, of ALL frames of the clip. `wrong_pose_rate` is the
-share of the posed frames more than 0.3 m or 10 degrees off. `scale` is true metres per metre of the map and
+share of the posed frames more than 0.3 m or 10 degrees off (orientations under the turn that fits them best). `scale` is true metres per metre of the map and
 `ate_se3_m` leaves it as it is: without a metric cue (`--cue`) both say nothing. `rpe_m` is over one second.
 
 `depth_absrel` and `depth_within_10pct`: each keyframe's first depth, made from frames up to it, over the surest pixels
@@ -37,7 +37,7 @@ from typing import Any
 import cv2
 
 from benchmarks.clips import Clip
-from benchmarks.evaluation import cues
+from benchmarks.evaluation import cues, peers
 from benchmarks.evaluation.fast import play_fast
 from benchmarks.evaluation.live import play_live
 from benchmarks.evaluation.options import Options
@@ -66,9 +66,7 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     figures, marks = judge(session, played, how)
     figures |= {"k": options.k, "cue": options.cue, "posed": options.posed}
     if options.peer:
-        from benchmarks.peers import colmap
-
-        figures["peer"] = colmap(clip)
+        figures["peers"] = [peers.compare(name, clip, marks, knows_k=phone.knows_k) for name in options.peer]
     if options.out is not None:
         from benchmarks.evaluation import report  # matplotlib is an extra
 
@@ -79,6 +77,7 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
 def main(arguments: list[str] | None = None) -> int:
     """Run from the command line; returns the exit status."""
     options = _parser().parse_args(arguments)
+    options.peer = list(peers.NAMES) if options.peer == [] else options.peer
     done = []
     for folder in options.clips:
         try:
@@ -119,7 +118,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--motion", action="store_true", help="every frame brings a sample of the gravity sensor")
     parser.add_argument("--posed", action="store_true", help="the phone brings the recorded poses and depth")
     parser.add_argument("--engine", default="classical", help="geometry engine")
-    parser.add_argument("--peer", action="store_true", help="also run COLMAP on the same frames (needs pycolmap)")
+    parser.add_argument(
+        "--peer",
+        nargs="*",
+        choices=peers.NAMES,
+        help="what others make of the same frames: colmap (pip install pycolmap), orbslam3 (GPL: yours to install)",
+    )
     return parser
 
 

@@ -23,7 +23,7 @@ class Scored:
     frames: tuple[int, ...]
     world_from_component: Sim3
     position_error_m: F64  # (n,) after Sim(3)
-    rotation_error_deg: F64  # (n,) after Sim(3)
+    rotation_error_deg: F64  # (n,) after the turn that fits the orientations best: a path's own turn is less sure
     position_error_se3_m: F64  # (n,) after SE(3): scale left as the component has it
     rpe_m: F64  # (m,) translation error of the motion over one second
 
@@ -43,7 +43,8 @@ def score(poses: dict[int, F64], truth: dict[int, F64], frames_per_second: float
     se3 = align(mine, true, with_scale=False)
     error = np.linalg.norm(sim3.apply(mine[:, :3, 3]) - true[:, :3, 3], axis=1)
     metric = np.linalg.norm(se3.apply(mine[:, :3, 3]) - true[:, :3, 3], axis=1)
-    turned = [np.degrees(angle_between(sim3.rotation @ a[:3, :3], b[:3, :3])) for a, b in zip(mine, true, strict=True)]
+    turn = align_by_orientation(mine, true).rotation
+    turned = [np.degrees(angle_between(turn @ a[:3, :3], b[:3, :3])) for a, b in zip(mine, true, strict=True)]
     return Scored(
         frames, sim3, error, np.array(turned), metric, _relative(poses, truth, frames, frames_per_second, sim3.scale)
     )
