@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.engines import GeometryEngine, WindowPrediction
+from mapping.places.recogniser import Recogniser
 from mapping.scene_map import Config as MapConfig
 from mapping.scene_map import SceneMap, StreamOptions
 from mapping.tracking.tracker import Tracked
@@ -57,6 +58,7 @@ class Offline:
         """Without an engine only frames with their own depth are mapped."""
         self._engine = engine
         self.map = SceneMap(map_config or MapConfig())
+        self.recogniser = Recogniser()
         self.agent = agent
         self._tiles = Incremental(self.map.voxels, (agent,), TilesConfig())
         self._cache = KeyframeCache()
@@ -90,6 +92,7 @@ class Offline:
         if prediction is not None or keyframe.frame.depth is not None:
             self._tiles.mark(self.map.place(tracked, keyframe.frame, prediction))
             self._tiles.mark(self.map.fuse())
+        self._tiles.mark(self.map.recognise(self.recogniser.see(tracked, keyframe.frame)))
         return Seen(tracked, keyframe, prediction)
 
     def settle(self) -> None:

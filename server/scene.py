@@ -19,12 +19,16 @@ from typing import ParamSpec, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from mapping.engines import WindowPrediction
+from mapping.places.agreement import Seen
+from mapping.places.recogniser import Config as PlacesConfig
+from mapping.places.recogniser import Recogniser
 from mapping.tracking.tracker import Tracked, TrackerConfig
 from mapping.transforms import F64, quat_from_rotation
 from server.bus import encode
 from server.bus.channel import Channel
 from server.journal import Journal
 from server.live import Due, LiveStream
+from server.recognition import Recognition
 from server.workers.device import NoPrediction
 from server.workers.lanes import LaneFull
 from server.workers.pool import Pool
@@ -49,6 +53,8 @@ class Config(BaseModel):
     tracker: TrackerConfig = TrackerConfig()
     keyframes: KeyframeConfig = KeyframeConfig()
     cache: CacheConfig = CacheConfig()
+    places: PlacesConfig = PlacesConfig()
+    """How hard to look for places that phones have in common."""
     window: int = Field(default=8, ge=2)
     """Keyframes of one stream that are inferred together."""
     deadline_s: float = Field(default=2.0, gt=0)
@@ -79,6 +85,7 @@ class Scene:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"writer-{scene}")
         self._cache = KeyframeCache(config.cache)
         self._journal = Journal(channel)
+        self._recognition = Recognition(Recogniser(config.places), self._connect, observe, name=str(scene))
         self._tasks: dict[StreamId, asyncio.Task[None]] = {}
         self._newest_ns = (0, 0)
         """Capture and engine's answer of the newest keyframe in the map: of what is built later, too."""
@@ -107,6 +114,7 @@ class Scene:
         """Erase what a camera left that could identify it: keyframes, points, thumbnails."""
         await self.leave(stream)
         self._cache.erase(stream)
+        await self._recognition.forget(stream)
         removals, self.status = await self.write(self.writer.forget, stream)
         now_ns = time.time_ns()
         for removal in removals:
@@ -132,6 +140,7 @@ class Scene:
         """End every camera, finish what is being written, and let go of the disk."""
         for stream in list(self._tasks):
             await self.leave(stream)
+        await self._recognition.close()
         for task in (self._finisher, self._saver, self._tidier):
             task.cancel()
             await asyncio.wait([task])
@@ -247,6 +256,10 @@ class Scene:
         for hop, seconds in hops.items():
             self._observe(hop, seconds)
         stream.counters.seen_share = await self.write(self.writer.seen_share, stream.id)
+        if stream.is_patient:
+            await self._recognition.look(due.tracked, keyframe.frame)
+        else:
+            self._recognition.offer(due.tracked, keyframe.frame)
 
     async def _predict(self, stream: LiveStream, keyframe: Keyframe) -> WindowPrediction | None:
         """Ask the engine; None when the frame brings its own depth or there is no answer in time."""
@@ -264,6 +277,11 @@ class Scene:
             except (NoPrediction, LaneFull) as error:
                 _log.info("keyframe without depth", extra={"keyframe": keyframe.id, "reason": str(error)})
                 return None
+
+    async def _connect(self, seen: list[Seen]) -> None:
+        """Places were recognised: where enough of them agree, a phone's map becomes part of the world."""
+        self._publish(await self.write(self.writer.recognise, seen, self._viewers()))
+        self._unfinished.set()
 
     def _publish(self, step: Step) -> None:
         """Corrections first, then what was built in the corrected world."""

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from mapping.changes import KeyframeId, MapChange
 from mapping.engines import WindowPrediction
 from mapping.exporters import ExportCamera, ExportScene
+from mapping.places.agreement import Seen
 from mapping.scene_map import Config as MapConfig
 from mapping.scene_map import SceneMap, Status
 from mapping.store.records import (
@@ -152,6 +153,10 @@ class Writer:
         self._save_keyframe(frame, changes)
         self._remember_seen(frame.stream, changes)
         return step
+
+    def recognise(self, seen: Iterable[Seen], viewers: Viewers) -> Step:
+        """Take in that keyframes show one place; phones whose maps are merged by that lie in the world from now on."""
+        return self._walk([self.map.recognise(seen), self.map.fuse()], viewers, {})
 
     def build(self, viewers: Viewers) -> Step:
         """Go on with what waits: keyframes, tiles, and all that is looked at. Short, for a keyframe may be waiting."""

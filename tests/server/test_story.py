@@ -227,13 +227,30 @@ async def test_a_late_map_keeps_the_newest_keyframe_and_every_pose(film: list[Fr
     await scenes.close()
 
 
+async def test_a_stranger_who_sees_known_ground_is_recognised_and_joins(film: list[Frame], tmp_path: Path) -> None:
+    scenes = await open_scenes(tmp_path, unmarked())
+    await mapped(scenes, film)
+    before = scenes.scene(MAIN)
+    again = [replace(frame, stream=StreamId("again")) for frame in film]
+    stream = await scenes.replay(
+        MAIN, StreamId("again"), play(again), StreamOptions(world="elsewhere"), is_patient=True
+    )
+    await stream.ended
+    assert stream.counters.state == "tracked"
+    assert stream.world_from_camera is not None
+    np.testing.assert_allclose(stream.world_from_camera, film[-1].pose.world_from_camera, atol=0.02)
+    assert scenes.scene(MAIN).epoch > before.epoch
+    await scenes.close()
+
+
 async def test_a_stranger_without_a_place_in_the_world_is_told_so_and_maps_nothing(
     film: list[Frame], tmp_path: Path
 ) -> None:
     scenes = await open_scenes(tmp_path, unmarked())
     watcher = await mapped(scenes, film)
     blocks = scenes.scene(MAIN).num_keyframes
-    stranger = [replace(frame, stream=StreamId("stranger")) for frame in film]
+    wall = Image(rgb=np.full_like(film[0].image.rgb, 200))  # nothing in it that could be recognised
+    stranger = [replace(frame, stream=StreamId("stranger"), image=wall) for frame in film]
     stream = await scenes.replay(
         MAIN, StreamId("stranger"), play(stranger), StreamOptions(world="elsewhere"), is_patient=True
     )
