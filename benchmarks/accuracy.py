@@ -9,8 +9,9 @@ What the keys mean. Poses are judged as they were answered, each group of them t
 a component that never came to lie in it) aligned on its own; `components` and `component_frames` say how many groups
 and how large, `ate_largest_m` is the largest one's own error. `ate_keyframes_m` judges the keyframes as the map holds
 them in the end. `coverage` counts frames posed when they came, of ALL frames of the clip. `wrong_pose_rate` is the
-share of the posed frames more than 0.3 m or 10 degrees off (orientations under the turn that fits them best). `scale` is true metres per metre of the map and
-`ate_se3_m` leaves it as it is: without a metric cue (`--cue`) both say nothing. `rpe_m` is over one second.
+share of the posed frames more than 0.3 m or 10 degrees off; orientations are compared under the turn that fits them
+best, because the turn of a path of a few metres is only good to degrees. `scale` is true metres per metre of the map
+and `ate_se3_m` leaves it as it is: without a metric cue (`--cue`) both say nothing. `rpe_m` is over one second.
 
 `depth_absrel` and `depth_within_10pct`: each keyframe's first depth, made from frames up to it, over the surest pixels
 that make up 80 % of those the sensor knows (fewer if `depth_density` is less), one scale per component; `depth_all_*`
@@ -70,7 +71,7 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     if options.out is not None:
         from benchmarks.evaluation import report  # matplotlib is an extra
 
-        report.save(options.out, played, marks, figures)
+        report.save(options.out, session, played, marks, figures)
     return figures
 
 

@@ -52,7 +52,7 @@ def mark_surface(session: Session) -> SurfaceMarks | None:
     if align is None or not views or not len(found):
         return None
     mine = align.apply(found.astype(np.float64))
-    true = _thinned(np.concatenate([_points(depth, pose) for depth, pose in views]))
+    true = true_points(session)
     seen = np.zeros(len(mine), bool)
     for depth, pose in views:
         seen |= _looks_at(depth, pose, mine)
@@ -66,6 +66,11 @@ def mark_surface(session: Session) -> SurfaceMarks | None:
         round(float(np.median(np.minimum(to_truth, 1.0))), 4),
         round(float(seen.mean()), 4),
     )
+
+
+def true_points(session: Session) -> F64:
+    """What the sensor saw of the clips that were played, (n, 3) in the truth's world, one point per 3 cm cell."""
+    return _thinned(np.concatenate([np.empty((0, 3)), *(_points(depth, pose) for depth, pose in _true_views(session))]))
 
 
 def vertices(voxels: VoxelSource) -> NDArray[np.float32]:
