@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mapping.changes import BLOCK_VOXELS, VoxelSource, VoxelWindow
 from mapping.volume.surface import Surface, extract
+from navmesh.calm import calmed
 from navmesh.coarsen import coarsen
 from navmesh.tiles import TILE_CELLS, SurfaceTile, TileKey
 from navmesh.triangles import F32, U32, by_first_use, in_strips, inside, pushed, simplify
@@ -25,9 +26,11 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    error_m: Annotated[float, Field(gt=0)] = 0.02
-    """The most that simplifying may move the surface."""
-    outward_m: Annotated[float, Field(ge=0)] = 0.004
+    calm_m: Annotated[float, Field(ge=0)] = 0.005
+    """How far noise may be taken out of flat places first: it halves the bytes of a noisy map; 0 = not at all."""
+    error_m: Annotated[float, Field(gt=0)] = 0.018
+    """The most that simplifying may then move the surface."""
+    outward_m: Annotated[float, Field(ge=0)] = 0.005
     """How far the simplified surface is then pushed towards the free side: less leaks, and flat things are that off."""
     overlap_voxels: Annotated[int, Field(ge=1, le=BLOCK_VOXELS - 1)] = 2
     """How far a tile reaches into its neighbours."""
@@ -79,7 +82,8 @@ def occluder_tile(surface: Surface, key: TileKey, voxel_size_m: float, config: C
     """A few triangles that stand where the surface does; colours are left behind."""
     if len(surface.indices) == 0:
         return empty_tile(key)
-    vertices_m, indices = few_triangles(surface, voxel_size_m, config.cube_voxels, config.error_m)
+    calm = Surface(calmed(surface.vertices_m, surface.indices, config.calm_m), surface.indices, surface.rgb)
+    vertices_m, indices = few_triangles(calm, voxel_size_m, config.cube_voxels, config.error_m)
     return SurfaceTile(key, pushed(vertices_m, indices, config.outward_m), indices)
 
 
