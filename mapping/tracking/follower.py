@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from mapping.tracking.beginning import begin
 from mapping.tracking.finding import reobserve
 from mapping.tracking.flow import follow
-from mapping.tracking.growing import GrowConfig, add_node, begin
+from mapping.tracking.growing import GrowConfig, add_node
 from mapping.tracking.places import solve
 from mapping.tracking.pose import PoseFit, fit_pose, project
 from mapping.tracking.proof import Proof
@@ -29,21 +30,28 @@ class FollowConfig(BaseModel):
     min_inliers_unproven: int = 30
     """The same while the first map has not stood a second look (see `proof`)."""
     min_inlier_share: float = 0.5
-    max_position_sigma: float = 0.03
+    max_position_sigma: float = 0.01
     """Largest standard deviation of the position for one pixel of noise."""
     max_jump: float = 0.35
     """Largest distance from the predicted position."""
     node_baseline: float = 0.05
     node_angle_deg: float = 5.0
     node_overlap: float = 0.8
-    min_node_gap: int = 2
+    min_node_gap: int = 1
     """Frames between nodes, unless the overlap has fallen below `urgent_overlap`."""
     urgent_overlap: float = 0.65
     search: int = 60
     """Landmarks out of track that are looked for in every frame; more when few are tracked."""
+    reckon_for_s: float = 1.0
+    """How long a lost camera is looked for around where it was, turned as it has turned since."""
+    regain_inliers: int = 20
+    """Landmarks that must agree there."""
     focal_range: float = 1.25
     """A focal length further than this factor from the guess is a sign of a wrong map, not of a strange lens."""
     grow: GrowConfig = GrowConfig()
+
+
+_SEARCH = 400  # landmarks looked for when none is in track
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +66,8 @@ class Step:
     """Index of the node this frame became."""
     moved: dict[int, F64] = field(default_factory=dict)
     """seq -> camera_from_map (3, 4) of nodes that moved."""
+    waiting: dict[int, F64] = field(default_factory=dict)
+    """The same of frames that had to wait for the first map."""
 
 
 class Follower:
@@ -66,11 +76,13 @@ class Follower:
     def __init__(self, first: FirstMap, config: FollowConfig, *, is_guess: bool) -> None:
         """`is_guess`: nobody told the focal length, so it is refined while the map is small."""
         self.config = config
-        self.map, self._tracks = begin(first, config.grow)
+        begun = begin(first, config.grow)
+        self.map, self._tracks, self._waiting = begun.map, begun.tracks, begun.waiting
         self.pose: F64 = self.map.poses[-1].copy()  # camera_from_map of the newest frame
         self.refuted = False
         """The map turned out to rest on a wrong start; nothing in it is to be believed."""
-        self._view = first.views[-1]
+        self._view = first.views[-1].view
+        self._reckoned = self.pose
         self._is_guess = is_guess
         self._proof = Proof(first.start.parallax_rad)
         self._velocity = np.zeros(3)  # per second: translation of (camera now) from (camera before)
@@ -83,7 +95,9 @@ class Follower:
         newest = len(self.map.nodes) - 1
         earlier = {node.seq: self.map.poses[k].copy() for k, node in enumerate(self.map.nodes[:newest])}
         parallax = ray_angles(self.map.points[self._reference_ids], self.pose, self.map.poses[0])
-        return Step(self.pose, len(self._reference_ids), 1.0, float(np.median(parallax)), newest, earlier)
+        waiting, self._waiting = self._waiting, {}
+        parallax_rad = float(np.median(parallax))
+        return Step(self.pose, len(self._reference_ids), 1.0, parallax_rad, newest, earlier, waiting)
 
     def step(self, view: View, turned: F64) -> Step | None:
         """Pose the next frame, or None when it cannot be trusted.
@@ -93,16 +107,12 @@ class Follower:
         """
         dt_s = min(max((view.capture_ns - self._view.capture_ns) * 1e-9, 1e-3), 1.0)
         predicted = np.column_stack([turned @ self.pose[:, :3], turned @ self.pose[:, 3] + self._velocity * dt_s])
-        tracks = self._flow(view, predicted)
-        fit = self._fit(view, tracks, predicted) or self._solve(view, tracks, predicted)
-        if fit is None:
+        followed = self._flow(view, predicted)
+        found = self._by_flow(view, followed, predicted) or self._by_looks(view, followed, predicted)
+        if found is None:
+            self._reckoned = predicted
             return None
-        tracks = self._settle(tracks, fit)
-        self._turn += 1
-        tracks = reobserve(self.map, view, fit.camera_from_map, tracks, most=self._budget(tracks), turn=self._turn)
-        fit = self._fit(view, tracks, fit.camera_from_map)
-        if fit is None:
-            return None
+        fit, tracks = found
         before = self.pose
         step = self._accept(view, fit, self._settle(tracks, fit))
         # Velocity compares two poses in the map as it was, before a node may have moved it.
@@ -110,15 +120,23 @@ class Follower:
         self._velocity = 0.7 * moved / dt_s + 0.3 * self._velocity
         return step
 
+    def regain(self, view: View, turned: F64) -> Step | None:
+        """Just lost: look for the landmarks from where the camera was, turned as it has turned since."""
+        self._reckoned = turned @ self._reckoned
+        if abs(view.capture_ns - self._view.capture_ns) > self.config.reckon_for_s * 1e9:
+            return None
+        found = self._by_looks(view, Tracks.none(), self._reckoned)
+        if found is None:
+            return None
+        return self._take_up(view, *found)
+
     def resume(self, view: View, guess: F64, *, min_inliers: int) -> Step | None:
         """Take up again at a pose found by other means, if the map's own patches confirm it."""
-        tracks = reobserve(self.map, view, guess, Tracks.none(), most=400, turn=0)
+        tracks = reobserve(self.map, view, guess, Tracks.none(), most=_SEARCH, turn=0)
         fit = self._fit(view, tracks, guess)
         if fit is None or fit.inliers < min_inliers:
             return None
-        self._velocity = np.zeros(3)
-        self._since_node = self.config.min_node_gap
-        return self._accept(view, fit, self._settle(tracks, fit))
+        return self._take_up(view, fit, tracks)
 
     def landmarks_of(self, node: int) -> F64:
         """(n, 3) places of the landmarks a node sees."""
@@ -139,14 +157,48 @@ class Follower:
         pixels, good = follow(self._view.image, view.image, self._tracks.pixels, seeds)
         return Tracks(self._tracks.ids, pixels).only(good)
 
-    def _fit(self, view: View, tracks: Tracks, guess: F64) -> PoseFit | None:
-        """Refine the guess on the placed tracks; None when the result cannot be trusted."""
+    def _by_flow(self, view: View, followed: Tracks, predicted: F64) -> tuple[PoseFit, Tracks] | None:
+        """Pose on what flow followed, then once more with landmarks found from there."""
+        fit = self._fit(view, followed, predicted) or self._solve(view, followed, predicted)
+        if fit is None:
+            return None
+        tracks = self._settle(followed, fit)
+        self._turn += 1
+        tracks = reobserve(self.map, view, fit.camera_from_map, tracks, most=self._budget(tracks), turn=self._turn)
+        fit = self._fit(view, tracks, fit.camera_from_map)
+        return None if fit is None else (fit, tracks)
+
+    def _by_looks(self, view: View, followed: Tracks, predicted: F64) -> tuple[PoseFit, Tracks] | None:
+        """Flow broke off: pose on landmarks found by their looks around the predicted pose, from coarse to fine."""
+        loose = followed.only(~self.map.placed[followed.ids])
+        rough = reobserve(self.map, view, predicted, Tracks.none(), most=_SEARCH, turn=0)
+        if len(rough) < self.config.min_inliers:
+            return None
+        points, ideal = self.map.points[rough.ids], view.lens.ideal(rough.pixels)
+        guess = fit_pose(predicted, points, ideal, self.map.focal_px, inlier_px=2 * self.config.grow.inlier_px)
+        if guess.inliers < self.config.min_inliers // 2:
+            return None
+        tracks = reobserve(self.map, view, guess.camera_from_map, loose, most=_SEARCH, turn=0)
+        fit = self._fit(view, tracks, guess.camera_from_map, predicted=predicted)
+        return None if fit is None or fit.inliers < self.config.regain_inliers else (fit, tracks)
+
+    def _take_up(self, view: View, fit: PoseFit, tracks: Tracks) -> Step:
+        """Go on from a pose that does not continue the motion."""
+        self._velocity = np.zeros(3)
+        self._since_node = self.config.min_node_gap
+        return self._accept(view, fit, self._settle(tracks, fit))
+
+    def _fit(self, view: View, tracks: Tracks, guess: F64, *, predicted: F64 | None = None) -> PoseFit | None:
+        """Refine the guess on the placed tracks; None when the result cannot be trusted.
+
+        `predicted`: where the camera should be, if that is not the guess.
+        """
         placed = tracks.only(self.map.placed[tracks.ids])
         if len(placed) < self.config.min_inliers:
             return None
         points, ideal = self.map.points[placed.ids], view.lens.ideal(placed.pixels)
         fit = fit_pose(guess, points, ideal, self.map.focal_px, inlier_px=self.config.grow.inlier_px)
-        return fit if self._trust(fit, guess, len(placed)) else None
+        return fit if self._trust(fit, guess if predicted is None else predicted, len(placed)) else None
 
     def _solve(self, view: View, tracks: Tracks, predicted: F64) -> PoseFit | None:
         """Find the pose without a guess, for when the prediction led astray."""

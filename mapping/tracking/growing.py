@@ -1,4 +1,4 @@
-"""How a local map begins and how it takes in a new node."""
+"""How a local map takes in a new node."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from mapping.tracking.local_bundle import adjust_around, calibrate
 from mapping.tracking.local_map import I64, LocalMap, Node
 from mapping.tracking.places import describe
 from mapping.tracking.pose import fit_pose
-from mapping.tracking.starter import FirstMap
 from mapping.tracking.tracks import Tracks
 from mapping.tracking.view import View
 from mapping.transforms import F64
@@ -29,14 +28,14 @@ class GrowConfig(BaseModel):
     inlier_px: float = 3.0
     search: int = 180
     """Landmarks out of track that are looked for at a node."""
-    place_angle_deg: float = 1.0
+    place_angle_deg: float = 0.7
     """Smallest angle between rays that gives a landmark its place."""
     place_error_px: float = 2.0
-    window: int = 10
+    window: int = 40
     """Nodes that bundle adjustment moves."""
-    anchors: int = 12
+    anchors: int = 40
     """Nodes that hold it still."""
-    iterations: int = 6
+    iterations: int = 3
     calibrate_at: tuple[int, ...] = (5, 7, 10, 14, 19, 25)
     """Numbers of nodes at which a guessed focal length is refined."""
     focal_sigma: float = 0.1
@@ -54,20 +53,6 @@ class Grown:
     """seq -> camera_from_map (3, 4) of earlier nodes that moved."""
 
 
-def begin(first: FirstMap, config: GrowConfig) -> tuple[LocalMap, Tracks]:
-    """Build the map of a believed start; its views become nodes, and the last one's corners the tracks."""
-    local_map = LocalMap(first.focal_px, config.max_nodes)
-    good = first.start.good
-    origin = first.views[0]
-    ids = local_map.add_landmarks(0, origin.image, origin.lens, first.pixels[0][good])
-    for pose, view, pixels in zip(first.start.camera_from_map, first.views, first.pixels, strict=True):
-        local_map.add_node(_node(view, Tracks(ids, pixels[good])), pose)
-    local_map.points[ids] = first.start.points[good]
-    local_map.placed[ids] = True
-    newest = len(first.views) - 1
-    return local_map, _top_up(local_map, newest, first.views[-1], Tracks(ids, first.pixels[-1][good]), config)
-
-
 def add_node(
     local_map: LocalMap, view: View, pose: F64, tracks: Tracks, config: GrowConfig, *, is_guess: bool
 ) -> Grown:
@@ -82,7 +67,7 @@ def add_node(
     ideal = view.lens.ideal(tracks.pixels)
     min_angle_rad = float(np.radians(config.place_angle_deg))
     local_map.place_new(tracks.ids[loose], ideal[loose], pose, min_angle_rad, config.place_error_px)
-    index = local_map.add_node(_node(view, tracks), pose)
+    index = local_map.add_node(node_of(view, tracks), pose)
     before = local_map.poses.copy()
     free = _adjust(local_map, index, config, is_guess)
     moved = {
@@ -92,7 +77,7 @@ def add_node(
     }
     tracks = tracks.only(np.isin(tracks.ids, local_map.nodes[index].landmarks))
     local_map.forget(tracks.ids)
-    return Grown(index, _top_up(local_map, index, view, tracks, config), moved)
+    return Grown(index, top_up(local_map, index, view, tracks, config), moved)
 
 
 def _consistent(local_map: LocalMap, view: View, pose: F64, tracks: Tracks, inlier_px: float) -> tuple[Tracks, F64]:
@@ -111,7 +96,7 @@ def _adjust(local_map: LocalMap, index: int, config: GrowConfig, is_guess: bool)
     return adjust_around(local_map, index, window=c.window, anchors=c.anchors, iterations=c.iterations)
 
 
-def _top_up(local_map: LocalMap, node: int, view: View, tracks: Tracks, config: GrowConfig) -> Tracks:
+def top_up(local_map: LocalMap, node: int, view: View, tracks: Tracks, config: GrowConfig) -> Tracks:
     """Start tracks on fresh corners of a node's image."""
     fresh = fresh_corners(view.image.gray, tracks.pixels, config.num_features - len(tracks))
     ids = local_map.add_landmarks(node, view.image, view.lens, fresh)
@@ -121,7 +106,8 @@ def _top_up(local_map: LocalMap, node: int, view: View, tracks: Tracks, config: 
     return tracks.plus(ids, fresh)
 
 
-def _node(view: View, tracks: Tracks) -> Node:
+def node_of(view: View, tracks: Tracks) -> Node:
+    """The node that a view becomes when it sees these tracks."""
     described = describe(view.image.gray, tracks.pixels)
     ideal = view.lens.ideal(tracks.pixels)
     return Node(view.seq, view.thumbnail, tracks.ids, ideal, described.descriptors, tracks.ids[described.corner])

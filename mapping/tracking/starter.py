@@ -29,12 +29,16 @@ class StartView:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FirstMap:
-    """A believed start: the views that made it (oldest first) and, per point, its place and its pixel in each view."""
+    """A believed start and the frames that waited for it."""
 
-    views: tuple[View, ...]
+    views: tuple[StartView, ...]
+    """Every remembered frame, oldest first."""
+    chosen: tuple[int, ...]
+    """Which of them made the start; the last one is the newest frame."""
+    shared: NDArray[np.int64]
+    """(n,) the tracks that all of those see: the start's points."""
     start: Start
     focal_px: float
-    pixels: NDArray[np.float32]  # (v, n, 2) OpenCV pixels
 
 
 @dataclass(slots=True, eq=False)
@@ -91,20 +95,13 @@ class Starter:
         if cost < 1.5 or 0.8 * self._tried_cost < cost < 1.2 * self._tried_cost:
             return None
         self._tried_cost = cost
-        chosen = sorted(set(np.linspace(first, len(self._views) - 1, _VIEWS_USED).astype(int).tolist()))
-        views = tuple(self._views[k] for k in chosen)
+        chosen = tuple(sorted(set(np.linspace(first, len(self._views) - 1, _VIEWS_USED).astype(int).tolist())))
+        views = [self._views[k] for k in chosen]
         for view in views:
             shared = np.intersect1d(shared, view.ids)
-        rows = [_rows(v.ids, shared) for v in views]
-        start = start_map(np.stack([v.ideal[r] for v, r in zip(views, rows, strict=True)]), focal_px, self.config)
-        if start is None:
-            return None
-        return FirstMap(
-            tuple(v.view for v in views),
-            start,
-            focal_px,
-            np.stack([v.pixels[r] for v, r in zip(views, rows, strict=True)]),
-        )
+        pixels = np.stack([v.ideal[_rows(v.ids, shared)] for v in views])
+        start = start_map(pixels, focal_px, self.config)
+        return None if start is None else FirstMap(tuple(self._views), chosen, shared, start, focal_px)
 
 
 def turned(pixels: F32, turn: F64, before: Lens, after: Lens) -> F32:

@@ -50,6 +50,8 @@ class Tracked:
     """(n, 3) on keyframes: the landmarks it sees, in the component's frame."""
     corrected: dict[int, F64] = field(default_factory=dict)
     """seq -> component_from_camera of earlier nodes that local bundle adjustment has just moved."""
+    backfilled: dict[int, F64] = field(default_factory=dict)
+    """seq -> component_from_camera of earlier frames, answered `starting` or `lost`, that the new map could pose."""
 
 
 class TrackerConfig(BaseModel):
@@ -102,7 +104,8 @@ class Tracker:
         self._before = view
         if self._follower is None:
             return self._start(view, turned)
-        step = self._follower.step(view, turned) if self._lost_since_ns is None else None
+        follower = self._follower
+        step = follower.step(view, turned) if self._lost_since_ns is None else follower.regain(view, turned)
         if step is None:
             step = self._recognise(view)
         if step is None:
@@ -204,7 +207,7 @@ class Tracker:
 
     def _stay_lost(self, view: View, turned: F64) -> Tracked:
         if self._lost_since_ns is None:
-            self._lost_since_ns = view.capture_ns
+            self._lost_since_ns, self._next_candidate = view.capture_ns, 0
             self._starter = self._new_starter()
         return self._start(view, turned)
 
@@ -244,6 +247,7 @@ class Tracker:
             inliers=step.inliers,
             landmarks_component=landmarks,
             corrected={seq: component_from_camera(moved) for seq, moved in step.moved.items()},
+            backfilled={seq: component_from_camera(pose) for seq, pose in step.waiting.items()},
         )
 
     def _pass_through(self, view: View, given: GivenPose, depth: DepthMap | None) -> Tracked:

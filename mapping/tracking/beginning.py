@@ -1,0 +1,77 @@
+"""How a local map begins: from a believed start to nodes, landmarks and the poses of the frames that waited for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mapping.tracking.growing import GrowConfig, node_of, top_up
+from mapping.tracking.local_bundle import adjust_around
+from mapping.tracking.local_map import I64, LocalMap
+from mapping.tracking.pose import fit_pose
+from mapping.tracking.starter import FirstMap, StartView
+from mapping.tracking.tracks import Tracks
+from mapping.transforms import F64
+
+_MIN_INLIERS = 30  # a waiting frame that sees fewer landmarks stays unposed
+_MIN_SHARE = 0.6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Begun:
+    """A map of a few nodes."""
+
+    map: LocalMap
+    tracks: Tracks
+    waiting: dict[int, F64]
+    """seq -> camera_from_map (3, 4) of earlier frames, nodes or not, that could not be posed when they came."""
+
+
+def begin(first: FirstMap, config: GrowConfig) -> Begun:
+    """Make nodes of the start's views and landmarks of all tracks that the newest view shares with an earlier one."""
+    local_map = LocalMap(first.focal_px, config.max_nodes)
+    chosen = [first.views[k] for k in first.chosen]
+    newest = chosen[-1]
+    wanted = np.setdiff1d(newest.ids, first.shared[~first.start.good])
+    landmark_of = np.full(1 + max(int(view.ids.max(initial=0)) for view in first.views), -1)
+    for k, (view, pose) in enumerate(zip(chosen, first.start.camera_from_map, strict=True)):
+        new = np.isin(view.ids, wanted) & (landmark_of[view.ids] < 0)
+        landmark_of[view.ids[new]] = local_map.add_landmarks(k, view.view.image, view.view.lens, view.pixels[new])
+        local_map.add_node(node_of(view.view, _tracks(view, landmark_of)), pose)
+    ids = landmark_of[first.shared[first.start.good]]
+    local_map.points[ids] = first.start.points[first.start.good]
+    local_map.placed[ids] = True
+    last = len(chosen) - 1
+    tracks = _tracks(newest, landmark_of)
+    loose = tracks.only(~local_map.placed[tracks.ids])
+    pixels, min_angle_rad = newest.view.lens.ideal(loose.pixels), float(np.radians(config.place_angle_deg))
+    local_map.place_new(loose.ids, pixels, local_map.poses[last], min_angle_rad, config.place_error_px)
+    adjust_around(local_map, last, window=config.window, anchors=config.anchors, iterations=config.iterations)
+    waiting = _waiting(local_map, first, landmark_of)
+    tracks = tracks.only(np.isin(tracks.ids, local_map.nodes[last].landmarks))
+    return Begun(local_map, top_up(local_map, last, newest.view, tracks, config), waiting)
+
+
+def _tracks(view: StartView, landmark_of: I64) -> Tracks:
+    """What a view saw of the landmarks."""
+    landmarks = landmark_of[view.ids]
+    return Tracks(landmarks, view.pixels).only(landmarks >= 0)
+
+
+def _waiting(local_map: LocalMap, first: FirstMap, landmark_of: I64) -> dict[int, F64]:
+    """Pose the remembered frames, each from the pose of the next one."""
+    posed = {first.views[k].view.seq: local_map.poses[node].copy() for node, k in enumerate(first.chosen)}
+    guess = local_map.poses[0]
+    for view in reversed(first.views[:-1]):
+        guess = posed.get(view.view.seq, guess)
+        if view.view.seq in posed:
+            continue
+        tracks = _tracks(view, landmark_of)
+        tracks = tracks.only(local_map.placed[tracks.ids])
+        ideal = view.view.lens.ideal(tracks.pixels)
+        fit = fit_pose(guess, local_map.points[tracks.ids], ideal, local_map.focal_px)
+        if fit.inliers >= max(_MIN_INLIERS, _MIN_SHARE * len(tracks)):
+            guess = posed[view.view.seq] = fit.camera_from_map
+    del posed[first.views[-1].view.seq]
+    return dict(sorted(posed.items()))
