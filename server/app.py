@@ -8,6 +8,8 @@ import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from server.assets.bus import AssetBus
+from server.assets.opened import opened
 from server.bus.bus import Bus
 from server.config import Settings
 from server.devices import choose_devices, choose_engine
@@ -28,6 +30,7 @@ class Running:
     identity: Identity
     metrics: Metrics
     port: int
+    assets: AssetBus
 
     @property
     def url(self) -> str:
@@ -45,11 +48,12 @@ async def running(settings: Settings, identity: Identity) -> AsyncIterator[Runni
     metrics = Metrics()
     async with (
         mapping(settings, metrics, SceneId(settings.scene)) as (scenes, engine_up),
-        serving(settings, scenes, identity, metrics) as port,
+        opened(settings.assets, settings.data_dir / "assets", scenes.bus) as assets,
+        serving(settings, scenes, identity, metrics, assets) as port,
     ):
         log.info("serving", extra={"port": port, "scheme": identity.scheme})
         await engine_up
-        yield Running(scenes, identity, metrics, port)
+        yield Running(scenes, identity, metrics, port, assets.bus)
 
 
 @contextlib.asynccontextmanager

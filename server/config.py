@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from server.assets.catalog import Config as AssetsConfig
 from server.auth import Config as AuthConfig
 from server.bus.bus import Config as BusConfig
 from server.ratelimit import Config as RateConfig
@@ -72,7 +73,7 @@ class Settings(BaseSettings):
     )
 
     data_dir: Path = Path("var")
-    """Keys, certificates and the stored scenes."""
+    """Keys, certificates, the stored scenes and assets."""
     scene: str = Field(default="main", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
     """The scene that is open from the start."""
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
@@ -86,6 +87,7 @@ class Settings(BaseSettings):
     workers: WorkersConfig = WorkersConfig(devices=("auto",))
     """`devices` is `auto`, or `cpu`, `cuda:0`, ..."""
     scenes: ScenesConfig = ScenesConfig()
+    assets: AssetsConfig = AssetsConfig()
 
     @classmethod
     def settings_customise_sources(

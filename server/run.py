@@ -28,6 +28,7 @@ from mapping import disk, exporters
 from mapping.store.scene_store import Store
 from server import logs
 from server.app import Running, mapping, running
+from server.assets.opened import opened
 from server.auth import ANY_SCENE, Grant, Role
 from server.config import Settings
 from server.datadir import DataDirBusy, locked
@@ -98,7 +99,10 @@ async def replay(
             scenes, engine_up = await stack.enter_async_context(mapping(settings, metrics, scene))
             if is_served:  # what is stored can be watched while the engine warms up
                 identity = identify(settings)
-                port = await stack.enter_async_context(serving(settings, scenes, identity, metrics))
+                assets = await stack.enter_async_context(
+                    opened(settings.assets, settings.data_dir / "assets", scenes.bus)
+                )
+                port = await stack.enter_async_context(serving(settings, scenes, identity, metrics, assets))
                 lock.announce(f"{identity.scheme}://localhost:{port}")
                 console.print(f"watch it at {identity.scheme}://localhost:{port}/#scene={scene}")
             await engine_up

@@ -18,13 +18,28 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from server import tls
-from server.api import frames, navmesh, pages, problems, queries, rest, system, whip
+from server.api import assets as assets_rest
+from server.api import (
+    assets_blobs,
+    assets_events,
+    assets_slots,
+    frames,
+    navmesh,
+    pages,
+    problems,
+    queries,
+    rest,
+    system,
+    whip,
+)
+from server.api.assets_socket import AssetSockets
 from server.api.border import Border
 from server.api.capability import Seals
 from server.api.contract import Scenes
 from server.api.guard import Guard
 from server.api.socket import MapSockets
 from server.api.transport import Framer, MapSocketProtocol
+from server.assets.opened import Assets
 from server.auth import Tokens, load_secret
 from server.config import Settings
 from server.join import Invitations, svg
@@ -74,16 +89,28 @@ def identify(settings: Settings) -> Identity:
 
 
 def create_app(
-    settings: Settings, scenes: Scenes, identity: Identity, metrics: Metrics, port: int | None = None
+    settings: Settings,
+    scenes: Scenes,
+    identity: Identity,
+    metrics: Metrics,
+    port: int | None = None,
+    assets: Assets | None = None,
 ) -> ASGIApp:
     """The whole web application; `port` is where it listens, if that is not the configured one."""
     guard = Guard(identity.tokens, settings.auth, settings.rate, identity.names, time.monotonic)
-    api = create_api(settings, scenes, identity, metrics, guard, port or settings.http.port)
-    return Border(api, guard, settings.limits.max_body_bytes, settings.limits.max_frame_bytes)
+    api = create_api(settings, scenes, identity, metrics, guard, port or settings.http.port, assets)
+    limits = settings.limits
+    return Border(api, guard, limits.max_body_bytes, limits.max_frame_bytes, settings.assets.max_blob_bytes)
 
 
 def create_api(
-    settings: Settings, scenes: Scenes, identity: Identity, metrics: Metrics, guard: Guard, port: int
+    settings: Settings,
+    scenes: Scenes,
+    identity: Identity,
+    metrics: Metrics,
+    guard: Guard,
+    port: int,
+    assets: Assets | None = None,
 ) -> FastAPI:
     """All routes, without the border that checks sizes, rates and origins."""
 
@@ -105,20 +132,28 @@ def create_api(
     api.include_router(frames.router(scenes, guard, seals))
     api.include_router(whip.router(scenes, guard, seals))
     api.include_router(MapSockets(scenes.bus, guard, settings.limits, metrics).router())
+    if assets is not None:
+        api.include_router(assets_events.router(assets, guard))
+        api.include_router(assets_rest.router(assets.bus, guard))
+        api.include_router(assets_slots.router(assets, guard))
+        api.include_router(assets_blobs.router(assets.bus.blobs, guard))
+        api.include_router(AssetSockets(assets, guard, settings.limits, metrics).router())
     api.mount("/", pages.Pages(settings.http.pages or pages.default_folder()))
     return api
 
 
 @contextlib.asynccontextmanager
-async def serving(settings: Settings, scenes: Scenes, identity: Identity, metrics: Metrics) -> AsyncIterator[int]:
-    """Serve scenes while the context lasts; gives the port.
+async def serving(
+    settings: Settings, scenes: Scenes, identity: Identity, metrics: Metrics, assets: Assets | None = None
+) -> AsyncIterator[int]:
+    """Serve scenes, and assets if there are any, while the context lasts; gives the port.
 
     Raises:
         OSError: the port cannot be listened on; the message says which.
     """
     listener = _listen(settings.http.host, settings.http.port)
     port = int(listener.getsockname()[1])
-    server = _Server(_uvicorn_config(settings, create_app(settings, scenes, identity, metrics, port), identity))
+    server = _Server(_uvicorn_config(settings, create_app(settings, scenes, identity, metrics, port, assets), identity))
     probe = LoopProbe(metrics.loop_lag_s.observe)
     async with contextlib.AsyncExitStack() as stack:
         task = asyncio.create_task(server.serve(sockets=[listener]), name="http server")

@@ -55,15 +55,24 @@ class TooSlow(Refused):
 
 
 class Border:
-    """ASGI middleware. `frame_suffix` names the one route that takes large bodies."""
+    """ASGI middleware. `frame_suffix` and `blob_prefix` name the routes that take large bodies."""
 
     def __init__(
-        self, app: ASGIApp, guard: Guard, max_body_bytes: int, max_frame_bytes: int, frame_suffix: str = "/frames"
+        self,
+        app: ASGIApp,
+        guard: Guard,
+        max_body_bytes: int,
+        max_frame_bytes: int,
+        max_blob_bytes: int = 0,
+        *,
+        frame_suffix: str = "/frames",
+        blob_prefix: str = "/v1/blobs/",
     ) -> None:
         self._app = app
         self._guard = guard
         self._max_body_bytes, self._max_frame_bytes = max_body_bytes, max_frame_bytes
-        self._frame_suffix = frame_suffix
+        self._max_blob_bytes = max(max_body_bytes, max_blob_bytes)
+        self._frame_suffix, self._blob_prefix = frame_suffix, blob_prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -80,7 +89,7 @@ class Border:
                     headers.setdefault(name, value)
                 if cross_origin is not None:
                     headers["Access-Control-Allow-Origin"] = cross_origin
-                    headers["Access-Control-Expose-Headers"] = "Location, ETag, Link, Retry-After"
+                    headers["Access-Control-Expose-Headers"] = "Location, ETag, Link, Retry-After, Content-Range"
                     headers.add_vary_header("Origin")
             await send(message)
 
@@ -88,7 +97,8 @@ class Border:
             await _preflight(scope)(scope, receive, send_with_headers)
             return
         is_frame = scope["path"].endswith(self._frame_suffix)
-        limit = self._max_frame_bytes if is_frame else self._max_body_bytes
+        is_blob = scope["method"] == "PUT" and scope["path"].startswith(self._blob_prefix)
+        limit = self._max_frame_bytes if is_frame else self._max_blob_bytes if is_blob else self._max_body_bytes
         try:
             if scope["method"] not in SAFE:
                 if not self._guard.allows_origin(connection):
@@ -133,8 +143,8 @@ def _is_preflight(scope: Scope, connection: HTTPConnection) -> bool:
 
 def _preflight(scope: Scope) -> Response:
     headers = {
-        "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE, OPTIONS",
-        "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match",
+        "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+        "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match, If-None-Match, Idempotency-Key, Range",
         "Access-Control-Max-Age": "600",
     }
     if scope["path"].endswith("/whip"):

@@ -51,25 +51,31 @@ class Wire:
         self._written_bytes += len(frame)
         self._protocol.send_now(frame)
 
+    def send_text(self, text: bytes) -> None:
+        """The same for a text message (UTF-8)."""
+        self._written_bytes += len(text)
+        self._protocol.send_now(text, is_text=True)
+
     def evict(self, code: int, reason: str) -> None:
         """Put a close frame behind what is already written, full or not, and cut the line if it is not read in time."""
         self._protocol.evict(code, reason)
 
 
 class Framer:
-    """Puts the WebSocket header before a binary message: once for all the clients that the same bytes go to.
+    """Puts the WebSocket header before a message: once for all the clients that the same bytes go to.
 
     A server's frames are not masked, so they are the same for everybody. Holds the last few messages of moderate size.
+    A message is sent as text or as binary, not as both.
     """
 
     def __init__(self) -> None:
         self._recent: OrderedDict[int, tuple[bytes, bytes]] = OrderedDict()
 
-    def framed(self, message: bytes) -> bytes:
+    def framed(self, message: bytes, *, is_text: bool = False) -> bytes:
         known = self._recent.get(id(message))
         if known is not None and known[0] is message:
             return known[1]
-        frame = _binary_header(len(message)) + message
+        frame = _header(0x81 if is_text else 0x82, len(message)) + message
         if len(message) <= MAX_SHARED_BYTES:
             self._recent[id(message)] = (message, frame)
             if len(self._recent) > MAX_SHARED:
@@ -77,13 +83,13 @@ class Framer:
         return frame
 
 
-def _binary_header(length: int) -> bytes:
-    """Of one whole unmasked binary message (RFC 6455, section 5.2)."""
+def _header(first_byte: int, length: int) -> bytes:
+    """Of one whole unmasked message (RFC 6455, section 5.2); the first byte says FIN and what kind it is."""
     if length < 126:
-        return struct.pack("!BB", 0x82, length)
+        return struct.pack("!BB", first_byte, length)
     if length < 1 << 16:
-        return struct.pack("!BBH", 0x82, 126, length)
-    return struct.pack("!BBQ", 0x82, 127, length)
+        return struct.pack("!BBH", first_byte, 126, length)
+    return struct.pack("!BBQ", first_byte, 127, length)
 
 
 class MapSocketProtocol(WebSocketsSansIOProtocol):
@@ -118,9 +124,9 @@ class MapSocketProtocol(WebSocketsSansIOProtocol):
         self.wire.is_writable = True
         self.wire.on_writable()
 
-    def send_now(self, frame: bytes) -> None:
+    def send_now(self, message: bytes, *, is_text: bool = False) -> None:
         if not (self.close_sent or self.disconnected) and self.conn.state is State.OPEN:
-            self.transport.write(self.framer.framed(frame))
+            self.transport.write(self.framer.framed(message, is_text=is_text))
 
     async def send(self, message: Any) -> None:
         await super().send(message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -31,6 +32,7 @@ class Bus:
     def __init__(self, config: Config | None = None) -> None:
         self.config = config or Config()
         self._channels: dict[str, Channel] = {}
+        self._followers: list[Callable[[Channel], None]] = []
 
     def open(self, scene: str, *, lineage: str | None = None, epoch: int = 0) -> Channel:
         """Open a scene's channel. A new lineage (the default) makes clients start over.
@@ -43,7 +45,15 @@ class Bus:
         lineage = lineage or secrets.token_urlsafe(9)
         channel = Channel(scene, lineage, epoch=epoch, max_tombstones=self.config.max_tombstones)
         self._channels[scene] = channel
+        for follower in self._followers:
+            follower(channel)
         return channel
+
+    def follow(self, follower: Callable[[Channel], None]) -> None:
+        """Call `follower` with every channel: those that are open, and each that will be."""
+        self._followers.append(follower)
+        for channel in self._channels.values():
+            follower(channel)
 
     def find(self, scene: str) -> Channel | None:
         return self._channels.get(scene)

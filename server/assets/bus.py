@@ -1,0 +1,300 @@
+"""The asset bus of a process: one thread owns the catalog, everybody else asks it.
+
+    bus = get_asset_bus()
+    bus.discover_assets()
+    bus.list_assets(asset_type="prop")
+    bus.hot_swap_asset("old_chair", "new_chair")
+
+Methods may be called from any thread; in coroutines `await bus.ask(...)` instead, which does not block. The thread
+takes one request after the other, and lets time pass for swaps when nothing is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import functools
+import hashlib
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mapping.transforms import Sim3
+from server.api.contract import Busy
+from server.assets import discovery
+from server.assets.blobs import CHUNK_BYTES, Blobs, Swept
+from server.assets.catalog import Catalog, Config
+from server.assets.database import Event
+from server.assets.discovery import Group, Seen
+from server.assets.swap import Policy, Slot
+from server.assets.values import Asset, AssetFile, AssetType, NewAsset, NewVersion, Ref, Role, Version, is_name
+from server.datadir import locked
+
+T = TypeVar("T")
+Listener = Callable[[list[Event]], None]
+Work = Callable[[Catalog, int], T]
+"""What is done with the catalog, at Unix ns."""
+
+MAX_WAITING = 8192
+LIST_LIMIT = 100_000
+_MIME = {"glb": "model/gltf-binary", "gltf": "model/gltf+json", "png": "image/png", "jpg": "image/jpeg"}
+log = logging.getLogger(__name__)
+
+
+class AssetBus:
+    """Opens a folder of assets; `close` it, or use it as a context."""
+
+    def __init__(self, folder: Path, config: Config | None = None) -> None:
+        """
+        Raises:
+            OSError, sqlite3.DatabaseError: the folder cannot be used.
+        """
+        self.config = config or Config()
+        self._listeners: tuple[Listener, ...] = ()
+        self._queue: queue.Queue[tuple[Work[Any], Future[Any] | None] | None] = queue.Queue(MAX_WAITING)
+        self._hashes: dict[Path, tuple[int, int, str]] = {}
+        self._scanning = threading.Lock()
+        self._is_closed = False
+        opened: Future[tuple[Blobs, str]] = Future()
+        self._thread = threading.Thread(target=self._live, args=(folder, opened), name="asset bus", daemon=True)
+        self._thread.start()
+        self.blobs, self.epoch = opened.result()
+
+    def __enter__(self) -> AssetBus:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Do what is still waiting, then let go of the folder."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._queue.put(None)
+            self._thread.join()
+
+    # -- asking the thread ---------------------------------------------------------------------------------------------
+
+    def submit(self, work: Work[T]) -> Future[T]:
+        """Have something done by the thread.
+
+        Raises:
+            Busy: too much is waiting already.
+        """
+        future: Future[T] = Future()
+        self._put(work, future)
+        return future
+
+    def tell(self, work: Work[Any]) -> None:
+        """Have something done whose result nobody needs; raises what `submit` does."""
+        self._put(work, None)
+
+    def do(self, work: Work[T]) -> T:
+        """Have something done, and wait for it; from any thread but an event loop's."""
+        return self.submit(work).result()
+
+    async def ask(self, work: Work[T]) -> T:
+        """Have something done, without blocking the event loop."""
+        return await asyncio.wrap_future(self.submit(work))
+
+    def listen(self, listener: Listener) -> int:
+        """Tell `listener` of everything that is committed from now on, in the bus's thread; the newest `seq` before."""
+
+        def join(catalog: Catalog, _: int) -> int:
+            self._listeners = (*self._listeners, listener)
+            return catalog.seq
+
+        return self.do(join)
+
+    def unlisten(self, listener: Listener) -> None:
+        self._listeners = tuple(one for one in self._listeners if one is not listener)
+
+    # -- what programs do ----------------------------------------------------------------------------------------------
+
+    def register(
+        self,
+        name: str,
+        files: Mapping[Role, bytes | Path],
+        *,
+        asset: str | None = None,
+        asset_type: AssetType = "prop",
+        tags: tuple[str, ...] = (),
+        formats: Mapping[Role, str] | None = None,
+        **facts: Any,
+    ) -> Version:
+        """Publish files as a version of an asset; the same again is no new one.
+
+        Args:
+            asset: its id; a name that is fit for URLs is one by itself.
+            formats: of files given as bytes (`glb` if left out); paths have a suffix.
+            facts: more of `NewVersion`: `bbox_m`, `pivot_m`, `placement`, `quality`, `provenance`, ...
+        """
+        made = tuple(self._file(role, content, (formats or {}).get(role)) for role, content in files.items())
+        new, version = NewAsset(name=name, type=asset_type, tags=tags), NewVersion(files=made, **facts)
+
+        def publish(catalog: Catalog, now_ns: int) -> Version:
+            id = asset or (name if is_name(name) else None)
+            return catalog.publish(catalog.register(id, new, now_ns).asset, version, None, now_ns)
+
+        return self.do(publish)
+
+    def list_assets(self, asset_type: AssetType | None = None) -> list[Asset]:
+        """All assets, with who uses them."""
+        return self.do(lambda catalog, now_ns: catalog.assets(asset_type, "", LIST_LIMIT, now_ns))
+
+    def get(self, asset: str) -> Asset:
+        """Raises: NotFound, Gone."""
+        return self.do(lambda catalog, now_ns: catalog.asset(asset, now_ns))
+
+    def bind(
+        self, slot: str, asset: str, version: int = 0, *, scene: str | None = None, policy: Policy | None = None
+    ) -> Slot:
+        """Put an asset (its latest version) into a slot, whatever was in it."""
+        to = Ref(asset, version)
+        return self.do(lambda catalog, now_ns: catalog.swap(slot, scene, to, None, policy, None, now_ns))
+
+    def hot_swap_asset(self, old_asset_id: str, new_asset_id: str) -> list[Slot]:
+        """Every slot that shows the old one changes over; the old name stands for the new asset from now on."""
+        return self.do(lambda catalog, now_ns: catalog.hot_swap(old_asset_id, new_asset_id, now_ns))
+
+    def discover_assets(self) -> list[Version]:
+        """Take in what is new in the configured folder; the versions that were published."""
+        with self._scanning:
+            found = discovery.look(self.config.discovery, self.config.max_blob_bytes, time.time_ns())
+            if found.skipped:
+                log.warning("left out of the asset folder", extra={"files": found.skipped[:10]})
+            taken = [self._take_in(group) for group in found.groups]
+            present = {seen.path for group in found.groups for seen in group.files}
+            self._hashes = {path: known for path, known in self._hashes.items() if path in present}
+        return [version for version in taken if version is not None]
+
+    def sweep(self) -> Swept:
+        """Remove blobs that nothing needs."""
+        return self.do(lambda catalog, now_ns: catalog.sweep(now_ns))
+
+    def open_map(self, scene: str, lineage: str, epoch: int) -> None:
+        """A scene's map is at this epoch."""
+        self.tell(lambda catalog, now_ns: catalog.open_map(scene, lineage, epoch, now_ns))
+
+    def move_map(self, scene: str, new_from_old: Sim3, epoch: int) -> None:
+        """A scene's map was corrected as a whole."""
+        self.tell(lambda catalog, now_ns: catalog.move_map(scene, new_from_old, epoch, now_ns))
+
+    # -----------------------------------------------------------------------------------------------------------------
+
+    def _file(self, role: Role, content: bytes | Path, format: str | None) -> AssetFile:
+        if isinstance(content, Path):
+            sha256, format = self.blobs.put_file(content), format or content.suffix[1:].lower()
+        else:
+            sha256, format = self.blobs.put(content), format or "glb"
+        size = self.blobs.size(sha256) or 0
+        mime = _MIME.get(format, "application/octet-stream")
+        return AssetFile(role=role, format=format, sha256=sha256, size=size, mime=mime)
+
+    def _take_in(self, group: Group) -> Version | None:
+        try:
+            first = self._hash(group.files[0])
+            if self.do(lambda catalog, _: catalog.knows(first)):
+                return None
+            hashes = tuple(self.blobs.put_file(seen.path) for seen in group.files)
+        except OSError as error:
+            log.warning("an asset cannot be read", extra={"asset": group.asset, "reason": str(error)})
+            return None
+        sizes = tuple(self.blobs.size(sha256) or 0 for sha256 in hashes)
+        return self.do(lambda catalog, now_ns: catalog.discovered(group, hashes, sizes, now_ns))
+
+    def _hash(self, seen: Seen) -> str:
+        """Of a file's content, read anew only when size or time changed."""
+        known = self._hashes.get(seen.path)
+        if known is not None and known[:2] == (seen.size, seen.mtime_ns):
+            return known[2]
+        digest = hashlib.sha256()
+        with seen.path.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                digest.update(chunk)
+        self._hashes[seen.path] = (seen.size, seen.mtime_ns, digest.hexdigest())
+        return digest.hexdigest()
+
+    def _put(self, work: Work[Any], future: Future[Any] | None) -> None:
+        if self._is_closed:
+            raise Busy("the asset bus is closed")
+        try:
+            self._queue.put_nowait((work, future))
+        except queue.Full:
+            raise Busy("the asset bus is behind; try again in a moment", retry_after_s=1) from None
+
+    def _live(self, folder: Path, opened: Future[tuple[Blobs, str]]) -> None:
+        """The thread: requests in order, deadlines in between."""
+        try:
+            catalog = Catalog(folder, self.config, time.time_ns(), self._tell_listeners)
+        except BaseException as error:
+            opened.set_exception(error)
+            return
+        opened.set_result((catalog.blobs, catalog.epoch))
+        next_sweep_ns = 0
+        try:
+            while True:
+                try:
+                    request = self._queue.get(timeout=self._patience_s(catalog, next_sweep_ns))
+                except queue.Empty:
+                    request = _nothing, None
+                if request is None:
+                    return
+                _do(catalog, *request)
+                now_ns = time.time_ns()
+                if now_ns >= next_sweep_ns:
+                    next_sweep_ns = now_ns + int(self.config.sweep_s * 1e9)
+                    _do(catalog, Catalog.sweep, None)
+                _do(catalog, Catalog.tick, None)
+        finally:
+            catalog.close()
+
+    def _patience_s(self, catalog: Catalog, next_sweep_ns: int) -> float:
+        due_ns = min(catalog.due_ns() or next_sweep_ns, next_sweep_ns)
+        return min(max(0.0, (due_ns - time.time_ns()) * 1e-9), 60.0)
+
+    def _tell_listeners(self, events: list[Event]) -> None:
+        for listener in self._listeners:
+            listener(events)
+
+
+def _nothing(catalog: Catalog, now_ns: int) -> None:
+    """Only time passes."""
+
+
+def _do(catalog: Catalog, work: Work[Any], future: Future[Any] | None) -> None:
+    if future is not None and not future.set_running_or_notify_cancel():
+        return
+    try:
+        result = work(catalog, time.time_ns())
+    except Exception as error:
+        if future is None:
+            log.exception("the asset bus failed at a request")
+        else:
+            future.set_exception(error)
+    else:
+        if future is not None:
+            future.set_result(result)
+
+
+@functools.cache
+def get_asset_bus(data_dir: Path = Path("var")) -> AssetBus:
+    """The asset bus of this program, opened once: for those who use it without a server around it.
+
+    Within a server, and from other programs, use the server's (`Running.assets`, `clients.assets`): a folder has one
+    owner at a time.
+
+    Raises:
+        DataDirBusy: a server runs on this folder; its address is in the message.
+    """
+    stack = contextlib.ExitStack()
+    stack.enter_context(locked(data_dir))
+    bus = stack.enter_context(AssetBus(data_dir / "assets"))
+    atexit.register(stack.close)
+    return bus
