@@ -10,8 +10,6 @@ VERTS_PER_POLY: int
 _Point = tuple[float, float, float] | list[float]
 _TileUse = tuple[int, int, int]
 
-def low_height_filter_is_strict() -> bool: ...
-
 class Partition(enum.Enum):
     watershed = 0
     monotone = 1
@@ -24,7 +22,6 @@ class TileParams:
     walkable_height: int
     walkable_climb: int
     walkable_radius: int
-    low_height_filter: int
     filter_low_hanging: bool
     partition: Partition
     min_region_area: int

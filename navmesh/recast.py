@@ -1,7 +1,7 @@
 """Recast and Detour in metres: the only file that touches the extension, its voxel units and its limits.
 
-Built against the library of 2021 that Debian and Ubuntu ship as well as newer ones: where they differ, the library is
-asked at import. https://github.com/recastnavigation/recastnavigation
+Built against the library of 2021 that Debian and Ubuntu ship as well as newer ones: the stage in which they differ, the
+filters for headroom and ledges, is our own (`native/surface.cpp`). https://github.com/recastnavigation/recastnavigation
 """
 
 from __future__ import annotations
@@ -28,8 +28,6 @@ MAX_SPAN_HEIGHT = _recast.MAX_SPAN_HEIGHT
 WALKABLE = FLOOR
 """Area of ground whose kind nobody told; 0 = cannot be walked on."""
 
-# A clearance of exactly the agent's height was refused until 2023 (upstream #626): there, ask for one cell less.
-_LOW_HEIGHT_FILTER_EXCESS = 1 if _recast.low_height_filter_is_strict() else 0
 _EPSILON = 1e-6  # 0.25 m / 0.05 m must stay five cells
 
 
@@ -172,7 +170,6 @@ def _params(frame: TileFrame, agent: Agent, config: Config) -> _recast.TileParam
     params.tile_x, params.tile_z = frame.key
     params.border = frame.border_cells
     params.walkable_height = height
-    params.low_height_filter = height - _LOW_HEIGHT_FILTER_EXCESS
     params.walkable_climb = math.floor(agent.max_climb_m / frame.cell_height_m + _EPSILON)
     params.walkable_radius = radius_cells(agent, frame.cell_size_m, config)
     params.partition = _recast.Partition[config.partition]

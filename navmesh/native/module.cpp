@@ -4,6 +4,8 @@
 #include "tile.hpp"
 #include "world.hpp"
 
+#include <Recast.h>
+
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/array.h>
@@ -38,15 +40,6 @@ nb::list tile_list(const std::vector<TileUse>& tiles) {
     return out;
 }
 
-struct Heightfield {
-    HeightfieldPtr field;
-
-    rcHeightfield& open() const {
-        if (!field) throw std::invalid_argument("this heightfield was already built into a tile");
-        return *field;
-    }
-};
-
 }  // namespace
 
 NB_MODULE(_recast, m) {
@@ -54,7 +47,6 @@ NB_MODULE(_recast, m) {
     m.doc() = "Recast and Detour for navmesh/recast.py, which is the only importer and speaks metres.";
     m.attr("MAX_SPAN_HEIGHT") = RC_SPAN_MAX_HEIGHT;
     m.attr("VERTS_PER_POLY") = kVertsPerPoly;
-    m.def("low_height_filter_is_strict", &low_height_filter_is_strict);
 
     nb::enum_<Partition>(m, "Partition")
         .value("watershed", Partition::watershed)
@@ -69,7 +61,6 @@ NB_MODULE(_recast, m) {
         .def_rw("walkable_height", &TileParams::walkable_height)
         .def_rw("walkable_climb", &TileParams::walkable_climb)
         .def_rw("walkable_radius", &TileParams::walkable_radius)
-        .def_rw("low_height_filter", &TileParams::low_height_filter)
         .def_rw("filter_low_hanging", &TileParams::filter_low_hanging)
         .def_rw("partition", &TileParams::partition)
         .def_rw("min_region_area", &TileParams::min_region_area)
@@ -95,9 +86,7 @@ NB_MODULE(_recast, m) {
         .def(
             "__init__",
             [](Heightfield* self, int width, int depth, std::array<float, 3> origin, float cell_size, float cell_height,
-               int max_height) {
-                new (self) Heightfield{make_heightfield({width, depth, origin, cell_size, cell_height, max_height})};
-            },
+               int max_height) { new (self) Heightfield({width, depth, origin, cell_size, cell_height, max_height}); },
             "width"_a, "depth"_a, "origin"_a, "cell_size"_a, "cell_height"_a, "max_height"_a = RC_SPAN_MAX_HEIGHT)
         .def(
             "add_spans",
@@ -105,7 +94,7 @@ NB_MODULE(_recast, m) {
                 static_assert(sizeof(Span) == 5 * sizeof(std::uint16_t));
                 const auto* data = reinterpret_cast<const Span*>(spans.data());
                 const nb::gil_scoped_release release;
-                add_spans(self.open(), data, spans.shape(0));
+                self.add_spans(data, spans.shape(0));
             },
             "spans"_a, "(n, 5) uint16: x, z, smin, smax, area.")
         .def(
@@ -113,25 +102,12 @@ NB_MODULE(_recast, m) {
             [](Heightfield& self, const VertexArray& vertices, const TriangleArray& triangles, float max_slope_deg,
                int merge_climb) {
                 const nb::gil_scoped_release release;
-                rasterize(self.open(), vertices.data(), vertices.shape(0), triangles.data(), triangles.shape(0),
-                          max_slope_deg, merge_climb);
+                self.rasterize(vertices.data(), vertices.shape(0), triangles.data(), triangles.shape(0), max_slope_deg,
+                               merge_climb);
             },
             "vertices"_a, "triangles"_a, "max_slope_deg"_a, "merge_climb"_a)
-        .def("spans",
-             [](const Heightfield& self) {
-                 std::vector<std::uint16_t> flat;
-                 for (const Span& s : list_spans(self.open())) flat.insert(flat.end(), {s.x, s.z, s.smin, s.smax, s.area});
-                 return rows(std::move(flat), 5);
-             })
-        .def(
-            "build",
-            [](Heightfield& self, const TileParams& params) {
-                const nb::gil_scoped_release release;
-                Tile tile = build_tile(self.open(), params);
-                self.field.reset();
-                return tile;
-            },
-            "params"_a, "Consumes the heightfield.");
+        .def("spans", [](const Heightfield& self) { return table<std::uint16_t>(self.list()); })
+        .def("build", &build_tile, "params"_a, nb::call_guard<nb::gil_scoped_release>());
 
     nb::class_<World>(m, "World")
         .def(

@@ -10,7 +10,7 @@ namespace commonground {
 
 namespace {
 
-constexpr int kMostSpans = 255;  // in a column: Recast's limit
+constexpr std::size_t kMostSpans = 255;  // in a column: Recast's limit
 constexpr int kTileCells = kTileBlocks * kBlockEdge;
 constexpr int kThinCells = 4;     // two voxels: as tall as what noise makes of a wall's face
 constexpr int kBoardColumns = 5;  // of 3 x 3; a strip one column wide fills three, its ragged ends and steps a fourth
@@ -28,7 +28,7 @@ public:
         origin_x_ = tile[0] * kTileCells - params.border_cells - margin_;
         origin_z_ = tile[1] * kTileCells - params.border_cells - margin_;
         starts_.reserve(static_cast<std::size_t>(side_) * side_ + 1);
-        solids_.reserve(2 * starts_.capacity());
+        solids_.resize(2 * starts_.capacity());
         ground_.assign(static_cast<std::size_t>(side_) * side_, kNoGround);
     }
 
@@ -49,91 +49,102 @@ private:
         return tile ? tile + (i & 7) * kTileBlocks + (k & 7) : nullptr;
     }
 
-    // A block that matters: with something solid in it, or right above such a one, to say whether that is ground.
+    // Four blocks above each other as one word for each column, the lowest height first. Only blocks that matter are in it:
+    // with something solid in them, or right above such a one, to say whether that is ground.
     struct Storey {
         int height;
-        const std::uint16_t* planes;
+        std::uint64_t solid[kBlockColumns], free[kBlockColumns], steep[kBlockColumns];
     };
     using Stack = std::vector<Storey>;
+    static constexpr int kStoreyCells = 64;
 
     // Every column from the bottom up, a whole row of blocks at a time.
     void find_solids() {
-        std::vector<Stack> row;
+        std::vector<Stack> row(static_cast<std::size_t>((side_ + 14) / 8));
         for (int z = 0; z < side_; ++z) {
             if (z == 0 || ((origin_z_ + z) & 7) == 0) {
-                row.clear();
-                for (int x = origin_x_ & ~7; x < origin_x_ + side_; x += 8) row.push_back(stack(x, origin_z_ + z));
+                int x = origin_x_ & ~7;
+                for (Stack& blocks : row) {
+                    stack(x, origin_z_ + z, blocks);
+                    x += 8;
+                }
             }
             for (int x = 0; x < side_; ++x) {
-                starts_.push_back(static_cast<std::int32_t>(solids_.size()));
+                starts_.push_back(static_cast<std::int32_t>(count_));
+                if (solids_.size() < count_ + kMostSpans) solids_.resize(2 * solids_.size() + kMostSpans);
                 const int world_x = origin_x_ + x;
                 add_column(row[static_cast<std::size_t>((world_x >> 3) - (origin_x_ >> 3))],
                            (world_x & 7) * kBlockEdge + ((origin_z_ + z) & 7));
             }
         }
-        starts_.push_back(static_cast<std::int32_t>(solids_.size()));
+        starts_.push_back(static_cast<std::int32_t>(count_));
+        solids_.resize(count_);
     }
 
-    Stack stack(int x, int z) const {
-        Stack stack;
+    void stack(int x, int z, Stack& stack) const {
+        stack.clear();
         const BlockColumn* const blocks = block_column(x, z);
-        if (!blocks) return stack;
+        if (!blocks) return;
         bool was_solid = false;
         int height = blocks->bottom * kCellsTall + kBaseCells;
         for (const std::int32_t slot : blocks->slots) {
             const std::uint16_t* const planes = slot == CellStore::kNoSlot ? nullptr : cells_.planes(slot);
             unsigned any = 0;
             for (int column = 0; planes && column < kBlockColumns; ++column) any |= planes[kSolid * kBlockColumns + column];
-            if (planes && (any || was_solid)) stack.push_back({height, planes});
+            if (planes && (any || was_solid)) {
+                if (stack.empty() || height >= stack.back().height + kStoreyCells) stack.push_back({height, {}, {}, {}});
+                add_block(planes, height - stack.back().height, stack.back());
+            }
             was_solid = any != 0;
             height += kCellsTall;
         }
-        return stack;
+    }
+
+    void add_block(const std::uint16_t* planes, int shift, Storey& storey) const {
+        const std::uint16_t* const solid = planes + kSolid * kBlockColumns;
+        const std::uint16_t* const free = planes + kFree * kBlockColumns;
+        const std::uint16_t* const steep = planes + (kSteep + params_.slope_limit) * kBlockColumns;
+        for (int column = 0; column < kBlockColumns; ++column) {
+            storey.solid[column] |= std::uint64_t{solid[column]} << shift;
+            storey.free[column] |= std::uint64_t{free[column]} << shift;
+            storey.steep[column] |= std::uint64_t{steep[column]} << shift;
+        }
     }
 
     void add_column(const Stack& stack, int column) {
-        const std::size_t begin = solids_.size();
-        int bottom = -1;  // of the solid that the walk is in
+        const std::size_t begin = count_;
+        int bottom = -1, end = 0;  // of the solid that goes on above the storey before; of that storey
         bool is_steep = false;
-        int height = 0;
         for (const Storey& storey : stack) {
-            if (bottom >= 0 && height != storey.height) {  // no block in between: unknown above what ends there
-                emit(begin, bottom, height, kBlocked);
+            if (bottom >= 0 && end != storey.height) {  // no block in between: unknown above what ends there
+                emit(begin, bottom, end, kBlocked);
                 bottom = -1;
             }
-            height = storey.height;
-            const std::uint16_t* const planes = storey.planes;
-            const unsigned solid = planes[kSolid * kBlockColumns + column];
-            const unsigned free = planes[kFree * kBlockColumns + column];
-            const unsigned steep = planes[(kSteep + params_.slope_limit) * kBlockColumns + column];
-            int h = 0;
-            while (h < kCellsTall) {
+            end = storey.height + kStoreyCells;
+            const std::uint64_t solid = storey.solid[column], free = storey.free[column], steep = storey.steep[column];
+            const std::uint64_t below = solid << 1 | (bottom >= 0);
+            std::uint64_t begins = solid & ~below, ends = ~solid & below;
+            for (; ends; ends &= ends - 1) {
                 if (bottom < 0) {
-                    const unsigned rest = solid >> h;
-                    if (!rest) break;
-                    h += __builtin_ctz(rest);
-                    bottom = height + h;
+                    bottom = storey.height + __builtin_ctzll(begins);
+                    begins &= begins - 1;
                 }
-                const unsigned open = ~solid >> h & (0xFFFFu >> h);
-                if (!open) {
-                    is_steep = steep >> (kCellsTall - 1) & 1;
-                    break;
-                }
-                h += __builtin_ctz(open);
+                const int h = __builtin_ctzll(ends);
                 if (h > 0) is_steep = steep >> (h - 1) & 1;
                 const bool is_seen = free >> h & 1;  // from above
-                emit(begin, bottom, height + h, !is_seen ? kBlocked : is_steep ? kSteepGround : kFloor);
+                emit(begin, bottom, storey.height + h, !is_seen ? kBlocked : is_steep ? kSteepGround : kFloor);
                 bottom = -1;
             }
-            height += kCellsTall;
+            if (begins) bottom = storey.height + __builtin_ctzll(begins);
+            is_steep = steep >> (kStoreyCells - 1) & 1;
         }
-        if (bottom >= 0) emit(begin, bottom, height, kBlocked);
+        if (bottom >= 0) emit(begin, bottom, end, kBlocked);
     }
 
     void emit(std::size_t column_begin, int low, int high, std::uint8_t area) {
         const int cut = std::min(high, kMostCells);
-        if (low < cut && solids_.size() - column_begin < kMostSpans)
-            solids_.push_back({static_cast<std::int16_t>(low), static_cast<std::int16_t>(cut), cut == high ? area : kBlocked});
+        if (low < cut && count_ - column_begin < kMostSpans)
+            solids_[count_++] = {static_cast<std::int16_t>(low), static_cast<std::int16_t>(cut), cut == high ? area : kBlocked};
     }
 
     // Calls steep ground level where level ground of the same height lies within two columns. The gradient at the edge of
@@ -156,10 +167,11 @@ private:
     }
 
     void find_grounds() {
+        const Solid* solid = solids_.data();
         for (std::size_t column = 0; column < ground_.size(); ++column) {
             std::int16_t ground = kNoGround;
-            for (std::int32_t s = starts_[column]; s < starts_[column + 1]; ++s)
-                if (is_ground(solids_[s].area)) ground = ground == kNoGround ? solids_[s].high : kManyGrounds;
+            for (const Solid* const end = solids_.data() + starts_[column + 1]; solid < end; ++solid)
+                if (is_ground(solid->area)) ground = ground == kNoGround ? solid->high : kManyGrounds;
             ground_[column] = ground;
         }
     }
@@ -244,7 +256,8 @@ private:
         const std::size_t own_bridges = bridges_.size();
         for (int along_x = 0; along_x < 2; ++along_x) {
             const int dx = along_x, dz = 1 - along_x;
-            for (int back = 1; back <= gap; ++back)
+            for (int back = 1; back <= gap; ++back) {
+                if (ground_[static_cast<std::size_t>(at(x - back * dx, z - back * dz))] == kNoGround) continue;
                 for (std::int32_t s = first(x - back * dx, z - back * dz); s < last(x - back * dx, z - back * dz); ++s) {
                     const int height = measured[s].high;
                     if (!is_ground(measured[s].area) || ground_at(measured, x, z, height) >= 0) continue;
@@ -256,6 +269,7 @@ private:
                         break;
                     }
                 }
+            }
         }
     }
 
@@ -350,6 +364,8 @@ private:
 
     // Height of a column's ground within two cells of some height; -1 = there is none.
     int ground_at(const std::vector<Solid>& solids, int x, int z, int height) const {
+        const int only = ground_[static_cast<std::size_t>(at(x, z))];
+        if (only != kManyGrounds) return std::abs(only - height) <= 2 ? only : -1;
         for (std::int32_t s = first(x, z); s < last(x, z); ++s)
             if (is_ground(solids[s].area) && std::abs(solids[s].high - height) <= 2) return solids[s].high;
         return -1;
@@ -366,6 +382,7 @@ private:
     const int margin_, side_;
     int origin_x_ = 0, origin_z_ = 0;  // of column (0, 0), in the world's cells
     std::vector<Solid> solids_;
+    std::size_t count_ = 0;  // of solids found so far
     std::vector<std::int32_t> starts_;  // where the solids of each column begin
     std::vector<std::int16_t> ground_;  // of each column: the height of its only ground, kNoGround or kManyGrounds
     std::vector<Bridge> bridges_;

@@ -1,5 +1,7 @@
 #include "tile.hpp"
 
+#include "surface.hpp"
+
 #include <DetourAlloc.h>
 #include <DetourNavMesh.h>
 #include <DetourNavMeshBuilder.h>
@@ -19,7 +21,6 @@ struct Freed {
     template <class T>
     void operator()(T* pointer) const { Free(pointer); }
 };
-using CompactPtr = std::unique_ptr<rcCompactHeightfield, Freed<rcFreeCompactHeightfield>>;
 using ContoursPtr = std::unique_ptr<rcContourSet, Freed<rcFreeContourSet>>;
 using PolyMeshPtr = std::unique_ptr<rcPolyMesh, Freed<rcFreePolyMesh>>;
 using DetailPtr = std::unique_ptr<rcPolyMeshDetail, Freed<rcFreePolyMeshDetail>>;
@@ -29,7 +30,7 @@ void require(bool done, const char* stage) {
     if (!done) throw std::runtime_error(std::string("Recast could not build the tile: ") + stage);
 }
 
-void check(const rcHeightfield& field, const TileParams& p) {
+void check(const Grid& grid, const TileParams& p) {
     // rcCompactSpan keeps the clearance in 8 bits, and erosion a doubled radius in an unsigned char.
     if (p.walkable_height < 3 || p.walkable_height >= 255)
         throw std::invalid_argument("agent height must be 3 to 254 cell heights");
@@ -37,25 +38,12 @@ void check(const rcHeightfield& field, const TileParams& p) {
         throw std::invalid_argument("agent radius must be 0 to 127 cells");
     if (p.walkable_climb < 0 || p.walkable_climb > 254)
         throw std::invalid_argument("agent climb must be 0 to 254 cell heights");
-    if (p.border < 0 || 2 * p.border >= field.width || 2 * p.border >= field.height)
+    if (p.border < 0 || 2 * p.border >= grid.width || 2 * p.border >= grid.depth)
         throw std::invalid_argument("the border leaves no tile");
     if (p.min_region_area < 0 || p.merge_region_area < 0 || p.max_edge_length < 0 || !(p.max_contour_error >= 0.0f))
         throw std::invalid_argument("region areas, edge length and contour error must not be negative");
     if (p.detail && (!(p.detail_sample_m >= 0.0f) || !(p.detail_error_m >= 0.0f)))
         throw std::invalid_argument("detail distances must not be negative");
-}
-
-CompactPtr walkable_surface(rcContext& context, rcHeightfield& field, const TileParams& p) {
-    if (p.filter_low_hanging) rcFilterLowHangingWalkableObstacles(&context, p.walkable_climb, field);
-    rcFilterLedgeSpans(&context, p.walkable_height, p.walkable_climb, field);
-    rcFilterWalkableLowHeightSpans(&context, p.low_height_filter, field);
-
-    CompactPtr compact(rcAllocCompactHeightfield());
-    require(compact && rcBuildCompactHeightfield(&context, p.walkable_height, p.walkable_climb, field, *compact),
-            "compact heightfield");
-    if (p.walkable_radius > 0)
-        require(rcErodeWalkableArea(&context, p.walkable_radius, *compact), "erosion by the agent's radius");
-    return compact;
 }
 
 // Recast sweeps each row into runs and keeps them in an array with room for one run per column, which it never checks: with
@@ -66,7 +54,7 @@ bool sweeps_fit(const rcCompactHeightfield& compact, int border) {
         int runs = 1;  // they are counted from one
         for (int x = border; x < compact.width - border; ++x) {
             const rcCompactCell& cell = compact.cells[x + z * compact.width];
-            for (unsigned i = cell.index; i < cell.index + cell.count; ++i) {
+            for (unsigned i = cell.index, end = cell.index + cell.count; i < end; ++i) {
                 if (compact.areas[i] == RC_NULL_AREA) continue;
                 const int west = rcGetCon(compact.spans[i], 0);
                 const bool goes_on = x > border && west != RC_NOT_CONNECTED &&
@@ -174,18 +162,19 @@ std::vector<std::uint8_t> detour_blob(const rcPolyMesh& mesh, const rcPolyMeshDe
 }
 
 // Is there anything to walk on in the tile's own square? In the border alone it makes no polygon.
-bool has_ground(const rcHeightfield& field, int border) {
-    for (int z = border; z < field.height - border; ++z)
-        for (int x = border; x < field.width - border; ++x)
-            for (const rcSpan* span = field.spans[x + z * field.width]; span; span = span->next)
-                if (span->area != RC_NULL_AREA) return true;
+bool has_ground(const Heightfield& field, int border) {
+    for (int z = border; z < field.grid().depth - border; ++z) {
+        const std::uint32_t end = field.starts()[field.column(field.grid().width - border, z)];
+        for (std::uint32_t s = field.starts()[field.column(border, z)]; s < end; ++s)
+            if (field.spans()[s].area != RC_NULL_AREA) return true;
+    }
     return false;
 }
 
-Tile empty_tile(const rcHeightfield& field, const TileParams& p) {
-    const float border_m = p.border * field.cs;
+Tile empty_tile(const Grid& grid, const TileParams& p) {
+    const float border_m = p.border * grid.cell_size;
     Tile tile;
-    tile.origin = {field.bmin[0] + border_m, field.bmin[1], field.bmin[2] + border_m};
+    tile.origin = {grid.origin[0] + border_m, grid.origin[1], grid.origin[2] + border_m};
     return tile;
 }
 
@@ -206,22 +195,24 @@ Tile copy_polygons(const rcPolyMesh& mesh) {
 
 }  // namespace
 
-Tile build_tile(rcHeightfield& field, const TileParams& p) {
-    check(field, p);
+Tile build_tile(const Heightfield& field, const TileParams& p) {
+    check(field.grid(), p);
     rcContext context(false);
-    if (!has_ground(field, p.border)) return empty_tile(field, p);
+    if (!has_ground(field, p.border)) return empty_tile(field.grid(), p);
 
-    const CompactPtr compact = walkable_surface(context, field, p);
+    const CompactPtr compact = walkable_surface(field, {p.walkable_height, p.walkable_climb, p.filter_low_hanging});
+    if (p.walkable_radius > 0)
+        require(rcErodeWalkableArea(&context, p.walkable_radius, *compact), "erosion by the agent's radius");
     divide_into_regions(context, *compact, p);
 
     const ContoursPtr contours(rcAllocContourSet());
     require(contours && rcBuildContours(&context, *compact, p.max_contour_error, p.max_edge_length, *contours),
             "contours");
-    if (contours->nconts == 0) return empty_tile(field, p);
+    if (contours->nconts == 0) return empty_tile(field.grid(), p);
     const PolyMeshPtr mesh(rcAllocPolyMesh());
     require(mesh && rcBuildPolyMesh(&context, *contours, kVertsPerPoly, *mesh), "polygons");
     drop_inverted(*mesh);
-    if (mesh->npolys == 0) return empty_tile(field, p);
+    if (mesh->npolys == 0) return empty_tile(field.grid(), p);
     DetailPtr detail;
     if (p.detail) {
         detail.reset(rcAllocPolyMeshDetail());

@@ -16,7 +16,6 @@ struct TileParams {
     int tile_x = 0, tile_z = 0;
     int border = 8;
     int walkable_height = 68, walkable_climb = 10, walkable_radius = 5;
-    int low_height_filter = 68;  // what the low-height filter is given: see low_height_filter_is_strict
     bool filter_low_hanging = false;
     Partition partition = Partition::watershed;
     int min_region_area = 64, merge_region_area = 400;
@@ -38,8 +37,8 @@ struct Tile {
     std::vector<std::uint8_t> blob;
 };
 
-// Consumes the field: the filters change its areas. A tile with nothing walkable is empty.
+// A tile with nothing walkable is empty.
 // Throws std::invalid_argument for parameters beyond Recast's limits, std::runtime_error when a stage fails.
-Tile build_tile(rcHeightfield& field, const TileParams& params);
+Tile build_tile(const Heightfield& field, const TileParams& params);
 
 }  // namespace commonground
