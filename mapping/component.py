@@ -14,12 +14,15 @@ from mapping.kept import ComponentKey, Kept
 from mapping.metric import gravity, markers, scale
 from mapping.metric.gravity import Gravity
 from mapping.metric.scale import Scale
+from mapping.metric.upright_lines import Edges
 from mapping.transforms import F64, Sim3, angle_between
 from streams.frame import Frame
 
 _MAX_POSES = 4096
 _MAX_UPS = 256
 _MAX_SIGHTINGS = 48
+_MAX_EDGES_KEPT = 96
+_NUM_EDGE_KEYFRAMES = 48
 _NUM_SURFEL_KEYFRAMES = 12
 _SURFELS_PER_KEYFRAME = 600
 _SURFEL_CONFIDENCE = 0.5
@@ -52,6 +55,7 @@ class Component:
         self.distances: list[Scale] = []
         self._poses: dict[int, F64] = {}
         self._ups_camera: deque[tuple[int, F64]] = deque(maxlen=_MAX_UPS)
+        self._edges_camera: deque[tuple[int, Edges]] = deque(maxlen=_MAX_EDGES_KEPT)
         self._sightings: dict[int, deque[tuple[int, markers.Sighting]]] = {}
         self.num_sightings = 0
         """Counts all sightings of markers there ever were."""
@@ -63,6 +67,7 @@ class Component:
         component_from_camera: F64,
         landmarks: NDArray[np.float32] | None,
         sightings: Sequence[markers.Sighting],
+        edges: Edges | None = None,
     ) -> None:
         """Take the cues of one keyframe; the oldest pose goes when there are too many."""
         self._poses[frame.seq] = component_from_camera
@@ -73,6 +78,8 @@ class Component:
         if landmarks is not None and len(landmarks):
             distances = np.linalg.norm(landmarks - component_from_camera[:3, 3], axis=1)
             self._landmark_distances.append(float(np.median(distances)))
+        if edges is not None:
+            self._edges_camera.append((frame.seq, edges))
         for sighting in sightings:
             seen = self._sightings.setdefault(sighting.marker, deque(maxlen=_MAX_SIGHTINGS))
             seen.append((frame.seq, sighting))
@@ -125,9 +132,9 @@ class Component:
         sensed = gravity.up_from_motion(np.array(ups).reshape(-1, 3))
         guess = sensed or held or Gravity(-self.first_pose[:3, 1], 2 * gravity.CAMERAS_SIGMA_DEG, "cameras")
         planes = gravity.up_from_planes(*self._surfels(kept), guess.up) if kept else None
-        best = gravity.best([guess, planes])
-        assert best is not None
-        return best
+        lines = gravity.up_from_lines(self._edges(), planes or guess)
+        seen = [estimate for estimate in (sensed, lines, planes) if estimate is not None]
+        return gravity.fuse(seen) or guess
 
     def scale(self, kept: Sequence[Kept], up: F64) -> Scale:
         """Metres per unit from every cue there is; `none` with a nominal factor where there is none."""
@@ -159,6 +166,11 @@ class Component:
         if self._landmark_distances:
             return np.array(self._landmark_distances)
         return np.array([float(np.median(k.depth[k.depth > 0])) for k in kept if np.any(k.depth > 0)])
+
+    def _edges(self) -> list[Edges]:
+        """The straight edges of keyframes spread evenly over the walk, in the component's frame."""
+        seen = [(self._poses[seq], edges) for seq, edges in self._edges_camera if seq in self._poses]
+        return [edges.turned(pose) for pose, edges in seen[:: max(1, -(-len(seen) // _NUM_EDGE_KEYFRAMES))]]
 
     def _surfels(self, kept: Sequence[Kept]) -> tuple[F64, F64]:
         """Points and normals (n, 3) from keyframes spread evenly over the walk."""

@@ -19,7 +19,7 @@ from mapping.changes import KeyframeId, MapChange, VoxelSource
 from mapping.component import Component, StreamOptions
 from mapping.engines import WindowPrediction
 from mapping.kept import ComponentKey, Kept, KeptKeyframes
-from mapping.metric import markers
+from mapping.metric import markers, upright_lines
 from mapping.places.agreement import Config as AgreementConfig
 from mapping.places.agreement import Seen
 from mapping.places.ties import Ties
@@ -69,7 +69,7 @@ class Status:
     scale_sigma: float
     """Relative; inf when the source is `none`."""
     gravity_source: str
-    """`posed`, `motion`, `planes`, or `cameras` (a guess from how phones are held)."""
+    """`posed`, `motion`, `lines`, `planes`, or `cameras` (a guess from how phones are held)."""
     gravity_sigma_deg: float
     aligned: tuple[tuple[StreamId, int], ...]
     """(stream, component) that lie in the world."""
@@ -120,7 +120,8 @@ class SceneMap:
         component = self._world.enter((frame.stream, tracked.component), is_posed=frame.pose is not None)
         pose = tracked.corrected.get(frame.seq, tracked.component_from_camera)
         seen = self._finder.find(frame.image.gray, tracked.intrinsics) if self._finder is not None else []
-        component.observe(frame, pose, tracked.landmarks_component, seen)
+        edges = None if component.is_posed else upright_lines.find_edges(frame.image.gray, tracked.intrinsics)
+        component.observe(frame, pose, tracked.landmarks_component, seen, edges)
         if component.world_from_component is None:
             self._world.try_to_align(component)
             self._world.hang(self._ties)

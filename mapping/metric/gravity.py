@@ -1,24 +1,31 @@
-"""Which way is up, from whatever knows it: the phone's own sensor, the planes of the room, or how people hold phones.
+"""Which way is up, from whatever knows it: the phone's own sensor, upright edges, level planes, how people hold phones.
 
-Every estimate says where it comes from and how far it may be off, so that a better one can replace it.
+Every estimate says where it comes from and how far it may be off; those that agree are averaged.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
-from mapping.metric import level_planes
+from mapping.metric import level_planes, upright_lines
+from mapping.metric.directions import directions_around
+from mapping.metric.upright_lines import Edges
 from mapping.transforms import F64
 
-GravitySource = Literal["posed", "motion", "planes", "cameras"]
+GravitySource = Literal["posed", "motion", "lines", "planes", "cameras"]
 
 POSED_SIGMA_DEG = 0.5
 CAMERAS_SIGMA_DEG = 15.0
-"""People hold phones upright, but tilt them down by 10-30 degrees; the mean over a walk is hardly better."""
+"""People tilt phones down by anything from 0 to 40 degrees, and hardly less over a walk."""
+_HELD_ROLL_DEG = 6.0
+_HELD_PITCH_DEG = 15.0
+_HELD_DOWN_DEG = 15.0
+_HELD_DRIFT_DEG = 5.0
+"""What is left of how somebody holds a phone when he has turned all around."""
 _MOTION_BIAS_DEG = 0.7
 """What is left of a phone's accelerometer bias and of the camera's mounting after any number of samples."""
 _PLANES_BIAS_DEG = 0.8
@@ -27,6 +34,11 @@ believed before that."""
 _PEAK_SIGMA_DEG = 5.0
 """Stereo bends large planes by a few degrees; level ones of different heights do not average that out."""
 _OUTLIER_DEG = 4.0
+_LINES_BIAS_DEG = 1.0
+"""Rolling shutters shear edges, and furniture is built with less care than walls."""
+_LINES_SPREAD_DEG = 5.0
+"""By how much the edges of a single image may mislead."""
+_CONFLICT_SIGMAS = 3.0
 _GATES_DEG = (14.0, 10.0, 8.0, 8.0)
 _MIN_SURFELS = 300
 _MAX_POINTS = 5000
@@ -59,17 +71,46 @@ def up_from_motion(ups: F64) -> Gravity | None:
     kept = ups[off_deg <= max(_OUTLIER_DEG, 3.0 * float(np.median(off_deg)))]
     up = _unit(kept.mean(axis=0))
     scatter_deg = float(np.degrees(np.sqrt(np.mean(np.sum((kept - up) ** 2, axis=1)))))
-    return Gravity(up, float(np.hypot(_MOTION_BIAS_DEG, max(scatter_deg, 1.0) / np.sqrt(len(kept)))), "motion")
+    return Gravity(up, float(np.hypot(_MOTION_BIAS_DEG, max(scatter_deg, 0.7) / np.sqrt(len(kept)))), "motion")
 
 
 def up_from_cameras(components_from_camera: Sequence[F64]) -> Gravity | None:
-    """Mean of the cameras' own up (-Y of each pose): a guess to start from."""
+    """How people hold phones: hardly rolled, somewhat tilted down. The more directions they look in, the more it tells.
+
+    With sideways axes level and the tilt by habit, up is a weighted least-squares fit to all cameras' axes: whoever
+    looks around tells up by the sideways axes alone, of whoever does not the tilt stays a guess.
+    """
     if not components_from_camera:
         return None
-    total = -np.sum([pose[:3, 1] for pose in components_from_camera], axis=0)
-    if np.linalg.norm(total) < 1e-6 * len(components_from_camera):
+    axes = np.array([pose[:3, :3] for pose in components_from_camera])
+    total = -axes[:, :, 1].sum(axis=0)
+    if np.linalg.norm(total) < 1e-6 * len(axes):
         return None
-    return Gravity(_unit(total), CAMERAS_SIGMA_DEG, "cameras")
+    up = _unit(total)
+    sideways, forward = np.sin(np.radians(_HELD_ROLL_DEG)), np.sin(np.radians(_HELD_PITCH_DEG))
+    down = np.sin(np.radians(_HELD_DOWN_DEG))
+    for _ in range(5):
+        rows = np.concatenate([axes[:, :, 0] / sideways, axes[:, :, 2] / forward])
+        misses = np.concatenate([axes[:, :, 0] @ up / sideways, (axes[:, :, 2] @ up + down) / forward])
+        flat = np.linalg.svd(up[None])[2][1:]
+        information = flat @ (rows.T @ rows) @ flat.T / len(axes)
+        up = _unit(up - flat.T @ np.linalg.solve(information, flat @ (rows.T @ misses) / len(axes)))
+    worst_deg = float(np.degrees(np.linalg.eigvalsh(information)[0] ** -0.5))
+    return Gravity(up, float(np.hypot(_HELD_DRIFT_DEG, worst_deg)), "cameras")
+
+
+def up_from_lines(images: Sequence[Edges], guess: Gravity) -> Gravity | None:
+    """Upright edges near a guess; see `upright_lines`.
+
+    Args:
+        images: the edges of each keyframe, turned into the guess's frame.
+    """
+    found = upright_lines.find_up(images, guess.up, guess.sigma_deg)
+    if found is None:
+        return None
+    up, scatter_deg = found
+    errors_deg = (_LINES_BIAS_DEG, _LINES_SPREAD_DEG / np.sqrt(len(images)), scatter_deg / np.sqrt(3.0))
+    return Gravity(up, float(np.linalg.norm(errors_deg)), "lines")
 
 
 def up_from_planes(points: F64, normals: F64, guess: F64) -> Gravity | None:
@@ -106,7 +147,7 @@ def _gather_heights(points: F64, normals: F64, guess: F64) -> F64 | None:
         usable = points[np.abs(normals @ up) > _LEVEL_GATE_COS]
         if len(usable) < _MIN_SURFELS or size <= 0:
             return None
-        candidates = _directions_around(up, radius_deg, step_deg)
+        candidates = directions_around(up, radius_deg, step_deg)
         peaks = np.array([_peakedness(usable @ candidate, bin_size * size) for candidate in candidates])
         up = candidates[int(np.argmax(peaks))]
         if n == 0:
@@ -121,16 +162,6 @@ def _peakedness(heights: F64, bin_height: float) -> float:
     counts = np.bincount(((heights - heights.min()) / bin_height).astype(np.int64), minlength=2)
     pairs = (counts[:-1] + counts[1:]).astype(np.float64)
     return float(pairs @ pairs) / len(heights) ** 2
-
-
-def _directions_around(center: F64, radius_deg: float, step_deg: float) -> F64:
-    """Unit vectors (n, 3) on a grid around one, that one included."""
-    offsets = np.arange(-radius_deg, radius_deg + 1e-9, step_deg)
-    x, y = (axis.ravel() for axis in np.meshgrid(offsets, offsets))
-    x, y = x[np.hypot(x, y) <= radius_deg], y[np.hypot(x, y) <= radius_deg]
-    tangents = np.linalg.svd(center[None])[2][1:]
-    flat = center + np.tan(np.radians(np.stack([x, y], axis=1))) @ tangents
-    return np.asarray(np.concatenate([center[None], flat / np.linalg.norm(flat, axis=1, keepdims=True)]))
 
 
 def _square_up(normals: F64, up: F64) -> Gravity | None:
@@ -156,10 +187,27 @@ def _square_up(normals: F64, up: F64) -> Gravity | None:
     return Gravity(up, float(np.hypot(_PLANES_BIAS_DEG, scatter_deg)), "planes")
 
 
-def best(estimates: Sequence[Gravity | None]) -> Gravity | None:
-    """The estimate that claims the smallest error."""
+def fuse(estimates: Sequence[Gravity | None]) -> Gravity | None:
+    """Average what agrees with the surest estimate, by inverse variance; named after that one.
+
+    What contradicts it by more than 3 sigma is left out. Where those that agree scatter more than they claim, so does
+    the result.
+    """
     known = [estimate for estimate in estimates if estimate is not None]
-    return min(known, key=lambda estimate: estimate.sigma_deg, default=None)
+    if not known:
+        return None
+    best = min(known, key=lambda estimate: estimate.sigma_deg)
+    agreeing = [e for e in known if _apart_deg(e, best) <= _CONFLICT_SIGMAS * np.hypot(e.sigma_deg, best.sigma_deg)]
+    weights = np.array([e.sigma_deg**-2 for e in agreeing])
+    mean = Gravity(_unit(weights @ np.array([e.up for e in agreeing])), float(weights.sum() ** -0.5), best.source)
+    if len(agreeing) == 1:
+        return mean
+    excess = sum((_apart_deg(e, mean) / e.sigma_deg) ** 2 for e in agreeing) / (2 * (len(agreeing) - 1))
+    return replace(mean, sigma_deg=mean.sigma_deg * max(1.0, float(np.sqrt(excess))))
+
+
+def _apart_deg(a: Gravity, b: Gravity) -> float:
+    return float(np.degrees(np.arccos(np.clip(a.up @ b.up, -1.0, 1.0))))
 
 
 def _unit(v: F64) -> F64:

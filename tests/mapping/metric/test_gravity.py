@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from mapping.metric import gravity
 from mapping.metric.gravity import Gravity
-from mapping.transforms import F64, exp_so3, rigid, rotation_between
+from mapping.metric.upright_lines import Edges
+from mapping.transforms import F64, exp_so3, look_at, rigid, rotation_between
 
 UP = np.array([0.1, -0.95, 0.3]) / np.linalg.norm([0.1, -0.95, 0.3])
 
@@ -77,18 +78,81 @@ def test_a_shapeless_cloud_tells_nothing() -> None:
     assert gravity.up_from_planes(points[:10], normals[:10], UP) is None
 
 
+def held(yaw_deg: float, down_deg: float, roll_deg: float) -> F64:
+    """A camera in a world whose up is UP."""
+    down, roll = np.radians(down_deg), np.radians(roll_deg)
+    level = look_at([0, 0, 0], [np.sin(np.radians(yaw_deg)), 0, -np.cos(np.radians(yaw_deg))])
+    turn = rotation_between(np.array([0.0, 1.0, 0.0]), UP)
+    return rigid(turn @ level[:3, :3] @ exp_so3(np.array([-down, 0, 0])) @ exp_so3(np.array([0, 0, roll])), [1, 2, 3])
+
+
 def test_cameras_give_a_humble_guess() -> None:
-    pose = rigid(rotation_between(np.array([0.0, -1.0, 0.0]), UP), [1, 2, 3])
-    estimate = gravity.up_from_cameras([pose, pose])
-    assert off_deg(estimate) < 1e-6
-    assert estimate is not None
-    assert estimate.sigma_deg >= 10
+    for down_deg in (0.0, 15.0, 35.0):
+        estimate = gravity.up_from_cameras([held(20.0, down_deg, 0.0)] * 2)
+        assert off_deg(estimate) < 21
+        assert estimate is not None
+        assert off_deg(estimate) < 2 * estimate.sigma_deg
+        assert estimate.sigma_deg >= 10
     assert gravity.up_from_cameras([]) is None
-    flipped = pose @ rigid(np.diag([-1.0, -1.0, 1.0]), [0, 0, 0])
-    assert gravity.up_from_cameras([pose, flipped]) is None
+    pose = held(0.0, 0.0, 0.0)
+    assert gravity.up_from_cameras([pose, pose @ rigid(np.diag([-1.0, -1.0, 1.0]), [0, 0, 0])]) is None
 
 
-def test_the_surest_wins() -> None:
-    a, b = Gravity(UP, 5.0, "planes"), Gravity(UP, 0.8, "motion")
-    assert gravity.best([None, a, b]) is b
-    assert gravity.best([None]) is None
+def test_who_looks_around_knows_up_however_he_tilts_the_phone() -> None:
+    rng = np.random.default_rng(3)
+    still = gravity.up_from_cameras([held(0.0, 40.0, 3.0)])
+    around = gravity.up_from_cameras([held(yaw, 40.0, rng.normal(0, 3)) for yaw in range(0, 180, 10)])
+    assert off_deg(around) < 4 < off_deg(still)
+    assert still is not None
+    assert around is not None
+    assert around.sigma_deg < 0.6 * still.sigma_deg
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_lines_give_up_to_a_degree_and_claim_what_they_are_off(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    guess = Gravity(tilted(UP, 7.0, rng), 5.0, "planes")
+    estimate = gravity.up_from_lines(walk_edges(rng, num=30), guess)
+    assert estimate is not None
+    assert estimate.source == "lines"
+    assert off_deg(estimate) < 1.0
+    assert 1.0 <= estimate.sigma_deg < 2.0
+
+
+def walk_edges(rng: np.random.Generator, num: int) -> list[Edges]:
+    """A third of the edges upright, each image leaning a little its own way; the others anyhow."""
+    images = []
+    for _ in range(num):
+        anyhow = rng.normal(size=(60, 3))
+        leaning = tilted(UP, abs(rng.normal(0, 1.0)), rng)
+        upright = np.cross(rng.normal(size=(30, 3)), leaning)
+        normals = np.concatenate([anyhow, upright])
+        images.append(Edges(normals / np.linalg.norm(normals, axis=1, keepdims=True), np.full(90, 1 / 90)))
+    return images
+
+
+def test_estimates_that_agree_are_averaged_by_their_errors() -> None:
+    rng = np.random.default_rng(5)
+    near = Gravity(tilted(UP, 1.0, rng), 1.0, "motion")
+    far = Gravity(tilted(UP, 2.0, rng), 2.0, "lines")
+    both = gravity.fuse([far, None, near])
+    assert both is not None
+    assert both.source == "motion"
+    assert both.sigma_deg < near.sigma_deg
+    assert np.degrees(np.arccos(both.up @ near.up)) < np.degrees(np.arccos(both.up @ far.up)) / 3
+    assert gravity.fuse([None]) is None
+
+
+def test_an_estimate_that_contradicts_a_surer_one_does_not_pull_it() -> None:
+    sure, wrong = Gravity(UP, 0.8, "motion"), Gravity(tilted(UP, 15.0, np.random.default_rng(6)), 2.0, "lines")
+    assert off_deg(gravity.fuse([wrong, sure])) < 1e-6
+
+
+def test_estimates_that_scatter_more_than_they_claim_are_believed_less() -> None:
+    rng = np.random.default_rng(7)
+    apart = [Gravity(tilted(UP, 6.0, rng), 1.5, "lines"), Gravity(UP, 1.5, "planes")]
+    alike = gravity.fuse([Gravity(UP, 1.5, "lines"), Gravity(UP, 1.5, "planes")])
+    doubted = gravity.fuse(apart)
+    assert alike is not None
+    assert doubted is not None
+    assert doubted.sigma_deg > 1.9 * alike.sigma_deg

@@ -24,6 +24,7 @@ const GRAVITY: Readonly<Record<string, string>> = {
   none: "unknown",
   posed: "posed camera",
   motion: "motion sensors",
+  lines: "upright edges",
   planes: "floors and walls",
 };
 
