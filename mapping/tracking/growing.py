@@ -76,7 +76,8 @@ def add_node(
         if k != index and not np.array_equal(before[k], local_map.poses[k])
     }
     tracks = tracks.only(np.isin(tracks.ids, local_map.nodes[index].landmarks))
-    local_map.forget(tracks.ids)
+    tracks = tracks.only(local_map.forget(tracks.ids))
+    index = len(local_map.nodes) - 1
     return Grown(index, top_up(local_map, index, view, tracks, config), moved)
 
 

@@ -22,7 +22,7 @@ _RECENT = 20  # nodes that are never forgotten
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """A key pose and what it saw; a forgotten node keeps nothing but its place in the list."""
+    """A key pose and what it saw. A forgotten node keeps its pose only, while landmarks remain that it saw first."""
 
     seq: int
     thumbnail: Thumbnail | None
@@ -48,9 +48,8 @@ class LocalMap:
         self.nodes: list[Node] = []
         self.poses: F64 = np.empty((0, 3, 4))  # camera_from_map of the nodes
         self._max_nodes = max_nodes
-        self._used = 0  # landmark slots ever used
-        self._free: list[int] = []  # slots to use again
         capacity = 1024
+        self._used: NDArray[np.bool_] = np.zeros(capacity, np.bool_)
         self.points: F64 = np.zeros((capacity, 3))
         self.placed: NDArray[np.bool_] = np.zeros(capacity, np.bool_)
         self.home: I64 = np.zeros(capacity, np.int64)  # the node each landmark was first seen from
@@ -72,7 +71,7 @@ class LocalMap:
 
     def add_landmarks(self, node: int, image: Pyramid, lens: Lens, pixels: F32) -> I64:
         """Register new, unplaced landmarks at OpenCV pixels (n, 2) of a node's image; returns their ids, ascending."""
-        ids = np.array(sorted(self._take(len(pixels))), np.int64)
+        ids = self._take(len(pixels))
         self.placed[ids] = False
         self.misses[ids] = 0
         self.home[ids] = node
@@ -125,43 +124,69 @@ class LocalMap:
         warps = warps[inside] * (self.home_scale[ids] * lens.focal_px / k.fx)[:, None, None]
         return ids, pixels, warps
 
-    def forget(self, tracked: I64) -> None:
-        """Keep within `max_nodes`: empty the node whose landmarks others see most; reuse what nobody sees any more."""
+    def forget(self, tracked: I64) -> NDArray[np.bool_]:
+        """Keep within bounds: empty the node whose landmarks others see most; reuse what nobody sees any more.
+
+        Node numbers change; the newest node stays the last.
+
+        Args:
+            tracked: (n,) landmarks that stay, whether a node sees them or not.
+
+        Returns:
+            (n,) which of those stay all the same; the others lost the node that they had their looks from.
+        """
         alive = [k for k, node in enumerate(self.nodes) if node.thumbnail is not None]
-        if len(alive) <= self._max_nodes:
-            return
         support = self.support()
-        candidates = alive[1:-_RECENT]
-        shares = [float(np.mean(support[ids] > 2)) if len(ids := self.placed_of(k)) else 1.0 for k in candidates]
-        node = self.nodes[candidates[int(np.argmax(shares))]]
-        dropped = node.landmarks
-        node.thumbnail, node.landmarks, node.pixels = None, np.empty(0, np.int64), np.empty((0, 2))
-        node.descriptors, node.described = np.empty((0, 32), np.uint8), np.empty(0, np.int64)
-        support[dropped] -= 1
+        if len(alive) > self._max_nodes:
+            shared = support > 2
+            candidates = alive[1:-_RECENT]
+            shares = [float(np.mean(shared[ids])) if len(ids := self.placed_of(k)) else 1.0 for k in candidates]
+            node = self.nodes[candidates[int(np.argmax(shares))]]
+            support[node.landmarks] -= 1
+            node.thumbnail, node.landmarks, node.pixels = None, np.empty(0, np.int64), np.empty((0, 2))
+            node.descriptors, node.described = np.empty((0, 32), np.uint8), np.empty(0, np.int64)
         support[tracked] += 1
-        gone = dropped[support[dropped] <= 0]
-        self.placed[gone] = False
-        for other in self.nodes:  # descriptors of a landmark that is no more would name its successor
-            if len(other.described):
-                stale = np.isin(other.described, gone)
-                other.descriptors, other.described = other.descriptors[~stale], other.described[~stale]
-        self._free.extend(gone.tolist())
+        if len(self.nodes) > 2 * self._max_nodes:
+            support[self._drop_forgotten()] = 0
+        gone = self._used & (support <= 0)
+        self._release(gone)
+        return np.asarray(~gone[tracked])
+
+    def _drop_forgotten(self) -> NDArray[np.bool_]:
+        """Take forgotten nodes out of the list; returns the landmarks (capacity,) that lose their looks by that."""
+        at_home = np.bincount(self.home[self._used], minlength=len(self.nodes))
+        forgotten = np.array([node.thumbnail is None for node in self.nodes])
+        least = at_home[forgotten].min()
+        keep = ~forgotten | (at_home > least)
+        homeless = self._used & ~keep[self.home]
+        self.nodes = [node for node, kept in zip(self.nodes, keep, strict=True) if kept]
+        self.poses = self.poses[keep]
+        self.home = np.where(self._used & ~homeless, (np.cumsum(keep) - 1)[self.home], 0)
+        return np.asarray(homeless)
+
+    def _release(self, gone: NDArray[np.bool_]) -> None:
+        """Free the slots (capacity,) of landmarks; nobody may go on naming them."""
+        self.placed[gone] = self._used[gone] = False
+        for node in self.nodes:
+            if len(node.landmarks) and (stale := gone[node.landmarks]).any():
+                node.landmarks, node.pixels = node.landmarks[~stale], node.pixels[~stale]
+            if len(node.described) and (stale := gone[node.described]).any():
+                node.descriptors, node.described = node.descriptors[~stale], node.described[~stale]
 
     def support(self) -> I64:
         """(capacity,) how many nodes see each landmark."""
         seen = [node.landmarks for node in self.nodes if len(node.landmarks)]
         return np.bincount(np.concatenate(seen), minlength=self.capacity) if seen else np.zeros(self.capacity, np.int64)
 
-    def _take(self, count: int) -> list[int]:
-        """Free landmark slots."""
-        again = [self._free.pop() for _ in range(min(count, len(self._free)))]
-        first = self._used
-        self._used += count - len(again)
-        while self._used > self.capacity:
+    def _take(self, count: int) -> I64:
+        """Free landmark slots, ascending."""
+        while np.count_nonzero(~self._used) < count:
             self._grow()
-        return again + list(range(first, self._used))
+        ids = np.flatnonzero(~self._used)[:count]
+        self._used[ids] = True
+        return ids
 
     def _grow(self) -> None:
-        for name in ("points", "placed", "home", "home_pixels", "home_scale", "looks", "misses"):
+        for name in ("points", "placed", "home", "home_pixels", "home_scale", "looks", "misses", "_used"):
             array = getattr(self, name)
             setattr(self, name, np.concatenate([array, np.zeros_like(array)]))

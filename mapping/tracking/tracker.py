@@ -136,7 +136,7 @@ class Tracker:
             self._remember(self._component, self._follower)
         self._component = self._new_component()
         self._follower = Follower(first, self._config.follow, is_guess=view.is_guess)
-        self._lost_since_ns = None
+        self._starter, self._lost_since_ns = self._new_starter(), None
         return self._tracked(view, self._follower.first_step())
 
     def _still_hoping(self, view: View) -> bool:

@@ -164,13 +164,14 @@ def test_a_map_forgets_rather_than_grows() -> None:
         node = Node(
             k, thumbnail, np.empty(0, np.int64), np.empty((0, 2)), np.empty((0, 32), np.uint8), np.empty(0, np.int64)
         )
-        local_map.add_node(node, np.eye(3, 4))
-        node.landmarks = local_map.add_landmarks(k, image, lens, np.full((50, 2), 100.0, np.float32))
+        index = local_map.add_node(node, np.eye(3, 4))
+        node.landmarks = local_map.add_landmarks(index, image, lens, np.full((50, 2), 100.0, np.float32))
         node.pixels = np.zeros((50, 2))
         local_map.placed[node.landmarks] = True
         local_map.forget(node.landmarks)
     alive = [n for n in local_map.nodes if n.thumbnail is not None]
     assert len(alive) == 40
+    assert len(local_map.nodes) == len(local_map.poses) <= 80
     assert local_map.nodes[0] in alive  # the gauge
     assert local_map.nodes[-20:] == alive[-20:]
     assert local_map.capacity <= 4096
