@@ -3,6 +3,11 @@
 A changed block makes its tile dirty, and the tiles whose border it meets. Dirty tiles wait, the nearest to a viewer
 first, until a step has time for them; nothing is forgotten. A tile whose bytes came out as before is not reported. When
 the whole map moved (a new epoch) everything is dirty, and the tiles published so far keep serving until replaced.
+
+What equals what, to the byte: mesh, occluder and culling tiles are functions of the voxels alone; NavMesh tiles are
+functions of the latched cells (`latch`), which remember. So tiles built one by one, in any order and by any number of
+threads, always equal those built at once from the same cells (`latched`). They equal those built at once from the voxels
+alone as long as no change was shallower than the latch's hysteresis, and after `reread` unconditionally.
 """
 
 from __future__ import annotations
@@ -25,7 +30,7 @@ from navmesh.build import border_blocks, build_nav_tile
 from navmesh.culling import Config as CullingConfig
 from navmesh.culling import build_culling_tile
 from navmesh.latch import Config as LatchConfig
-from navmesh.latch import LatchedCells
+from navmesh.latch import LatchedCells, LatchState
 from navmesh.occlusion import Config as OcclusionConfig
 from navmesh.occlusion import build_surface_tiles, empty_tile, surface_window
 from navmesh.paced import Paced
@@ -74,11 +79,12 @@ class Incremental:
         *,
         clock: Callable[[], float] = time.monotonic,
         executor: Executor | None = None,
+        latched: LatchState | None = None,
     ) -> None:
-        """Start with everything the map holds dirty.
+        """Start with everything the map holds dirty; `latched`: the cells of one that ended at this state of the map.
 
         Raises:
-            ValueError: no agents, two of one name, or more than six different slope limits.
+            ValueError: no agents, two of one name, or more than six different slope limits; or cells of other limits.
         """
         names = [agent.name for agent in agents]
         if not names or len(set(names)) < len(names):
@@ -103,7 +109,12 @@ class Incremental:
         self._paced = tuple(queue for queue in (self._surfaces, self._culling) if queue is not None)
         self._digests: dict[tuple[Layer, str, TileKey], bytes] = {}
         self._versions: dict[tuple[Layer, str, TileKey], int] = {}
-        self._mark_blocks(voxels.block_keys())
+        if latched is None:
+            self._mark_blocks(voxels.block_keys())
+        else:
+            self._cells.restore(latched)
+            self._nav_dirty = tiles_reached(latched.keys, self._widest_border)
+            self._mark_surfaces(voxels.block_keys())
 
     @property
     def agents(self) -> tuple[Agent, ...]:
@@ -131,6 +142,25 @@ class Incremental:
         """How often this tile was reported as changed; 0 = never."""
         return self._versions.get((layer, agent, key), 0)
 
+    @property
+    def latched(self) -> LatchState:
+        """The cells of all that was read; together with the settings, NavMesh tiles are a function of these."""
+        return self._cells.state()
+
+    def reread(self) -> None:
+        """Forget the latched cells and build everything anew; the tiles published so far keep serving until replaced.
+
+        Afterwards every tile is what a fresh `Incremental` makes of the map, whatever happened before.
+        """
+        self._cells.clear()
+        self._heights.clear()
+        served = {key for _, _, key in self._digests}
+        self._nav_dirty |= served
+        for queue in self._paced:
+            queue.mark(served)
+            queue.hurry()
+        self._mark_blocks(self._voxels.block_keys())
+
     def apply(self, change: MapChange, viewers: Viewers = (), budget_s: float = math.inf) -> TileChange:
         """Take note of a map change and build what the budget allows."""
         self.mark(change)
@@ -139,14 +169,7 @@ class Incremental:
     def mark(self, change: MapChange) -> None:
         """Take note of a map change; cheap."""
         if change.new_from_old is not None or (self._epoch is not None and change.epoch != self._epoch):
-            self._cells.clear()
-            self._heights.clear()
-            served = {key for _, _, key in self._digests}
-            self._nav_dirty |= served
-            for queue in self._paced:
-                queue.mark(served)
-                queue.hurry()
-            self._mark_blocks(self._voxels.block_keys())
+            self.reread()
         self._epoch = change.epoch
         self._mark_blocks(change.dirty_blocks)
 
@@ -168,6 +191,9 @@ class Incremental:
         if len(blocks) == 0:
             return
         self._unread |= self._cells.mark(blocks)
+        self._mark_surfaces(blocks)
+
+    def _mark_surfaces(self, blocks: NDArray[np.int32]) -> None:
         if self._paced:
             self._heights.add(blocks)
         for queue in self._paced:

@@ -7,7 +7,9 @@ angle passes the agent's limit by some degrees (a Schmitt trigger each).
 A cell that is contradicted outright, or several of one block that turn at once, mean that something moved: that block
 and those around it are then read afresh, without memory, so that what a removed object leaves behind is what would be
 there had it never stood there. Only where one thing stands out from another by less than the hysteresis does what was
-there before linger.
+there before linger: cells are a function of the voxels *as they were read one after the other*. Whoever reads the same
+voxels in the same order has the same cells, and `LatchState` hands them on; whoever forgets them (`clear`) and reads
+anew has what a first look at the voxels of now would give, whatever came before.
 
 Cells are half a voxel tall: the zero crossing between two voxel centres is interpolated to that resolution.
 """
@@ -73,6 +75,14 @@ class Refreshed:
     """Tiles where something moved, so that cells must be read once more."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LatchState:
+    """All that is remembered, to be handed on or stored."""
+
+    keys: NDArray[np.int32]  # (n, 3) blocks
+    planes: NDArray[np.uint16]  # (n, 64 * (2 + slope limits)) a bit for each height: solid, free, too steep for each limit
+
+
 class LatchedCells:
     """Cells of every block seen so far. One thread calls `mark` and `refresh`; between those, any may ask for spans."""
 
@@ -102,6 +112,19 @@ class LatchedCells:
     def clear(self) -> None:
         """Forget everything: the world was moved."""
         self.native.clear()
+
+    def state(self) -> LatchState:
+        """A copy of what is remembered."""
+        return LatchState(*self.native.state())
+
+    def restore(self, state: LatchState) -> None:
+        """Remember what another one did.
+
+        Raises:
+            ValueError: that one had another number of slope limits, or the arrays do not fit together.
+        """
+        keys, planes = np.ascontiguousarray(state.keys, np.int32), np.ascontiguousarray(state.planes, np.uint16)
+        self.native.restore(keys, planes)
 
     def mark(self, blocks: NDArray[np.int32]) -> set[TileKey]:
         """Note that the TSDF of blocks (n, 3) changed; returns the tiles whose cells must be read again.

@@ -79,6 +79,8 @@ public:
     const BlockColumn* columns(TileXZ tile) const;  // 64 of them, x * 8 + z
     const std::uint16_t* planes(std::int32_t slot) const { return chunks_[slot / kChunk].get() + (slot % kChunk) * words(); }
     std::uint16_t* planes(std::int32_t slot) { return chunks_[slot / kChunk].get() + (slot % kChunk) * words(); }
+    const BlockKey& key(std::int32_t slot) const { return blocks_[slot].key; }
+    std::size_t words() const { return (kSteep + params_.limits.size()) * kBlockColumns; }  // of a block's planes
     std::int32_t find(const BlockKey& key) const;
     std::int32_t insert(const BlockKey& key);  // a new block is unknown throughout; kNoSlot beyond the range of heights
 
@@ -102,7 +104,6 @@ private:
         Outcome outcome{};
     };
 
-    std::size_t words() const { return (kSteep + params_.limits.size()) * kBlockColumns; }
     void make_stale(std::int32_t slot, Stale how);
     template <class Visit>
     void around(const BlockKey& key, Visit visit) const;

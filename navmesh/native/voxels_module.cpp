@@ -25,6 +25,8 @@ using RowArray = nb::ndarray<const std::int64_t, nb::shape<-1>, nb::c_contig, nb
 using VoxelArray = nb::ndarray<const float, nb::shape<-1, 8, 8, 8>, nb::c_contig, nb::device::cpu>;
 using CellArray = nb::ndarray<const std::uint8_t, nb::shape<-1, 8, 8, 16>, nb::c_contig, nb::device::cpu>;
 
+using PlaneArray = nb::ndarray<const std::uint16_t, nb::shape<-1, -1>, nb::c_contig, nb::device::cpu>;
+
 const BlockKey* keys_of(const KeyArray& keys) { return reinterpret_cast<const BlockKey*>(keys.data()); }
 
 // A block's cells one byte each: bits 0 and 1 = unknown, free, solid (0, 1, 2); bit 2 + k = too steep for limit k.
@@ -123,6 +125,31 @@ NB_MODULE(_voxels, m) {
             },
             "x"_a, "z"_a, "border_cells"_a, "slope_limit"_a, "speck_cells"_a, "bridge_columns"_a,
             "areas"_a = true)
+        .def(
+            "state",
+            [](const CellStore& self) {
+                const std::size_t count = self.size();
+                std::vector<BlockKey> keys(count);
+                std::vector<std::uint16_t> planes(count * self.words());
+                for (std::size_t n = 0; n < count; ++n) {
+                    const auto slot = static_cast<std::int32_t>(n);
+                    keys[n] = self.key(slot);
+                    std::memcpy(planes.data() + n * self.words(), self.planes(slot), self.words() * sizeof(std::uint16_t));
+                }
+                return nb::make_tuple(table<std::int32_t>(std::move(keys)),
+                                      to_numpy(std::move(planes), {count, self.words()}));
+            },
+            "(keys (n, 3), planes (n, words)) of all blocks.")
+        .def(
+            "restore",
+            [](CellStore& self, const KeyArray& keys, const PlaneArray& planes) {
+                if (keys.shape(0) != planes.shape(0) || planes.shape(1) != self.words())
+                    throw std::invalid_argument("the state is not of this many blocks or slope limits");
+                for (std::size_t n = 0; n < keys.shape(0); ++n)
+                    if (const std::int32_t slot = self.insert(keys_of(keys)[n]); slot != CellStore::kNoSlot)
+                        std::memcpy(self.planes(slot), planes.data() + n * self.words(), self.words() * sizeof(std::uint16_t));
+            },
+            "keys"_a, "planes"_a)
         .def(
             "put",
             [](CellStore& self, const KeyArray& keys, const CellArray& cells) {

@@ -57,34 +57,76 @@ def dirty(blocks: np.ndarray) -> MapChange:
     return MapChange(epoch=0, dirty_blocks=blocks)
 
 
-def decimetres(low: int, high: int) -> st.SearchStrategy[float]:
-    return st.integers(low, high).map(lambda n: n / 10)
+def millimetres(low: int, high: int) -> st.SearchStrategy[float]:
+    return st.integers(low, high).map(lambda n: n / 1000)
 
 
 boxes = st.builds(
     lambda x, z, w, h, d: Box((x, 0.0, z), (x + w, h, z + d)),
-    *[decimetres(0, 35)] * 2,
-    *[decimetres(2, 9)] * 3,
+    *[millimetres(0, 3500)] * 2,
+    millimetres(150, 900),
+    st.one_of(millimetres(1, 60), millimetres(60, 900)),
+    millimetres(150, 900),
 )
-"""By decimetres: where one thing stands out from another by less than the hysteresis, the latch remembers what was."""
+"""Many of them stand out from the floor, or from each other, by less than the latch's hysteresis."""
 edits = st.lists(st.one_of(boxes, st.integers(0, 5)), max_size=6)
 
 
 @given(edits)
 @settings(max_examples=8, deadline=None)
-def test_after_any_edits_tiles_equal_a_batch_build(script: list[Box | int]) -> None:
-    """A box is added, a number takes that box away again: bytes must not depend on how the world came to be."""
+def test_after_edits_of_any_depth_tiles_equal_a_batch_build(script: list[Box | int]) -> None:
+    """A box is added, a number takes that box away again: one by one, with two threads, at once from the same cells,
+    and, once reread, at once from the voxels alone."""
     world = SdfWorld(room(4.0))
-    added: list[Box] = []
-    tiles, client = Incremental(world, (HUMAN, CAT), AT_ONCE), Client()
+    agents, added = (HUMAN, CAT), list[Box]()
+    with ThreadPoolExecutor(2) as pool:
+        followers = [Incremental(world, agents, AT_ONCE), Incremental(world, agents, AT_ONCE, executor=pool)]
+        clients = [Client(), Client()]
+        for tiles, client in zip(followers, clients, strict=True):
+            client.take(tiles.step())
+        for edit in script:
+            if isinstance(edit, int) and edit >= len(added):
+                continue
+            blocks = world.add(edit) if isinstance(edit, Box) else world.remove(added.pop(edit))
+            added += [edit] if isinstance(edit, Box) else []
+            for tiles, client in zip(followers, clients, strict=True):
+                client.take(tiles.apply(dirty(blocks)))
+    rebuilt = Client()
+    rebuilt.take(Incremental(world, agents, AT_ONCE, latched=followers[0].latched).step())
+    assert clients[0].state() == clients[1].state() == rebuilt.state()
+    followers[0].reread()
+    clients[0].take(followers[0].step())
+    assert clients[0].state() == batch(world, agents).state()
+
+
+def test_an_edit_shallower_than_the_hysteresis_waits_until_the_map_is_reread() -> None:
+    """A platform that can just be climbed grows by 2 cm."""
+    world = SdfWorld([*room(4.0), Box((0.4, 0.0, 0.4), (1.7, 0.25, 3.0))])
+    tiles, client = Incremental(world, [HUMAN], AT_ONCE), Client()
     client.take(tiles.step())
-    for edit in script:
-        if isinstance(edit, Box):
-            added.append(edit)
-            client.take(tiles.apply(dirty(world.add(edit))))
-        elif edit < len(added):
-            client.take(tiles.apply(dirty(world.remove(added.pop(edit)))))
-    assert client.state() == batch(world, (HUMAN, CAT)).state()
+    assert tiles.apply(dirty(world.add(Box((0.4, 0.0, 0.4), (1.7, 0.27, 3.0))))).nav == ()
+    tiles.reread()
+    risen = tiles.step()
+    assert {tile.key for tile in risen.nav} >= {TileKey(0, 0)}
+    client.take(risen)
+    assert client.nav[HUMAN.name, TileKey(0, 0)] == batch(world).nav[HUMAN.name, TileKey(0, 0)]
+
+
+def test_rereading_a_map_that_did_not_change_reports_nothing() -> None:
+    tiles = Incremental(SdfWorld(room(4.0)), [HUMAN], AT_ONCE)
+    tiles.step()
+    tiles.reread()
+    assert tiles.pending
+    change = tiles.step()
+    assert (change.nav, change.mesh, change.occluder) == ((), (), ())
+
+
+def test_cells_of_other_slope_limits_are_refused() -> None:
+    world = SdfWorld(room(4.0))
+    tiles = Incremental(world, [HUMAN], AT_ONCE)
+    tiles.step()
+    with pytest.raises(ValueError, match="slope limits"):
+        Incremental(world, [HUMAN, CAT], AT_ONCE, latched=tiles.latched)
 
 
 def test_two_threads_give_the_same_bytes() -> None:
