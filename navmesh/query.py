@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from navmesh.islands import Islands, IslandTile
 from navmesh.recast import Agent, Point, Reach, Revisions, Standing, World
 from navmesh.spans import BASE_HALF_VOXELS
 from navmesh.tiles import TILE_CELLS, NavTile, TileChange, TileKey
@@ -65,6 +66,7 @@ class Query:
         tile_size_m = TILE_CELLS * voxel_size_m
         origin_m = (0.0, -BASE_HALF_VOXELS * voxel_size_m / 2, 0.0)
         self._worlds = {agent.name: World(tile_size_m, origin_m, area_costs=agent.area_costs) for agent in agents}
+        self._islands = {agent: Islands(agent, world, tile_size_m) for agent, world in self._worlds.items()}
         self._revisions: dict[tuple[str, TileKey], int] = {}
         self.num_refused = 0
         """Tiles that Detour would not take."""
@@ -94,7 +96,18 @@ class Query:
             except ValueError as error:
                 world.set(tile.key, b"", revision)
                 self.num_refused += 1
+                tile = replace(tile, verts=tile.verts[:0], polys=tile.polys[:0])
                 _LOG.warning("tile %s of agent %r is left out: %s", tuple(tile.key), tile.agent, error)
+            self._islands[tile.agent].mark(tile)
+
+    @property
+    def islands_pending(self) -> int:
+        """How many tiles `find_islands` has still to look at."""
+        return sum(islands.pending for islands in self._islands.values())
+
+    def find_islands(self, most_tiles: int) -> list[IslandTile]:
+        """Look at so many changed tiles of each agent; returns those where islands came or went (see `islands`)."""
+        return [tile for islands in self._islands.values() for tile in islands.step(most_tiles)]
 
     def revision(self, agent: str, key: TileKey) -> int:
         """How often this tile changed since the query was made; 0 = never seen."""
@@ -117,14 +130,22 @@ class Query:
         """Is there any way from start to goal?"""
         return self._world(agent).reachable(start_m, goal_m, search_m)
 
-    def nearest(self, point_m: Point, agent: str, search_m: Point = SEARCH_M) -> Point | None:
+    def nearest(self, point_m: Point, agent: str, search_m: Point = SEARCH_M, *, islands: bool = True) -> Point | None:
         """The point nearest to a given one where the agent can stand, or None within `search_m`."""
-        found = self.standing(point_m, agent, search_m)
+        found = self.standing(point_m, agent, search_m, islands=islands)
         return None if found is None else found.point_m
 
-    def standing(self, point_m: Point, agent: str, search_m: Point = SEARCH_M) -> Standing | None:
-        """Where the agent can stand that is nearest to a point, and on what; None when nowhere within `search_m`."""
-        return self._world(agent).nearest(point_m, search_m)
+    def standing(
+        self, point_m: Point, agent: str, search_m: Point = SEARCH_M, *, islands: bool = True
+    ) -> Standing | None:
+        """Where the agent can stand that is nearest to a point, and on what; None when nowhere within `search_m`.
+
+        `islands` False passes over table tops and their like, as far as `find_islands` has found them.
+        """
+        found = self._world(agent).nearest(point_m, search_m)
+        if islands or found is None or not self._islands[agent].holds(found):
+            return found
+        return self._islands[agent].nearest_ground(point_m, search_m)
 
     def raycast(self, start_m: Point, end_m: Point, agent: str, search_m: Point = SEARCH_M) -> Ray | None:
         """Walk straight from start towards end; None when there is nowhere to stand near the start."""
