@@ -53,7 +53,44 @@ def _two_nearest(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> tuple[I64, NDA
     return nearest, first, second
 
 
+def match_near(
+    xy_a: NDArray[np.float64], a: NDArray[np.uint8], xy_b: NDArray[np.float32], b: NDArray[np.uint8], reach: float,
+    max_hamming: int,
+) -> tuple[I64, I64]:  # fmt: skip
+    """The same where one knows where to look: features of b at (m, 2) near where a's should be (n, 2)."""
+    if not len(a) or not len(b):
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    nearest, distance = _nearest_within(xy_a, _words(a), xy_b.astype(np.float64), _words(b), reach)
+    rows = np.flatnonzero((nearest >= 0) & (distance <= max_hamming))
+    rows = rows[np.argsort(distance[rows], kind="stable")]
+    _, best = np.unique(nearest[rows], return_index=True)
+    rows = rows[np.sort(best)]
+    return rows, nearest[rows]
+
+
+@kernel
+def _nearest_within(
+    xy_a: NDArray[np.float64], a: NDArray[np.uint64], xy_b: NDArray[np.float64], b: NDArray[np.uint64], reach: float
+) -> tuple[I64, NDArray[np.int32]]:
+    """For each row of a: the row of b in reach that is most like it, -1 = none, and its distance."""
+    nearest, distance = np.full(len(a), -1), np.full(len(a), 257, np.int32)
+    for i in range(len(a)):
+        best = 257
+        for j in range(len(b)):
+            dx, dy = xy_b[j, 0] - xy_a[i, 0], xy_b[j, 1] - xy_a[i, 1]
+            if dx * dx + dy * dy > reach * reach:
+                continue
+            bits = np.uint64(0)
+            for k in range(4):
+                bits += _num_bits(a[i, k] ^ b[j, k])
+            if int(bits) < best:
+                best, nearest[i] = int(bits), j
+        distance[i] = best
+    return nearest, distance
+
+
 def warm_up() -> None:
     """Compile the kernels."""
     some = np.zeros((2, 32), np.uint8)
     match(some, some, 0.8, 256)
+    match_near(np.zeros((2, 2)), some, np.zeros((2, 2), np.float32), some, 1.0, 256)

@@ -1,4 +1,7 @@
-"""Whether two keyframes show one place: features matched, both cameras posed in each other's points, both ways refined.
+"""Whether two keyframes show one place: features matched, one camera posed in the other's points, then looked closer.
+
+A few matches that are clear by themselves give a first pose; with it every known point of either side is looked for
+where it should be in the other's image, which finds many more in a true pair and hardly any in a wrong one.
 
 Nothing follows from one pair alone (see `agreement`): two prints of one poster pass this test.
 """
@@ -13,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from mapping.places.features import Features
-from mapping.places.matching import I64, match
+from mapping.places.matching import I64, match, match_near
 from mapping.places.similarity import Sights, refine
 from mapping.transforms import F64, Sim3
 
@@ -23,14 +26,21 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_ratio: float = Field(default=0.85, gt=0, le=1)
+    max_ratio: float = Field(default=0.93, gt=0, le=1)
     """A match is worth looking at when the second best is so much worse (Lowe 2004)."""
     max_hamming: int = 72
+    """Bits of 256 in which descriptors of one point may differ."""
+    first_inliers: int = Field(default=8, ge=4)
+    """Such matches that must agree on a first pose."""
+    search_px: float = Field(default=10.0, gt=0)
+    """How far from where it should be a point is looked for."""
     inlier_px: float = Field(default=4.0, gt=0)
-    min_inliers: int = Field(default=18, ge=6)
+    min_inliers: int = Field(default=24, ge=6)
     """Points of either keyframe that the other saw where they should be."""
-    min_both: int = Field(default=8, ge=4)
+    min_both: int = Field(default=6, ge=4)
     """Matches whose depth both sides know and that agree on one scale: without them a unit would be guessed."""
+    min_share: float = Field(default=0.12, ge=0, le=1)
+    """Of the known points that should be in the other's image."""
     min_cells: int = Field(default=6, ge=1)
     """Cells of a 6 x 6 raster over each image that inliers fall into: one object in two rooms fills few of them."""
 
@@ -65,26 +75,44 @@ class Pair:
 def verify(a: Features, b: Features, config: Config = Config()) -> Pair | None:  # noqa: B008
     """Find where camera a is from camera b, with scale; None where they hardly show the same."""
     matched_a, matched_b = match(a.descriptors, b.descriptors, config.max_ratio, config.max_hamming)
-    if len(matched_a) < config.min_inliers:
-        return None
-    forward, backward = _sights(a, matched_a, b, matched_b), _sights(b, matched_b, a, matched_a)
     b_from_a = _guess(a, matched_a, b, matched_b, config)
-    for reach in (2.0, 1.0):
+    for reach in (2.0, 1.0, 1.0):
         if b_from_a is None:
             return None
-        near_f = forward.error_px(b_from_a) < reach * config.inlier_px
-        near_b = backward.error_px(b_from_a.inverse()) < reach * config.inlier_px
-        is_enough = np.count_nonzero(near_f) + np.count_nonzero(near_b) >= config.min_inliers
-        b_from_a = refine(b_from_a, forward.only(near_f), backward.only(near_b)).b_from_a if is_enough else None
-    return _checked(a, matched_a, b, matched_b, b_from_a, config) if b_from_a is not None else None
+        forward = _looked_for(a, b, b_from_a, reach, config)
+        backward = _looked_for(b, a, b_from_a.inverse(), reach, config)
+        is_enough = len(forward.sights) + len(backward.sights) >= config.min_inliers
+        b_from_a = refine(b_from_a, forward.sights, backward.sights).b_from_a if is_enough else None
+    return _checked(a, b, b_from_a, config) if b_from_a is not None else None
 
 
-def _sights(of: Features, rows: I64, by: Features, by_rows: I64) -> Sights:
-    """What camera `by` saw of the points that `of` knows; rows without depth are left in, at the origin."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """Known points of one keyframe that the other saw where they should be."""
+
+    sights: Sights
+    rows: I64
+    by_rows: I64
+    num_expected: int
+    """Known points that should be in the other's image."""
+
+
+def _looked_for(of: Features, by: Features, by_from_of: Sim3, reach: float, config: Config) -> _Found:
+    known = np.flatnonzero(of.depth > 0)
+    points = of.points_camera[known]
+    local = by_from_of.apply(points)
+    z = np.where(local[:, 2] > 1e-9, local[:, 2], np.nan)
+    xy = np.nan_to_num(local[:, :2] / z[:, None], nan=1e6)
+    expected = np.all((xy >= by.xy.min(axis=0)) & (xy <= by.xy.max(axis=0)), axis=1)
+    search = reach * config.search_px / by.focal_px
+    rows, by_rows = match_near(xy, of.descriptors[known], by.xy, by.descriptors, search, config.max_hamming)
     n = len(rows)
-    identity = np.broadcast_to(np.eye(3, 4), (n, 3, 4))
-    points = np.where(of.depth[rows][:, None] > 0, of.points_camera[rows], np.nan)
-    return Sights(points, identity, by.xy[by_rows].astype(np.float64), np.full(n, by.focal_px))
+    sights = Sights(
+        points[rows], np.broadcast_to(np.eye(3, 4), (n, 3, 4)), by.xy[by_rows].astype(np.float64),
+        np.full(n, by.focal_px),
+    )  # fmt: skip
+    near = sights.error_px(by_from_of) < reach * config.inlier_px
+    return _Found(sights.only(near), known[rows[near]], by_rows[near], int(np.count_nonzero(expected)))
 
 
 def _guess(a: Features, rows_a: I64, b: Features, rows_b: I64, config: Config) -> Sim3 | None:
@@ -97,7 +125,7 @@ def _guess(a: Features, rows_a: I64, b: Features, rows_b: I64, config: Config) -
         camera_from_one, inlier = posed
         z = one.points_camera[rows_one] @ camera_from_one[2, :3] + camera_from_one[2, 3]
         both = inlier & (other.depth[rows_other] > 0)
-        if np.count_nonzero(both) < config.min_both:
+        if np.count_nonzero(both) < 4:
             continue
         scale = float(np.median(other.depth[rows_other][both] / z[both]))
         other_from_one = Sim3(scale, camera_from_one[:, :3], scale * camera_from_one[:, 3])
@@ -109,39 +137,39 @@ def _guess(a: Features, rows_a: I64, b: Features, rows_b: I64, config: Config) -
 def _pose(of: Features, rows: I64, by: Features, by_rows: I64, config: Config) -> tuple[F64, NDArray[np.bool_]] | None:
     """camera_from_one (3, 4) by P3P in LO-RANSAC (poselib), and which matches (n,) agree with it."""
     known = np.flatnonzero(of.depth[rows] > 0)
-    if len(known) < config.min_both:
+    if len(known) < config.first_inliers:
         return None
     focal = by.focal_px
     pixels = by.xy[by_rows[known]].astype(np.float64) * focal
     camera = {"model": "SIMPLE_PINHOLE", "width": 1, "height": 1, "params": [focal, 0.0, 0.0]}
-    ransac = {"max_reproj_error": config.inlier_px, "min_iterations": 100, "max_iterations": 2000, "seed": 0}
+    ransac = {"max_reproj_error": config.inlier_px, "min_iterations": 100, "max_iterations": 1000, "seed": 0}
     found, info = poselib.estimate_absolute_pose(pixels, of.points_camera[rows[known]], camera, ransac, {})
     pose = np.column_stack([found.R, found.t])
-    if info["num_inliers"] < config.min_both or not np.isfinite(pose).all():
+    if info["num_inliers"] < config.first_inliers or not np.isfinite(pose).all():
         return None
     inlier = np.zeros(len(rows), np.bool_)
     inlier[known] = info["inliers"]
     return pose, inlier
 
 
-def _checked(a: Features, rows_a: I64, b: Features, rows_b: I64, b_from_a: Sim3, config: Config) -> Pair | None:
-    """The pair, if its inliers are many, spread over both images, and agree on the scale."""
-    forward, backward = _sights(a, rows_a, b, rows_b), _sights(b, rows_b, a, rows_a)
-    in_f = forward.error_px(b_from_a) < config.inlier_px
-    in_b = backward.error_px(b_from_a.inverse()) < config.inlier_px
-    # where both depths are known, both ways must agree
-    conflicting = (in_f ^ in_b) & (a.depth[rows_a] > 0) & (b.depth[rows_b] > 0)
-    in_f &= ~conflicting
-    in_b &= ~conflicting
-    seen = in_f | in_b
-    num_both = int(np.count_nonzero(in_f & in_b))
-    if np.count_nonzero(seen) < config.min_inliers or num_both < config.min_both:
+def _checked(a: Features, b: Features, b_from_a: Sim3, config: Config) -> Pair | None:
+    """The pair, if its inliers are many, a fair share, spread over both images, and agree on the scale."""
+    forward, backward = _looked_for(a, b, b_from_a, 1.0, config), _looked_for(b, a, b_from_a.inverse(), 1.0, config)
+    num = len(forward.sights) + len(backward.sights)
+    ways = set(zip(forward.rows.tolist(), forward.by_rows.tolist(), strict=True))
+    both = np.array(
+        [(j, i) in ways for i, j in zip(backward.rows.tolist(), backward.by_rows.tolist(), strict=True)], bool
+    )
+    num_both = int(np.count_nonzero(both))
+    if num < max(config.min_inliers, config.min_share * (forward.num_expected + backward.num_expected)):
         return None
-    if min(_cells(a, rows_a[seen]), _cells(b, rows_b[seen])) < config.min_cells:
+    if num_both < config.min_both:
         return None
-    both = in_f & in_b
-    depths = float(np.median(a.depth[rows_a[both]])), float(np.median(b.depth[rows_b[both]]))
-    return Pair(b_from_a, forward.only(in_f), backward.only(in_b), num_both, *depths)
+    in_a, in_b = np.union1d(forward.rows, backward.by_rows), np.union1d(backward.rows, forward.by_rows)
+    if min(_cells(a, in_a), _cells(b, in_b)) < config.min_cells:
+        return None
+    depths = float(np.median(a.depth[backward.by_rows[both]])), float(np.median(b.depth[backward.rows[both]]))
+    return Pair(b_from_a, forward.sights, backward.sights, num_both, *depths)
 
 
 def _cells(of: Features, rows: I64) -> int:
