@@ -15,8 +15,9 @@ and `ate_se3_m` leaves it as it is: without a metric cue (`--cue`) both say noth
 
 `depth_absrel` and `depth_within_10pct`: each keyframe's first depth, made from frames up to it, over the surest pixels
 that make up 80 % of those the sensor knows (fewer if `depth_density` is less), one scale per component; `depth_all_*`
-is over every pixel with depth, `depth_sure_*` over what the map calls sure. `surface_within_10cm`: share of the fused
-surface within 10 cm of the sensor's points, `surface_complete_10cm` the reverse; see `evaluation/surface.py`.
+is over every pixel with depth, `depth_sure_*` over what the map calls sure; `depth_scale` is `scale` as the depth has
+it. `surface_within_10cm`: share of the fused surface within 10 cm of the sensor's points, `surface_complete_10cm` the
+reverse, see `evaluation/surface.py`.
 `gravity_*_deg`: how far up is off, from the picture alone and had the phone sent one sample of its gravity sensor.
 
 `cpu_ms_per_frame`: all processes, without reading the pictures (`decode_cpu_ms_per_frame`); `cores` is the same per

@@ -16,7 +16,7 @@ from mapping.scene_map import SceneMap
 from mapping.transforms import F64, unproject
 
 NAMES = ("none", "marker", "distance")
-_AFTER_KEYFRAMES = 6
+_AFTER_KEYFRAMES = 4
 _LONGEST_M = 3.0
 """Nobody measures further with what lies in a kitchen drawer."""
 _STEP_PX = 4
@@ -40,7 +40,7 @@ class MeasuredDistance:
     """Somebody measures between two things in the picture and clicks on both, once.
 
     The true length comes from the depth sensor; where the clicks lie in the map is for the map to know. The ends are
-    the two farthest smooth places, at most 3 m apart, of the first keyframe that has truth after the sixth.
+    the two farthest smooth places, at most 3 m apart, of the first keyframe that has truth from the fourth on.
     """
 
     def __init__(self) -> None:

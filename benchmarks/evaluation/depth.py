@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from benchmarks.clips import Clip
 from benchmarks.evaluation.phone import Phone
-from benchmarks.evaluation.session import Played, causal_depth
+from benchmarks.evaluation.session import Played, Session, causal_depth
 from mapping.transforms import invert, project, unproject
 from streams.frame import Intrinsics
 
@@ -37,13 +37,15 @@ class DepthMarks:
     """Share of the sensor's pixels that have any depth."""
     all_absrel: float
     all_within_10pct: float
+    scale: float | None
+    """True metres per metre of the map by its depth; where it differs from the path's, depth or truth are bent."""
     sure_absrel: float
     sure_within_10pct: float
     sure_density: float
     """Of those the map calls sure (confidence of one half and more)."""
 
 
-def mark_depth(played: Played) -> DepthMarks | None:
+def mark_depth(session: Session, played: Played) -> DepthMarks | None:
     """Compare the depth a phone's keyframes got; None where there is none to compare."""
     ratios: dict[int, list[NDArray[np.float32]]] = {}
     sures: dict[int, list[NDArray[np.float32]]] = {}
@@ -64,8 +66,11 @@ def mark_depth(played: Played) -> DepthMarks | None:
     if not num_known or not any(len(r) for parts in ratios.values() for r in parts):
         return None
     joined = {c: np.concatenate(parts) for c, parts in ratios.items()}
-    ratio = np.concatenate([r / max(float(np.median(r)), 1e-9) for r in joined.values() if len(r)])
-    sure = np.concatenate([np.concatenate(sures[c]) for c, r in joined.items() if len(r)])
+    unit = {c: max(float(np.median(r)), 1e-9) for c, r in joined.items() if len(r)}
+    ratio = np.concatenate([joined[c] / unit[c] for c in unit])
+    sure = np.concatenate([np.concatenate(sures[c]) for c in unit])
+    largest = max(unit, key=lambda c: len(joined[c]))
+    world = session.world_from(played, largest)
     surest = np.argsort(-sure, kind="stable")[: round(WANTED_DENSITY * num_known)]
     error = np.abs(ratio - 1.0)
     shown = sure >= SURE
@@ -74,6 +79,7 @@ def mark_depth(played: Played) -> DepthMarks | None:
         *_pair(error[surest]),
         round(len(error) / num_known, 4),
         *_pair(error),
+        None if world is None else round(1.0 / (unit[largest] * world.scale), 4),
         *_pair(error[shown]),
         round(int(np.count_nonzero(shown)) / num_known, 4),
     )

@@ -27,7 +27,7 @@ def judge(session: Session, played: Played, options: Options) -> tuple[Figures, 
         | _taken(played, marks)
         | _pose_errors(session, played, marks)
         | _latencies(played)
-        | _named("depth", DepthMarks, mark_depth(played))
+        | _named("depth", DepthMarks, mark_depth(session, played))
         | _named("surface", SurfaceMarks, mark_surface(session))
         | _named("gravity", GravityMarks, mark_gravity(session, played, options.scene.map.map))
         | _costs(session, played)

@@ -1,6 +1,6 @@
 """Marks for the fused surface: its vertices (one per 5 cm cell) against the depth sensor's points, both ways.
 
-The map is aligned to the truth by its keyframes (Sim(3)), never by the surface itself. `within_10cm` is the
+The map is aligned to the truth by its keyframes' poses (Sim(3)), never by the surface itself. `within_10cm` is the
 headline: the share of the fused surface that lies within 10 cm of the truth, because an avatar stands on what is shown.
 `complete_10cm`, the share of the true points that have fused surface within 10 cm, guards against showing little.
 Surface that no depth frame of the truth looks at cannot be judged and is left out.

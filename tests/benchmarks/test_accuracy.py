@@ -5,67 +5,75 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
 from benchmarks.accuracy import main
 from benchmarks.clips import Clip
 from benchmarks.trajectory import score, write_tum
-from mapping.transforms import F64, Sim3, exp_so3, quat_from_rotation
-from tests.mapping.painted_room import CAMERA, PaintedRoom, walk
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("clips") / "painted"
-    (folder / "rgb").mkdir(parents=True)
-    (folder / "depth").mkdir()
-    camera = {n: getattr(CAMERA, n) for n in ("fx", "fy", "cx", "cy", "width", "height")}
-    about = {"name": "painted", "fps": 30, "rgb": camera, "depth": {**camera, "scale": 0.001, "invalid": [0]}}
-    (folder / "camera.json").write_text(json.dumps(about))
-    room, rows = PaintedRoom(), []
-    for i, pose in enumerate(walk(70)):
-        cv2.imwrite(str(folder / "rgb" / f"{i:06d}.jpg"), room.render(pose))
-        w, x, y, z = quat_from_rotation(pose[:3, :3])
-        rows.append(" ".join(f"{v:.9f}" for v in (i / 30, *pose[:3, 3], x, y, z, w)))
-    (folder / "groundtruth.txt").write_text("# t tx ty tz qx qy qz qw\n" + "\n".join(rows) + "\n")
-    cv2.imwrite(str(folder / "depth" / "000000.png"), np.full((240, 320), 1500, np.uint16))
-    return folder
+from mapping.transforms import F64, Sim3, exp_so3
+from tests.mapping.painted_room import PaintedRoom, walk
 
 
 def test_measures_a_clip_and_leaves_its_trajectory(
-    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    painted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([str(clip), "--json", "--fast", "--out", str(tmp_path)]) == 0
+    assert main([str(painted), "--json", "--fast", "--out", str(tmp_path)]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert figures["clip"] == "painted"
-    assert figures["frames"] == 70
+    assert figures["frames"] == 90
     assert figures["coverage"] > 0.7
     assert figures["wrong_pose_rate"] == 0.0
     assert figures["ate_sim3_m"] < 0.02
     assert figures["components"] == 1
-    assert figures["depth_absrel"] is None
+    assert figures["depth_within_10pct"] > 0.8
+    assert figures["surface_within_10cm"] > 0.3
+    assert 0.0 <= figures["gravity_one_sample_deg"] < 3.0
     assert figures["pose_latency_ms_p50"] is None
     rows = np.loadtxt(tmp_path / "painted_world.tum")
-    assert rows.shape == (round(figures["coverage"] * 70), 8)
+    assert rows.shape == (round(figures["coverage"] * 90), 8)
+    page = (tmp_path / "index.html").read_text()
+    assert "data:image/png;base64," in page
+    assert f">{figures['ate_sim3_m']}<" in page
     assert (tmp_path / "painted.png").stat().st_size > 1000
-    assert np.loadtxt(tmp_path / "painted_truth.tum").shape == (70, 8)
+    assert np.loadtxt(tmp_path / "painted_truth.tum").shape == (90, 8)
 
 
-def test_live_playback_counts_what_it_drops(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(clip), "--json"]) == 0
+def test_live_playback_counts_what_it_drops(painted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(painted), "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert figures["live"]
     assert figures["pose_latency_ms_p50"] > 0
+    assert figures["map_latency_ms_p50"] > figures["pose_latency_ms_p50"]
+    assert figures["mapped_keyframes"] > 0
+    assert figures["surface_within_10cm"] is not None
     assert sum(figures["component_frames"]) + figures["dropped"] <= figures["frames"]
 
 
-def test_a_posed_clip_is_its_own_truth(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(clip), "--json", "--fast", "--posed"]) == 0
+def test_the_tracker_alone_maps_nothing(painted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(painted), "--json", "--fast", "--no-map", "--k", "unknown"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["k"] == "unknown"
+    assert figures["coverage"] > 0.7
+    assert figures["depth_absrel"] is None
+    assert figures["surface_within_10cm"] is None
+
+
+def test_a_measured_distance_gives_the_map_metres(painted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(painted), "--json", "--fast", "--cue", "distance"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["scale_source"] == "distance"
+    assert figures["scale"] == pytest.approx(1.0, abs=0.05)
+    assert figures["ate_se3_m"] < 0.1
+
+
+def test_a_posed_clip_is_its_own_truth(painted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(painted), "--json", "--fast", "--posed"]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert figures["coverage"] == 1.0
     assert figures["ate_se3_m"] == pytest.approx(0.0, abs=1e-6)
+    assert figures["surface_within_10cm"] > 0.95
+    assert figures["surface_complete_10cm"] > 0.9
     assert figures["scale"] == pytest.approx(1.0, abs=1e-6)
 
 
@@ -77,11 +85,11 @@ def test_says_what_is_wrong_with_a_clip(tmp_path: Path, capsys: pytest.CaptureFi
     assert "missing or malformed field" in capsys.readouterr().err
 
 
-def test_reads_depth_in_metres(clip: Path) -> None:
-    opened = Clip.open(clip)
+def test_reads_depth_in_metres(painted: Path) -> None:
+    opened = Clip.open(painted)
     depth = opened.depth(0)
     assert depth is not None
-    assert depth.z_m[0, 0] == pytest.approx(1.5)
+    assert depth.z_m[0, 0] == pytest.approx(PaintedRoom().depth(walk(1)[0])[0, 0], abs=1e-3)
     assert opened.depth(1) is None
 
 

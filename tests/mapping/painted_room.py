@@ -45,6 +45,17 @@ class PaintedRoom:
         _cast(self._walls, world_from_camera, camera.fx, camera.fy, camera.cx, camera.cy, image)
         return image
 
+    def depth(self, world_from_camera: F64, camera: Intrinsics = CAMERA) -> NDArray[np.float32]:
+        """True depth (h, w) along the optical axis in metres."""
+        u, v = np.meshgrid(np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5)
+        rays = np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, np.ones_like(u)], axis=-1)
+        rays = rays @ world_from_camera[:3, :3].T + 1e-12
+        eye = world_from_camera[:3, 3]
+        room = np.sort((_ROOM[:, None, None] - eye) / rays, axis=0)[1].min(axis=-1)
+        table = np.sort((_TABLE[:, None, None] - eye) / rays, axis=0)
+        enter, leave = table[0].max(axis=-1), table[1].min(axis=-1)
+        return np.where((enter > 0) & (enter < leave), enter, room).astype(np.float32)
+
 
 @kernel
 def _cast(
