@@ -166,9 +166,10 @@ class Queries:
         """How far one can walk straight ahead."""
         return await self._get("raycast", Ray, {"from": _text(start_m), "to": _text(goal_m), **walk})
 
-    async def nearest(self, point_m: Point, **walk: Unpack[Walk]) -> Nearest:
-        """Where one can stand that is nearest to a point."""
-        return await self._get("nearest", Nearest, {"point": _text(point_m), **walk})
+    async def nearest(self, point_m: Point, *, islands: bool = True, **walk: Unpack[Walk]) -> Nearest:
+        """Where one can stand that is nearest to a point; `islands` False passes over table tops and their like."""
+        only = {} if islands else {"islands": "false"}
+        return await self._get("nearest", Nearest, {"point": _text(point_m), **only, **walk})
 
     async def visible(
         self, point_m: Point, *, eye_m: Point | None = None, camera: str | None = None, epoch: int | None = None

@@ -130,7 +130,7 @@ def _raycast(question: RaycastQuestion, query: Query, agent: str) -> Found:
 
 
 def _nearest(question: NearestQuestion, query: Query, agent: str, tile_size_m: float) -> Found:
-    point = query.nearest(question.point, agent, _search(question))
+    point = query.nearest(question.point, agent, _search(question), islands=question.may_be_island)
     if point is None:
         return Found(NearestAnswer(found=False, reason="goal_off_mesh", agent=agent))
     distance_m = float(np.linalg.norm(np.subtract(point, question.point)))

@@ -31,7 +31,9 @@ MAX_INBOUND_BYTES = 64 * 1024
 MAX_BUFFER_BYTES = 64 * 1024 * 1024
 COMPRESS_ABOVE_BYTES = 512
 
-Layer = Literal["pose", "thumbnail", "points", "mesh", "nav", "occluder", "culling", "depth", "asset", "event"]
+Layer = Literal[
+    "pose", "thumbnail", "points", "mesh", "nav", "islands", "occluder", "culling", "depth", "asset", "event"
+]
 LAYERS: tuple[Layer, ...] = get_args(Layer)
 DEFAULT_LAYERS: tuple[Layer, ...] = tuple(layer for layer in LAYERS if layer not in ("culling", "depth"))
 """What our clients ask for when they are not told: all but what serves a special purpose."""
@@ -187,7 +189,7 @@ class Delta(_Message, frozen=True, tag="delta"):
     epoch: int
     layer: Layer
     key: list[int | str]
-    """`[x, z]` of a tile (nav: `[x, z, agent]`), `[stream]` of a pose or thumbnail, `[keyframe]` of points."""
+    """`[x, z]` of a tile (nav, islands: `[x, z, agent]`), `[stream]` of a pose or thumbnail, `[keyframe]` of points."""
     ver: int
     capture_ns: int
     """Newest pixels that went into it."""

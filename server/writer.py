@@ -74,6 +74,9 @@ class Config(BaseModel):
     keyframes_per_step: int = Field(default=32, ge=1)
     """Keyframes whose points one step encodes; when the whole map moves, the others follow."""
 
+    island_tiles_per_step: int = Field(default=32, ge=1)
+    """Changed NavMesh tiles of each agent around which one step looks for islands."""
+
     @model_validator(mode="after")
     def _can_be_walked(self) -> Self:
         """Tell about agents that cannot be before there is a map, not at its first tile."""
@@ -164,6 +167,7 @@ class Writer:
         publications = [*step.publications, *self._points(), *self._newest_views()]
         if not step.status.is_rebuilding:  # half a volume would unbuild tiles, see `_walk`
             publications += encode.tile_change(self._tiles.step_surfaces(viewers, self.config.surface_budget_s))
+        publications += map(encode.islands, self.query.find_islands(self.config.island_tiles_per_step))
         wait_s = self._wait_s(step.status)
         self._unconfirmed -= {(item.layer, item.key) for item in publications}
         if wait_s is None and self._unconfirmed:  # nothing lies there any more
@@ -281,7 +285,8 @@ class Writer:
 
     def _wait_s(self, status: Status) -> float | None:
         """How long until `build` has something to do; None = not before the map changes."""
-        return 0.0 if status.num_pending or self._points_due or self._seen_due else self._tiles.wait_s
+        is_due = status.num_pending or self._points_due or self._seen_due or self.query.islands_pending
+        return 0.0 if is_due else self._tiles.wait_s
 
     def _points(self) -> Iterable[Publication]:
         """Points of keyframes that are new or moved; when the whole map did, the others follow in the next steps."""

@@ -46,6 +46,7 @@ PointText = Annotated[str, Query(max_length=200, description="x,y,z in world met
 AgentName = Annotated[str | None, Query(max_length=64, description="a profile of the scene; its first one if left out")]
 Walk = Annotated[float, Query(gt=0, le=MAX_WALK_M, description="how far one walks at most, m")]
 Within = Annotated[float, Query(gt=0, le=MAX_WITHIN_M, description="how far from a point ground is looked for, m")]
+IslandsToo = Annotated[bool, Query(description="whether it may be a table top or other ground that no way leads to")]
 Epoch = Annotated[int | None, Query(description="the coordinates' epoch; 409 if the map has moved on")]
 
 
@@ -104,9 +105,13 @@ def router(scenes: Scenes, guard: Guard) -> APIRouter:
         return await ask_one(request, scene, question, walker.epoch)
 
     @api.get("/nearest", response_model=NearestAnswer)
-    async def find_nearest(request: Request, scene: SceneName, point: PointText, walker: Walker) -> Answer:
+    async def find_nearest(
+        request: Request, scene: SceneName, point: PointText, walker: Walker, islands: IslandsToo = True
+    ) -> Answer:
         """Where one can stand that is nearest to a point."""
-        question = _read(NearestQuestion, point=point, agent=walker.agent, within_m=walker.within_m)
+        question = _read(
+            NearestQuestion, point=point, agent=walker.agent, within_m=walker.within_m, may_be_island=islands
+        )
         return await ask_one(request, scene, question, walker.epoch)
 
     @api.get("/visible", response_model=VisibleAnswer)

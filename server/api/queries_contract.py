@@ -87,6 +87,8 @@ class NearestQuestion(_Walk):
 
     kind: Literal["nearest"] = "nearest"
     point: Place
+    may_be_island: bool = Field(default=True, alias="islands")
+    """False passes over table tops and other small ground that no way leads to."""
 
 
 class VisibleQuestion(_Value):

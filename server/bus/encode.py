@@ -9,6 +9,7 @@ Layer, its `key`, fields of `body`, and arrays after the colon:
 - nav [x, z, agent]: agent, origin_m (3), cell_size_m, cell_height_m : verts u16 (n, 3), polys u16 (m, 6),
   neighbours u16 (m, 6), areas u8 (m,), and for clients that ask: detail_verts f32 (d, 3), detail_tris u16 (t, 4);
   blob u8 (k,)
+- islands [x, z, agent]: agent : polygons u16 (k,)
 - mesh, occluder and culling [x, z]: origin_m (3), step_m : vertices i16 (n, 3), indices u16 or u32 (m, 3), rgb u8
   (n, 3) if coloured
 
@@ -26,6 +27,8 @@ How to read them:
   stairs, 61 ramp; take others, 1 to 60, for ground of a kind yet to be named. Part `detail` is the floor with its
   heights: `detail_verts` are further vertices in world metres, a row of `detail_tris` is a polygon and three vertices,
   those of `verts` first. Part `blob` is the same tile for Detour's `addTile` (navmesh data version 7).
+- islands: rows of the newest `polys` of that nav tile which lie on islands: ground of less than 4 m² that no way leads
+  to or from, such as table tops. It comes a moment after the nav tile; until then rows may be those of the tile before.
 - A tile that became empty is a `remove`. Events are no deltas: they are sent once, as `event` messages. The `asset`
   layer is reserved for generated objects.
 """
@@ -44,6 +47,7 @@ from mapping.changes import KeyframeId
 from mapping.transforms import quat_from_rotation
 from mapping.volume.visibility import DepthView
 from navmesh.detail import detail_of
+from navmesh.islands import IslandTile
 from navmesh.tiles import TILE_CELLS, NavTile, SurfaceTile, TileChange
 from server.protocol import Buffer, Layer, PackedAs, pack_buffers
 from streams.frame import Intrinsics, StreamId
@@ -116,6 +120,15 @@ def nav(tile: NavTile, tile_size_m: float = TILE_CELLS * VOXEL_SIZE_M) -> Public
         "blob": np.frombuffer(tile.blob, np.uint8),
     }
     return _publication("nav", key, body, arrays, _tile_footprint(key, tile_size_m))
+
+
+def islands(tile: IslandTile, tile_size_m: float = TILE_CELLS * VOXEL_SIZE_M) -> Publication | Removal:
+    """Encode which polygons of one tile lie on islands."""
+    key: Key = (tile.key.x, tile.key.z, tile.agent)
+    if not tile.polygons:
+        return Removal("islands", key)
+    arrays: dict[str, NDArray[Any]] = {"polygons": np.array(tile.polygons, np.uint16)}
+    return _publication("islands", key, {"agent": tile.agent}, arrays, _tile_footprint(key, tile_size_m))
 
 
 def surface(

@@ -10,7 +10,7 @@ from server.protocol import Layer
 
 @dataclass(frozen=True, slots=True)
 class Interest:
-    """Layers, and the agents whose `nav` tiles are of use; None = all agents'."""
+    """Layers, and the agents whose `nav` tiles (and `islands`) are of use; None = all agents'."""
 
     layers: frozenset[Layer]
     agents: frozenset[str] | None = None
@@ -18,4 +18,4 @@ class Interest:
     def covers(self, entry: Entry) -> bool:
         if entry.layer not in self.layers:
             return False
-        return self.agents is None or entry.layer != "nav" or entry.key[-1] in self.agents
+        return self.agents is None or entry.layer not in ("nav", "islands") or entry.key[-1] in self.agents

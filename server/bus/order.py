@@ -12,6 +12,7 @@ FIRST_TO_LAST: tuple[Layer, ...] = (
     "asset",
     "event",
     "nav",
+    "islands",
     "occluder",
     "culling",
     "mesh",

@@ -26,6 +26,8 @@ async def test_every_method_asks_what_it_says(tmp_path: Path) -> None:
         assert server.scenes.asked[-1] == (asked,)
         assert (await ask.raycast((0, 0, 0), (1, 0, 0))).is_blocked
         assert not (await ask.reachable((0, 0, 0), (1, 0, 0))).is_reachable
+        await ask.nearest((0, 20, 0), islands=False, within_m=2)
+        assert server.scenes.asked[-1] == (NearestQuestion(point=(0, 20, 0), within_m=2, may_be_island=False),)
         reach = await ask.reach((0, 0, 0), 5, within_m=0.5)
         assert [(one.tile, one.polygon, one.walk_m) for one in reach.polygons] == [(0, 3, 0), (0, 1, 1.5)]
         assert reach.is_settled

@@ -15,6 +15,8 @@ import yaml
 from mapping.changes import KeyframeId
 from mapping.transforms import Sim3, look_at
 from mapping.volume.visibility import DepthView
+from navmesh.islands import IslandTile
+from navmesh.tiles import TileKey
 from server import protocol as p
 from server.api.socket import MapSockets
 from server.bus import encode
@@ -95,6 +97,7 @@ def test_every_header_of_a_busy_scene_fits() -> None:
         encode.thumbnail(stream, rgb),
         encode.points(KeyframeId("s/1"), stream, camera, points, rgb[:50, 0]),
         encode.nav(nav_tile()),
+        encode.islands(IslandTile(TileKey(0, 0), "human", (0, 2))),
         encode.surface("mesh", surface_tile()),
         encode.surface("occluder", surface_tile(n=70_000)),
         encode.surface("culling", surface_tile()),

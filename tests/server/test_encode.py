@@ -16,6 +16,7 @@ from mapping.transforms import look_at, rotation_from_quat
 from mapping.volume.visibility import DepthView
 from navmesh.build import border_cells
 from navmesh.detail import detail_of
+from navmesh.islands import IslandTile
 from navmesh.recast import WALKABLE, Agent, TileFrame, build_from_spans
 from navmesh.recast import Config as RecastConfig
 from navmesh.tiles import NavTile, SurfaceTile, TileChange, TileKey
@@ -225,3 +226,10 @@ def test_thumbnails_are_small_jpegs(shape: tuple[int, int], size: tuple[int, int
     assert back.shape[:2][::-1] == size
     assert back[0, 0, 2] > 150
     assert back[0, 0, 0] < 60
+
+
+def test_islands_come_back_and_none_are_a_removal() -> None:
+    message, arrays = sent(encode.islands(IslandTile(TileKey(-1, 2), "cat", (0, 3))))
+    assert (message.layer, message.key, message.body) == ("islands", [-1, 2, "cat"], {"agent": "cat"})
+    assert arrays["polygons"].tolist() == [0, 3]
+    assert encode.islands(IslandTile(TileKey(-1, 2), "cat", ())) == encode.Removal("islands", (-1, 2, "cat"))

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { readNav, readPoints, readPose, readSurface } from "../src/sdk/layers.js";
+import { readIslands, readNav, readPoints, readPose, readSurface } from "../src/sdk/layers.js";
 import { ProtocolError } from "../src/sdk/protocol.js";
 import { delta, message } from "./fixtures.js";
 
@@ -69,5 +69,11 @@ describe("layers", () => {
     const nav = message("nav", "delta");
     expect(() => readNav({ ...nav, arrays: { ...nav.arrays, neighbours: new Uint16Array(3) } })).toThrow(ProtocolError);
     expect(() => readNav({ ...nav, arrays: {} })).toThrow(/verts/);
+  });
+
+  it("gives the polygons of a tile that lie on islands", () => {
+    const islands = delta({ layer: "islands", arrays: { polygons: Uint16Array.of(0, 3) } });
+    expect([...readIslands(islands)]).toEqual([0, 3]);
+    expect(() => readIslands({ ...islands, arrays: {} })).toThrow(/polygons/);
   });
 });

@@ -18,6 +18,7 @@ export {
   type PointCloud,
   type Pose,
   readDepth,
+  readIslands,
   readNav,
   readPoints,
   readPose,

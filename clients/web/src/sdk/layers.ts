@@ -175,6 +175,11 @@ export function readNav({ body, arrays }: Delta): NavTile {
   return { agent: r.string("agent"), vertices, polygons, edges, areas, detail, detour: blob };
 }
 
+/** Rows of the polygons of the nav tile of the same key that lie on islands: table tops and their like. */
+export function readIslands({ arrays }: Delta): ReadonlySet<number> {
+  return new Set(need(arrays.polygons, Uint16Array, "polygons"));
+}
+
 function readDetail(arrays: Delta["arrays"], own: Float32Array, numPolygons: number): NavDetail {
   const further = need(arrays.detail_verts, Float32Array, "detail_verts");
   const rows = need(arrays.detail_tris, Uint16Array, "detail_tris");

@@ -22,6 +22,7 @@ export const LAYERS = [
   "points",
   "mesh",
   "nav",
+  "islands",
   "occluder",
   "culling",
   "depth",
@@ -102,7 +103,7 @@ export interface Delta {
   seq: number;
   epoch: number;
   layer: Layer;
-  /** `[x, z]` of a tile (nav: `[x, z, agent]`), `[stream]` of a pose or thumbnail, `[keyframe]` of points. */
+  /** `[x, z]` of a tile (nav, islands: `[x, z, agent]`), `[stream]` of a pose or thumbnail, `[keyframe]` of points. */
   key: Key;
   ver: number;
   /** Newest pixels that went into it, server clock. */

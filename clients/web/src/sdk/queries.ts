@@ -101,7 +101,7 @@ export interface Walk {
 export type Question =
   | ({ readonly kind: "path" | "reachable" | "raycast"; readonly from: Vector3; readonly to: Vector3 } & Walk)
   | ({ readonly kind: "reach"; readonly from: Vector3; readonly walkM: number } & Walk)
-  | ({ readonly kind: "nearest"; readonly point: Vector3 } & Walk)
+  | ({ readonly kind: "nearest"; readonly point: Vector3; readonly islands?: boolean } & Walk)
   | { readonly kind: "visible"; readonly point: Vector3; readonly from: Vector3 }
   | { readonly kind: "visible"; readonly point: Vector3; readonly camera: string };
 
@@ -152,9 +152,10 @@ export class MapQueries {
     return this.one(scene, "raycast", { from, to }, how);
   }
 
-  /** Where one can stand that is nearest to a point. */
-  nearest(scene: string, point: Vector3, how: Walk & Asking = {}): Promise<NearestAnswer> {
-    return this.one(scene, "nearest", { point }, how);
+  /** Where one can stand that is nearest to a point; `islands: false` passes over table tops and their like. */
+  nearest(scene: string, point: Vector3, how: Walk & Asking & { islands?: boolean } = {}): Promise<NearestAnswer> {
+    const { islands = true, ...rest } = how;
+    return this.one(scene, "nearest", { point, ...(!islands && { islands: "false" }) }, rest);
   }
 
   /** Whether a point can be seen from a place, or by a stream's camera. */

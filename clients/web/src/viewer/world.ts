@@ -1,8 +1,9 @@
 /** The scene on the stage: every change of the map goes to the layer that shows it. */
 
 import * as THREE from "three";
+import { readIslands } from "../sdk/layers.js";
 import { type Change, type Entry, nameOf, type SceneMap } from "../sdk/map.js";
-import { ProtocolError } from "../sdk/protocol.js";
+import { type Key, ProtocolError } from "../sdk/protocol.js";
 import { BuildQueue } from "./building.js";
 import { CameraLayer } from "./layers/cameras.js";
 import { type KeyedGroup, matrixOf } from "./layers/keyed.js";
@@ -112,6 +113,7 @@ export class World {
   clear(): void {
     this.building.clear();
     for (const layer of Object.values(this.keyed)) layer.clear();
+    this.nav.clearIslands();
     this.veil.clear();
     this.cameras.clear();
     this.stage.invalidate();
@@ -140,6 +142,12 @@ export class World {
     });
   }
 
+  private showIslands(key: Key, rows: ReadonlySet<number>, map: SceneMap): void {
+    this.nav.setIslands(key, rows);
+    const tile = map.get("nav", key);
+    if (tile !== undefined) this.nav.keyed.set(tile);
+  }
+
   private attempt(show: () => void): void {
     try {
       show();
@@ -156,11 +164,13 @@ export class World {
         if (change.layer === "pose") this.cameras.setPose(change.entry);
         else if (change.layer === "thumbnail") void this.cameras.setThumbnail(change.entry).catch(() => undefined);
         else if (change.layer === "nav") this.nav.keyed.set(change.entry); // small, and what clicks go to
+        else if (change.layer === "islands") this.showIslands(change.entry.delta.key, readIslands(change.entry.delta), map);
         else if (isKeyed(change.layer)) this.buildLater(change.entry, map);
         break;
       case "removed":
         this.building.drop(nameOf(change.layer, change.key));
         if (change.layer === "pose") this.cameras.removePose(String(change.key[0]));
+        else if (change.layer === "islands") this.showIslands(change.key, new Set(), map);
         else if (isKeyed(change.layer)) this.keyed[change.layer].remove(change.layer, change.key);
         if (change.layer === "occluder") this.veil.remove(change.layer, change.key);
         break;

@@ -1,35 +1,30 @@
-/** The walkable floor: filled polygons, thin lines between them, bright lines where walking ends. */
+/** The walkable floor: filled polygons, thin lines between them, bright lines where walking ends; islands are grey. */
 
 import * as THREE from "three";
 import { type NavTile, readNav } from "../../sdk/layers.js";
+import { nameOf } from "../../sdk/map.js";
+import type { Key } from "../../sdk/protocol.js";
 import { KeyedGroup } from "./keyed.js";
 
 /** Above the floor by as much as the voxels are uncertain, so that the mesh does not swallow it. */
 const LIFT_M = 0.015;
 const INNER: readonly [number, number, number] = [0.31, 0.84, 0.75];
+const NONE: ReadonlySet<number> = new Set();
 const WALL: readonly [number, number, number] = [0.78, 1.0, 0.95];
 
 export class NavLayer {
   readonly keyed: KeyedGroup;
   private readonly areaByMesh = new Map<THREE.Object3D, number>();
+  private readonly islands = new Map<string, ReadonlySet<number>>();
   private shownAgent: string | null = null;
 
   constructor() {
-    const fill = new THREE.MeshBasicMaterial({
-      color: 0x2fbfa6,
-      transparent: true,
-      opacity: 0.42,
-      side: THREE.DoubleSide,
-      depthWrite: false,
-      polygonOffset: true,
-      polygonOffsetFactor: -2,
-      polygonOffsetUnits: -4,
-    });
+    const fills = [fillMaterial(0x2fbfa6, 0.42), fillMaterial(0x9aa4ad, 0.3)];
     const line = new THREE.LineBasicMaterial({ vertexColors: true, transparent: true, opacity: 0.85 });
     this.keyed = new KeyedGroup(({ delta }) => {
       const tile = readNav(delta);
       if (tile.polygons.length === 0) return null;
-      const mesh = new THREE.Mesh(fillOf(tile), fill);
+      const mesh = new THREE.Mesh(fillOf(tile, this.islands.get(nameOf("nav", delta.key)) ?? NONE), fills);
       mesh.renderOrder = 1;
       mesh.userData.agent = tile.agent;
       mesh.visible = this.shownAgent === null || tile.agent === this.shownAgent;
@@ -37,6 +32,16 @@ export class NavLayer {
       this.areaByMesh.set(mesh, areaOf(tile));
       return mesh;
     });
+  }
+
+  /** Which polygons of a tile no way leads to; the tile itself is to be set again. */
+  setIslands(key: Key, rows: ReadonlySet<number>): void {
+    if (rows.size > 0) this.islands.set(nameOf("nav", key), rows);
+    else this.islands.delete(nameOf("nav", key));
+  }
+
+  clearIslands(): void {
+    this.islands.clear();
   }
 
   /** Show where this agent can walk; null = every agent. */
@@ -63,10 +68,28 @@ export class NavLayer {
   }
 }
 
-function fillOf({ vertices, polygons }: NavTile): THREE.BufferGeometry {
+function fillMaterial(color: number, opacity: number): THREE.MeshBasicMaterial {
+  return new THREE.MeshBasicMaterial({
+    color,
+    transparent: true,
+    opacity,
+    side: THREE.DoubleSide,
+    depthWrite: false,
+    polygonOffset: true,
+    polygonOffsetFactor: -2,
+    polygonOffsetUnits: -4,
+  });
+}
+
+/** Two groups: ground, and islands. */
+function fillOf({ vertices, polygons }: NavTile, islands: ReadonlySet<number>): THREE.BufferGeometry {
   const geometry = new THREE.BufferGeometry();
   geometry.setAttribute("position", new THREE.BufferAttribute(lifted(vertices), 3));
-  geometry.setIndex(polygons.flatMap(fan));
+  const ground = polygons.filter((_, row) => !islands.has(row)).flatMap(fan);
+  const apart = polygons.filter((_, row) => islands.has(row)).flatMap(fan);
+  geometry.setIndex([...ground, ...apart]);
+  geometry.addGroup(0, ground.length, 0);
+  geometry.addGroup(ground.length, apart.length, 1);
   return geometry;
 }
 
