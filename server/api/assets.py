@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from server.api import assets_access as access
@@ -16,6 +16,7 @@ from server.assets.bus import AssetBus
 from server.assets.catalog import Catalog
 from server.assets.resolve import Wish
 from server.assets.values import (
+    MAX_COUNT,
     NAME_PATTERN,
     Asset,
     AssetFile,
@@ -35,7 +36,8 @@ LISTED = 10_000
 Limit = Annotated[int, Query(ge=1, le=PAGE)]
 After = Annotated[str, Query(max_length=64, description="the last name of the page before")]
 Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=128)]
-Count = Annotated[int | None, Query(ge=0)]
+Count = Annotated[int | None, Query(ge=0, le=MAX_COUNT)]
+Number = Annotated[int, Path(ge=1, le=MAX_COUNT)]
 
 
 class NewNamed(NewAsset):
@@ -190,7 +192,7 @@ def router(bus: AssetBus, guard: Guard) -> APIRouter:
         return made
 
     @api.get("/v1/assets/{asset}/versions/{version}")
-    async def get_version(request: Request, asset: Name, version: int) -> Version:
+    async def get_version(request: Request, asset: Name, version: Number) -> Version:
         grant = access.reader(guard, request)
 
         def read(catalog: Catalog, now_ns: int) -> Version:
@@ -215,7 +217,7 @@ def router(bus: AssetBus, guard: Guard) -> APIRouter:
     async def resolve(
         request: Request,
         asset: Name,
-        version: Annotated[int | None, Query(ge=1)] = None,
+        version: Annotated[int | None, Query(ge=1, le=MAX_COUNT)] = None,
         format: Annotated[str | None, Query(max_length=16)] = None,
         role: Role | None = None,
         ext: Annotated[str, Query(max_length=1024, description="extensions the client reads, with commas")] = "",

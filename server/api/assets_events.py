@@ -16,13 +16,14 @@ from server.assets import messages as m
 from server.assets.backlog import Backlog
 from server.assets.database import Event
 from server.assets.opened import Assets
+from server.assets.values import MAX_COUNT
 from server.auth import Grant
 
 MAX_STREAMS = 256
 BEAT_S = 15.0
 STALLED_S = 10.0
 """So long a client may take nothing."""
-Since = Annotated[int | None, Query(ge=0)]
+Since = Annotated[int | None, Query(ge=0, le=MAX_COUNT)]
 LastEventId = Annotated[str | None, Header(max_length=32)]
 
 
@@ -37,7 +38,7 @@ def router(assets: Assets, guard: Guard) -> APIRouter:
         grant = access.reader(guard, request)
         if len(streams) >= MAX_STREAMS:
             raise Busy("too many event streams", retry_after_s=5)
-        if last_event_id is not None and last_event_id.isdecimal():
+        if last_event_id is not None and last_event_id.isdecimal() and len(last_event_id) < 17:
             since = int(last_event_id)
         return _EventStream(assets, grant, since, streams)
 

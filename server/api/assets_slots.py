@@ -20,7 +20,7 @@ from server.assets.feed import Feed
 from server.assets.leases import MAX_HELD, Held
 from server.assets.opened import Assets
 from server.assets.swap import Config, Policy, Rule, Slot
-from server.assets.values import Name, Placement, Ref
+from server.assets.values import MAX_COUNT, Name, Placement, Ref
 from server.auth import Grant
 
 MAX_POLLING = 256
@@ -36,9 +36,9 @@ class SwapRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     asset: Name
-    version: int = Field(default=0, ge=0)
+    version: int = Field(default=0, ge=0, le=MAX_COUNT)
     """0 = the latest."""
-    revision: int | None = Field(default=None, ge=0)
+    revision: int | None = Field(default=None, ge=0, le=MAX_COUNT)
     """Of the slot as you know it (0: there is none yet); 409 if it has another by now. If-Match says the same."""
     scene: Name | None = None
     """Of a slot that is to be made."""
@@ -63,7 +63,7 @@ class RollbackRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    revision: int | None = Field(default=None, ge=0)
+    revision: int | None = Field(default=None, ge=0, le=MAX_COUNT)
 
 
 class HeldVersion(BaseModel):
@@ -73,7 +73,7 @@ class HeldVersion(BaseModel):
 
     slot: Name
     asset: Name
-    version: int = Field(ge=1)
+    version: int = Field(ge=1, le=MAX_COUNT)
 
 
 class LeaseRequest(BaseModel):

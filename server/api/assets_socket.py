@@ -28,7 +28,7 @@ from server.assets.backlog import Backlog
 from server.assets.database import Event
 from server.assets.leases import MAX_HELD, Held
 from server.assets.opened import Assets
-from server.assets.values import Ref
+from server.assets.values import MAX_COUNT, Ref
 from server.auth import Denied, Grant, Role
 from server.config import LimitsConfig
 from server.metrics import Metrics
@@ -56,7 +56,7 @@ class AssetSockets:
         router.add_api_websocket_route("/v1/assets/events", self.serve)
         return router
 
-    async def serve(self, websocket: WebSocket, since: Annotated[int | None, Query(ge=0)] = None) -> None:
+    async def serve(self, websocket: WebSocket, since: Annotated[int | None, Query(ge=0, le=MAX_COUNT)] = None) -> None:
         """One connection from handshake to close; `since` is the last sequence number the client has seen."""
         host = websocket.client.host if websocket.client else "-"
         if not self.guard.allows_origin(websocket):

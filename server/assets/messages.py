@@ -12,12 +12,12 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from server.assets.leases import MAX_HELD
-from server.assets.values import NAME_PATTERN
+from server.assets.values import MAX_COUNT, NAME_PATTERN
 
 MAX_BYTES = 64 << 10
 Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
 Short = Annotated[str, msgspec.Meta(max_length=256)]
-Number = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
+Number = Annotated[int, msgspec.Meta(ge=1, le=MAX_COUNT)]
 
 
 class Malformed(ValueError):

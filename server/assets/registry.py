@@ -216,7 +216,8 @@ def _asset(row: Row) -> Asset:
 
 
 def _told(asset: Asset) -> dict[str, Any]:
-    return asset.model_dump(mode="json", include={"asset", "name", "type", "tags", "scene"})
+    told = asset.model_dump(mode="json", include={"asset", "name", "tags", "scene"})
+    return told | {"asset_type": asset.type}
 
 
 def _scene(scene: str | None) -> str:

@@ -18,6 +18,8 @@ Role = Literal[
     "lod0", "lod1", "lod2", "collision", "preview", "thumbnail", "turntable", "texture", "splat", "source", "other"
 ]
 MAX_JSON_BYTES = 16 << 10
+MAX_COUNT = 2**53
+"""Whole numbers beyond are not the same in every language."""
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -56,7 +58,7 @@ class Placement(_Value):
     """Where something stands in a map: `map = scale * R(quat_wxyz) * asset + position_m`, in coordinates of `epoch`."""
 
     scene: Name
-    epoch: int = Field(ge=0)
+    epoch: int = Field(ge=0, le=MAX_COUNT)
     position_m: Point
     quat_wxyz: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat] = (1.0, 0.0, 0.0, 0.0)
     scale: float = Field(default=1.0, gt=0, le=1e6, allow_inf_nan=False)
@@ -76,12 +78,12 @@ class AssetFile(_Value):
     """`glb`, `ply`, `png`, ..."""
     encoding: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,16}$")] = "identity"
     sha256: Sha256
-    size: int = Field(ge=0)
+    size: int = Field(ge=0, le=MAX_COUNT)
     """Bytes."""
     mime: Annotated[str, Field(pattern=r"^[a-z0-9.+-]{1,64}/[A-Za-z0-9.+-]{1,64}$")] = "application/octet-stream"
     extensions: tuple[Extension, ...] = Field(default=(), max_length=16)
     """What a reader has to know, as `EXT_meshopt_compression`."""
-    triangles: int | None = Field(default=None, ge=0)
+    triangles: int | None = Field(default=None, ge=0, le=MAX_COUNT)
 
 
 class NewVersion(_Value):
