@@ -70,6 +70,7 @@ class Recognition:
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
+        await self._run(self.recogniser.close)
         await asyncio.to_thread(self._thread.shutdown)
 
     async def _look_at_all(self) -> None:

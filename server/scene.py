@@ -16,10 +16,11 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from mapping.engines import WindowPrediction
 from mapping.places.agreement import Seen
+from mapping.places.index import LocalIndex, PlaceIndex
 from mapping.places.recogniser import Config as PlacesConfig
 from mapping.places.recogniser import Recogniser
 from mapping.tracking.tracker import Tracked, TrackerConfig
@@ -55,6 +56,9 @@ class Config(BaseModel):
     cache: CacheConfig = CacheConfig()
     places: PlacesConfig = PlacesConfig()
     """How hard to look for places that phones have in common."""
+    postgres: SecretStr | None = None
+    """`postgresql://...` of a database with pgvector that several servers share: places are looked up there, in table
+    `scene_geometry`. Not set: in this process."""
     window: int = Field(default=8, ge=2)
     """Keyframes of one stream that are inferred together."""
     deadline_s: float = Field(default=2.0, gt=0)
@@ -85,7 +89,9 @@ class Scene:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"writer-{scene}")
         self._cache = KeyframeCache(config.cache)
         self._journal = Journal(channel)
-        self._recognition = Recognition(Recogniser(config.places), self._connect, observe, name=str(scene))
+        self._recognition = Recognition(
+            Recogniser(config.places, _place_index(scene, config)), self._connect, observe, name=str(scene)
+        )
         self._tasks: dict[StreamId, asyncio.Task[None]] = {}
         self._newest_ns = (0, 0)
         """Capture and engine's answer of the newest keyframe in the map: of what is built later, too."""
@@ -356,6 +362,15 @@ class Scene:
             await asyncio.to_thread(store.expire, now_ns)
             if store.roll_up_due:
                 await asyncio.to_thread(store.roll_up)
+
+
+def _place_index(scene: SceneId, config: Config) -> PlaceIndex:
+    if config.postgres is None:
+        return LocalIndex(config.places.max_places)
+    from server.scene_geometry import Config as PostgresConfig  # needs the extra `postgres`
+    from server.scene_geometry import PostgresIndex
+
+    return PostgresIndex(scene, PostgresConfig(dsn=config.postgres))
 
 
 SEQ_RESERVE = 1_000_000

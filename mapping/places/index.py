@@ -104,10 +104,11 @@ class LocalIndex:
     def nearest(
         self, embedding: NDArray[np.float32], k: int, *, without: tuple[StreamId, int] | None = None
     ) -> list[Match]:
+        looks = checked(embedding)
         rows = [row for row, e in self._entry_by_row.items() if (e.stream, e.component) != without]
         if not rows:
             return []
-        likeness = self._rows[rows] @ checked(embedding)
+        likeness = self._rows[rows] @ looks
         best = np.argsort(-likeness, kind="stable")[:k]
         found = [(self._entry_by_row[rows[i]], float(likeness[i])) for i in best]
         return [Match(e.keyframe, e.stream, e.component, alike) for e, alike in found]

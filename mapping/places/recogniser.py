@@ -89,6 +89,10 @@ class Recogniser:
             self._drop(keyframe)
         self._index.remove(stream)
 
+    def close(self) -> None:
+        """Let go of the index."""
+        self._index.close()
+
     def _correct(self, tracked: Tracked) -> None:
         """Poses that the tracker knows better by now, and the depth of its new landmarks for the newest places."""
         for seq, pose in tracked.corrected.items():
