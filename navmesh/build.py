@@ -6,7 +6,7 @@ import math
 
 from mapping.changes import BLOCK_VOXELS
 from navmesh.latch import LatchedCells
-from navmesh.recast import Agent, Config, TileFrame, build_from_spans, radius_cells
+from navmesh.recast import Agent, Config, TileFrame, build_from_spans, climb_cells, radius_cells
 from navmesh.spans import BASE_HALF_VOXELS, REACH_CELLS, spans_of
 from navmesh.spans import Config as SpanConfig
 from navmesh.tiles import NavTile, TileKey
@@ -46,5 +46,6 @@ def build_nav_tile(
         border_cells=border_cells(agent, voxel_size_m, config),
         grid_origin_m=(0.0, -BASE_HALF_VOXELS * cell_height_m, 0.0),
     )
-    spans = spans_of(cells, key, frame.border_cells, slope_limit, span_config)
+    steps = climb_cells(agent, cell_height_m)
+    spans = spans_of(cells, key, frame.border_cells, slope_limit, span_config, steps)
     return build_from_spans(spans, frame, agent, config)

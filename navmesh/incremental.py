@@ -6,8 +6,8 @@ the whole map moved (a new epoch) everything is dirty, and the tiles published s
 
 What equals what, to the byte: mesh, occluder and culling tiles are functions of the voxels alone; NavMesh tiles are
 functions of the latched cells (`latch`), which remember. So tiles built one by one, in any order and by any number of
-threads, always equal those built at once from the same cells (`latched`). They equal those built at once from the voxels
-alone as long as no change was shallower than the latch's hysteresis, and after `reread` unconditionally.
+threads, always equal those built at once from the same cells (`latched`). They equal those built from the voxels alone
+as long as no change was shallower than the latch's hysteresis, and after `reread` whatever happened.
 """
 
 from __future__ import annotations

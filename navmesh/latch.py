@@ -80,7 +80,9 @@ class LatchState:
     """All that is remembered, to be handed on or stored."""
 
     keys: NDArray[np.int32]  # (n, 3) blocks
-    planes: NDArray[np.uint16]  # (n, 64 * (2 + slope limits)) a bit for each height: solid, free, too steep for each limit
+    planes: NDArray[
+        np.uint16
+    ]  # (n, 64 * (2 + slope limits)) a bit for each height: solid, free, too steep for each limit
 
 
 class LatchedCells:

@@ -129,6 +129,11 @@ def height_cells(agent: Agent, cell_height_m: float) -> int:
     return cells
 
 
+def climb_cells(agent: Agent, cell_height_m: float) -> int:
+    """How many cells the agent steps up or down."""
+    return math.floor(agent.max_climb_m / cell_height_m + _EPSILON)
+
+
 def build_from_spans(spans: NDArray[np.uint16], frame: TileFrame, agent: Agent, config: Config) -> NavTile:
     """Build one tile from solid spans (n, 5): x, z, smin, smax in cells, area (0 or a kind of ground).
 
@@ -170,7 +175,7 @@ def _params(frame: TileFrame, agent: Agent, config: Config) -> _recast.TileParam
     params.tile_x, params.tile_z = frame.key
     params.border = frame.border_cells
     params.walkable_height = height
-    params.walkable_climb = math.floor(agent.max_climb_m / frame.cell_height_m + _EPSILON)
+    params.walkable_climb = climb_cells(agent, frame.cell_height_m)
     params.walkable_radius = radius_cells(agent, frame.cell_size_m, config)
     params.partition = _recast.Partition[config.partition]
     cells_per_m2 = 1.0 / frame.cell_size_m**2

@@ -48,16 +48,17 @@ class Config(BaseModel):
 
 
 def spans_of(
-    cells: LatchedCells, key: TileKey, border_cells: int, slope_limit: int, config: Config
+    cells: LatchedCells, key: TileKey, border_cells: int, slope_limit: int, config: Config, step_cells: int = 0
 ) -> NDArray[np.uint16]:
     """Spans (n, 5) of a tile and `border_cells` around it: a pure function of the cells there and `REACH_CELLS` beyond.
 
     Columns: x and z in cells from the corner of the border, smin, smax in half voxels from the base, area (0 or a kind
     of ground, see `navmesh.tiles`).
-    `slope_limit` is the index of the agent's limit among those the cells were latched for. Releases the GIL.
+    `slope_limit` is the index of the agent's limit among those the cells were latched for. `step_cells` is how high it
+    steps: what leans between two level grounds no further apart is the edge of a step, and walkable. Releases the GIL.
 
     Raises:
         ValueError: no such slope limit, or a border of more than 1024 cells.
     """
     specks = 2 * config.speck_voxels
-    return cells.native.spans(*key, border_cells, slope_limit, specks, config.bridge_cells, config.areas)
+    return cells.native.spans(*key, border_cells, slope_limit, specks, config.bridge_cells, config.areas, step_cells)

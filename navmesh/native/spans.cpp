@@ -13,6 +13,7 @@ namespace {
 constexpr std::size_t kMostSpans = 255;  // in a column: Recast's limit
 constexpr int kTileCells = kTileBlocks * kBlockEdge;
 constexpr int kThinCells = 4;     // two voxels: as tall as what noise makes of a wall's face
+constexpr int kTread = 3;         // columns of level ground that noise does not make of a slope, all within two of a place
 constexpr int kBoardColumns = 5;  // of 3 x 3; a strip one column wide fills three, its ragged ends and steps a fourth
 
 struct Bridge {
@@ -147,23 +148,31 @@ private:
             solids_[count_++] = {static_cast<std::int16_t>(low), static_cast<std::int16_t>(cut), cut == high ? area : kBlocked};
     }
 
-    // Calls steep ground level where level ground of the same height lies within two columns. The gradient at the edge of
-    // a step, or at the foot of a wall, is that of both sides: it leans where nothing leans. A slope that is truly too
-    // steep rises more than this within one column.
+    // Calls steep ground level where level ground of the same height lies within two columns, or some lower and some higher
+    // that are no more than a step apart. The gradient at the edge of a step, halfway up a riser, or at the foot of a wall is
+    // that of both sides: it leans where nothing leans. A slope that is truly too steep has nothing level beside it.
     void forgive_edges() {
         std::vector<std::int32_t> forgiven;
         for (int z = 2; z < side_ - 2; ++z)
             for (int x = 2; x < side_ - 2; ++x)
                 for (std::int32_t s = first(x, z); s < last(x, z); ++s)
-                    if (solids_[s].area == kSteepGround && has_level_ground_near(x, z, solids_[s].high)) forgiven.push_back(s);
+                    if (solids_[s].area == kSteepGround && is_edge(x, z, solids_[s].high)) forgiven.push_back(s);
         for (const std::int32_t s : forgiven) solids_[s].area = kFloor;
     }
 
-    bool has_level_ground_near(int x, int z, int height) const {
+    bool is_edge(int x, int z, int height) const {
+        int lowest = height, highest = height, lower = 0, higher = 0;
         for (int dz = -2; dz <= 2; ++dz)
-            for (std::int32_t s = first(x - 2, z + dz); s < last(x + 2, z + dz); ++s)
-                if (is_ground(solids_[s].area) && std::abs(solids_[s].high - height) <= 1) return true;
-        return false;
+            for (std::int32_t s = first(x - 2, z + dz); s < last(x + 2, z + dz); ++s) {
+                const int rise = solids_[s].high - height;
+                if (!is_ground(solids_[s].area)) continue;
+                if (std::abs(rise) <= 1) return true;
+                if (std::abs(rise) > params_.step_cells) continue;
+                lowest = std::min(lowest, height + rise);
+                highest = std::max(highest, height + rise);
+                ++(rise < 0 ? lower : higher);
+            }
+        return lower >= kTread && higher >= kTread && highest - lowest <= params_.step_cells;
     }
 
     void find_grounds() {
@@ -394,8 +403,8 @@ std::vector<TileSpan> tile_spans(const CellStore& cells, TileXZ tile, const Span
     if (params.border_cells < 0 || params.border_cells > 1024) throw std::invalid_argument("a border has 0 to 1024 cells");
     if (params.slope_limit < 0 || params.slope_limit >= cells.limits())
         throw std::invalid_argument("the cells were not latched for that slope limit");
-    if (params.speck_cells < 0 || params.bridge_columns < 0 || params.bridge_columns > 4)
-        throw std::invalid_argument("specks must not be negative, bridges 0 to 4 columns long");
+    if (params.speck_cells < 0 || params.step_cells < 0 || params.bridge_columns < 0 || params.bridge_columns > 4)
+        throw std::invalid_argument("specks and steps must not be negative, bridges 0 to 4 columns long");
     return Field(cells, tile, params).make();
 }
 

@@ -15,6 +15,7 @@ struct SpanParams {
                          // so are the shreds of walls; 0 = everything is believed
     int bridge_columns;  // gaps in the ground this wide are closed
     bool areas;          // tell stairs and ramps from floor
+    int step_cells;      // how high the agent steps: between two grounds no further apart, what leans is their edge
 };
 
 struct TileSpan {

@@ -115,16 +115,16 @@ NB_MODULE(_voxels, m) {
         .def(
             "spans",
             [](const CellStore& self, int x, int z, int border_cells, int slope_limit, int speck_cells, int bridge_columns,
-               bool areas) {
+               bool areas, int step_cells) {
                 std::vector<TileSpan> spans;
                 {
                     const nb::gil_scoped_release release;
-                    spans = tile_spans(self, {x, z}, {border_cells, slope_limit, speck_cells, bridge_columns, areas});
+                    spans = tile_spans(self, {x, z}, {border_cells, slope_limit, speck_cells, bridge_columns, areas, step_cells});
                 }
                 return table<std::uint16_t>(std::move(spans));
             },
             "x"_a, "z"_a, "border_cells"_a, "slope_limit"_a, "speck_cells"_a, "bridge_columns"_a,
-            "areas"_a = true)
+            "areas"_a = true, "step_cells"_a = 0)
         .def(
             "state",
             [](const CellStore& self) {

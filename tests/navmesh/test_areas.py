@@ -1,7 +1,6 @@
 """What kind of ground the polygons say it is, in worlds whose every border is known."""
 
 import itertools
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from navmesh.recast import Agent, AreaCosts
 from navmesh.recast import Config as RecastConfig
 from navmesh.spans import Config as SpanConfig
 from navmesh.tiles import FLOOR, RAMP, STAIRS, NavTile, TileKey, polygons_m
+from tests.navmesh.turned import Turned
 
 HUMAN = Agent()
 GROUND = Box((-0.5, -0.3, -0.5), (9.6, 0.0, 6.5))
@@ -109,35 +109,11 @@ def test_what_rises_once_or_hardly_is_floor(shape: Shape, noise_m: float) -> Non
     assert {area for tile in tiles for area in tile.areas.tolist()} == {FLOOR}
 
 
-@dataclass(frozen=True, slots=True)
-class Turned:
-    """A shape turned about a vertical axis."""
-
-    shape: Shape
-    angle_deg: float
-    centre_m: float
-
-    def distance(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-        u, v = self.along(x, z)
-        return self.shape.distance(u, y, v)
-
-    def along(self, x: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Coordinates in the shape's own axes."""
-        cos, sin = (np.float32(f(np.radians(self.angle_deg))) for f in (np.cos, np.sin))
-        x, z = x - np.float32(self.centre_m), z - np.float32(self.centre_m)
-        return cos * x + sin * z, cos * z - sin * x
-
-    @property
-    def bounds(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-        low, high = self.centre_m - 2.2, self.centre_m + 2.2
-        return (low, -0.1, low), (high, 2.0, high)
-
-
 @pytest.mark.parametrize("angle_deg", [15.0, 30.0, 45.0, 75.0])
 def test_stairs_may_stand_at_any_angle(angle_deg: float) -> None:
     steps = [Box((-0.9 + 0.3 * i, 0.0, -1.0), (1.4, 0.17 * (i + 1), 1.0)) for i in range(6)]
     turned = [Turned(step, angle_deg, 3.2) for step in steps]
-    query = asking(tiles_of(*turned))  # type: ignore[arg-type]
+    query = asking(tiles_of(*turned))
     x, z = np.meshgrid(np.arange(2.0, 4.4, 0.1), np.arange(2.0, 4.4, 0.1))
     along, across = turned[0].along(x, z)
     inside = (along > -0.9 + BORDER_M) & (along < 0.6 - BORDER_M) & (np.abs(across) < 0.5)
