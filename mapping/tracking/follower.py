@@ -44,8 +44,10 @@ class FollowConfig(BaseModel):
     """Landmarks out of track that are looked for in every frame; more when few are tracked."""
     reckon_for_s: float = 1.0
     """How long a lost camera is looked for around where it was, turned as it has turned since."""
+    bridge_for_s: float = 0.25
+    """How long a gyro may carry the pose while no landmark is recognised."""
     regain_inliers: int = 20
-    """Landmarks that must agree there."""
+    """Landmarks that must agree when flow broke off."""
     focal_range: float = 1.25
     """A focal length further than this factor from the guess is a sign of a wrong map, not of a strange lens."""
     grow: GrowConfig = GrowConfig()
@@ -82,6 +84,7 @@ class Follower:
         self.refuted = False
         """The map turned out to rest on a wrong start; nothing in it is to be believed."""
         self._view = first.views[-1].view
+        self._seen_ns = self._view.capture_ns  # when landmarks were last recognised
         self._reckoned = self.pose
         self._is_guess = is_guess
         self._proof = Proof(first.start.parallax_rad)
@@ -120,10 +123,24 @@ class Follower:
         self._velocity = 0.7 * moved / dt_s + 0.3 * self._velocity
         return step
 
+    def bridge(self, view: View, measured: F64) -> Step | None:
+        """Nothing was recognised, but the turn (3, 3) since the previous frame was measured: go on, for a moment.
+
+        Without landmarks the place is only the motion carried on, so this ends after `bridge_for_s`.
+        """
+        since_ns = view.capture_ns - self._seen_ns
+        if not self._proof.stood or not 0 < since_ns < self.config.bridge_for_s * 1e9:
+            return None
+        dt_s = max((view.capture_ns - self._view.capture_ns) * 1e-9, 0.0)
+        self.pose = np.column_stack([measured @ self.pose[:, :3], measured @ self.pose[:, 3] + self._velocity * dt_s])
+        self._velocity = self._velocity * np.exp(-dt_s / self.config.bridge_for_s)
+        self._tracks, self._view = Tracks.none(), view
+        return Step(self.pose, 0, 0.0, 0.0)
+
     def regain(self, view: View, turned: F64) -> Step | None:
         """Just lost: look for the landmarks from where the camera was, turned as it has turned since."""
         self._reckoned = turned @ self._reckoned
-        if abs(view.capture_ns - self._view.capture_ns) > self.config.reckon_for_s * 1e9:
+        if abs(view.capture_ns - self._seen_ns) > self.config.reckon_for_s * 1e9:
             return None
         found = self._by_looks(view, Tracks.none(), self._reckoned)
         if found is None:
@@ -235,7 +252,7 @@ class Follower:
 
     def _accept(self, view: View, fit: PoseFit, tracks: Tracks) -> Step:
         """Make the pose the current one; grow the map when the camera has moved on."""
-        self.pose, self._tracks, self._view = fit.camera_from_map, tracks, view
+        self.pose, self._tracks, self._view, self._seen_ns = fit.camera_from_map, tracks, view, view.capture_ns
         tracked = tracks.ids[self.map.placed[tracks.ids]]
         points = self.map.points[tracked]
         self._depth = float(np.median(project(self.pose, points, self.map.focal_px)[:, 2]))

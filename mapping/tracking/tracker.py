@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from mapping.tracking import ambiguity, bundle, flow, patches, places, pose, turn, visibility
 from mapping.tracking.follower import FollowConfig, Follower, Step
+from mapping.tracking.gyro import Gyro
 from mapping.tracking.posed import PosedFollower
 from mapping.tracking.starter import Starter
 from mapping.tracking.turn import turn_between
@@ -46,6 +47,7 @@ class Tracked:
     parallax_rad: float = 0.0
     """Median angle between the rays to the landmarks from here and from the last node."""
     inliers: int = 0
+    """Landmarks that agree; 0 while a gyro carries the pose through a moment in which nothing can be seen."""
     landmarks_component: NDArray[np.float32] | None = None
     """(n, 3) on keyframes: the landmarks it sees, in the component's frame."""
     corrected: dict[int, F64] = field(default_factory=dict)
@@ -84,6 +86,7 @@ class Tracker:
         self._component, self._num_components = 0, 0
         self._before: View | None = None
         self._turn_rate = np.zeros(3)  # rad/s, rotation vector of (camera now) from (camera before)
+        self._gyro = Gyro()
         self._zoom = 1.0  # refined over guessed focal length
         self._starter = self._new_starter()
         self._follower: Follower | None = None
@@ -100,12 +103,15 @@ class Tracker:
         if frame.pose is not None:
             self._before = view
             return self._pass_through(view, frame.pose, frame.depth)
-        turned = self._turn(view, frame)
+        turned, measured = self._turn(view, frame)
         self._before = view
         if self._follower is None:
             return self._start(view, turned)
         follower = self._follower
-        step = follower.step(view, turned) if self._lost_since_ns is None else follower.regain(view, turned)
+        if self._lost_since_ns is None:
+            step = self._step(follower, view, turned, measured)
+        else:
+            step = follower.regain(view, turned)
         if step is None:
             step = self._recognise(view)
         if step is None:
@@ -115,17 +121,36 @@ class Tracker:
         self._lost_since_ns = None
         return self._tracked(view, self._rejoin(view, step))
 
-    def _turn(self, view: View, frame: Frame) -> F64:
-        """Guess how the camera turned since the previous frame: gyro, steady motion and standing still compete."""
+    def _turn(self, view: View, frame: Frame) -> tuple[F64, F64 | None]:
+        """How the camera turned since the previous frame: the best guess, and what the gyro measured.
+
+        Gyro, steady motion and standing still compete before the miniatures; where those cannot judge (blur, darkness),
+        a gyro that has earned it is believed.
+        """
+        dt_s = 0.0
+        if self._before is not None:
+            dt_s = min(max((view.capture_ns - self._before.capture_ns) * 1e-9, 1e-3), 1.0)
+        measured = self._gyro.turn(frame.motion, dt_s)
         if self._before is None:
-            return np.eye(3)
-        dt_s = min(max((view.capture_ns - self._before.capture_ns) * 1e-9, 1e-3), 1.0)
+            return np.eye(3), None
         guesses = [exp_so3(self._turn_rate * dt_s), np.eye(3)]
-        if frame.motion is not None and frame.motion.rate_camera_rad_s is not None:
-            guesses.insert(0, exp_so3(-np.asarray(frame.motion.rate_camera_rad_s, np.float64) * dt_s))
-        found, _ = turn_between(self._before.thumbnail, view.thumbnail, guesses)
+        if measured is not None:
+            guesses.insert(0, measured)
+        found, unlike = turn_between(self._before.thumbnail, view.thumbnail, guesses)
+        if measured is not None and self._gyro.is_trusted and unlike > turn.UNCONVINCING:
+            found = measured
         self._turn_rate = log_so3(found) / dt_s
-        return found
+        return found, measured
+
+    def _step(self, follower: Follower, view: View, turned: F64, measured: F64 | None) -> Step | None:
+        """Follow on; a trusted gyro carries the pose through a moment in which nothing can be seen."""
+        before = follower.pose
+        step = follower.step(view, turned)
+        if step is not None and measured is not None:
+            self._gyro.judge(measured, step.camera_from_map[:, :3] @ before[:, :3].T)
+        if step is None and measured is not None and self._gyro.is_trusted:
+            return follower.bridge(view, measured)
+        return step
 
     def _start(self, view: View, turned: F64) -> Tracked:
         """Before the first map, or beside a lost one."""

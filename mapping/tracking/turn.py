@@ -17,7 +17,8 @@ from mapping.transforms import F64, exp_so3
 
 F32 = NDArray[np.float32]
 
-_UNCONVINCING = 0.25  # residual from which turns further away are tried as well
+UNCONVINCING = 0.25
+"""Residual from which a turn found in the miniatures is to be doubted."""
 _WIDER_TURNS = [exp_so3(np.radians(v)) for v in ([0, 8, 0], [0, -8, 0], [8, 0, 0], [-8, 0, 0], [0, 16, 0], [0, -16, 0])]
 
 WIDTH = 80  # pixels of a thumbnail's long side
@@ -42,7 +43,7 @@ class Thumbnail:
         return cls(fine, np.asarray(cv2.pyrDown(fine), np.float32), focal_px * scale)
 
 
-def turn_between(before: Thumbnail, after: Thumbnail, guesses: list[F64]) -> tuple[F64, float]:
+def turn_between(before: Thumbnail, after: Thumbnail, guesses: list[F64], *, wider: bool = True) -> tuple[F64, float]:
     """The best `after_from_before` rotation (3, 3) and its residual relative to the contrast (about 1 = no match).
 
     Args:
@@ -51,9 +52,9 @@ def turn_between(before: Thumbnail, after: Thumbnail, guesses: list[F64]) -> tup
     if before.fine.shape != after.fine.shape:
         return guesses[0], 1.0
     best, best_error = _best_of(before, after, guesses)
-    if best_error > _UNCONVINCING:
-        wider = [_WIDER_TURNS[k] @ guesses[0] for k in range(len(_WIDER_TURNS))]
-        other, other_error = _best_of(before, after, wider)
+    if best_error > UNCONVINCING:
+        further = [_WIDER_TURNS[k] @ guesses[0] for k in range(len(_WIDER_TURNS))]
+        other, other_error = _best_of(before, after, further)
         if other_error < best_error:
             best, best_error = other, other_error
     return best, best_error
