@@ -291,10 +291,10 @@ async def test_a_batch_keeps_to_its_budget_and_too_many_requests_are_turned_away
     scene, queries, release = RoomScene(), Queries(Config(budget_s=0.02, max_waiting=1)), threading.Event()
     nearest = scene.query.nearest
 
-    def slow(*args: Any) -> Any:
+    def slow(*args: Any, **options: Any) -> Any:
         release.wait(10)
         time.sleep(0.03)
-        return nearest(*args)
+        return nearest(*args, **options)
 
     scene.query.nearest = slow  # type: ignore[method-assign]
     first = asyncio.create_task(ask(queries, scene, *[NearestQuestion(point=HERE)] * 3))

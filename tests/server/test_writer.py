@@ -53,7 +53,7 @@ def test_a_keyframe_gives_the_navmesh_first_and_what_it_looks_like_afterwards(tm
         assert set(layers(step.publications)) == {"nav"}
         assert step.wait_s == 0
         later = writer.build(())
-        assert set(layers(later.publications)) == {"points", "thumbnail", "depth", "mesh", "occluder"}
+        assert set(layers(later.publications)) == {"points", "thumbnail", "depth", "mesh", "occluder", "islands"}
         assert later.wait_s is None
 
 

@@ -6,6 +6,7 @@ import type { Change, SceneMap } from "../../sdk/map.js";
 import type { Key, Vector3, Xform } from "../../sdk/protocol.js";
 import type { Similarity } from "../../sdk/transform.js";
 import type { Stage } from "../stage.js";
+import { type Body, placeBeside, steer, type Vector2 } from "./avoidance.js";
 import { Figure } from "./figure.js";
 import { type Failure, Pilot, type Plan } from "./pilot.js";
 
@@ -15,12 +16,20 @@ const COLORS = [0xff8a5c, 0x6ec1ff, 0xb8e36b, 0xf58fb5, 0xc9a5ff, 0xffd166, 0x5e
 /** The straight line between two corners of a way may pass above or below the floor by this much. */
 const GROUND_REACH_M = 0.5;
 const GROUND_PULL_PER_S = 14;
+/** How far ahead there must be ground to dodge to. */
+const STEP_AHEAD_S = 0.25;
+/** Two in a narrow place make themselves as slim as this, in so many seconds. */
+const SLIMMEST = 0.35;
+const SLIM_IN_S = 2.5;
 
 export interface Avatar {
   readonly number: number;
   readonly pilot: Pilot;
   readonly figure: Figure;
+  readonly radiusM: number;
   groundOffsetM: number;
+  /** How long others have kept it from getting on. */
+  heldUpS: number;
 }
 
 interface Surroundings {
@@ -63,7 +72,7 @@ export class Party {
     const numbers = new Set(this.avatars.map(({ number }) => number));
     let number = 1;
     while (numbers.has(number)) number += 1;
-    const avatar = { number, pilot, figure, groundOffsetM: 0 };
+    const avatar = { number, pilot, figure, radiusM: agent.radiusM, groundOffsetM: 0, heldUpS: 0 };
     this.avatars.push(avatar);
     this.group.add(figure.group);
     this.choose(avatar);
@@ -87,7 +96,13 @@ export class Party {
     this.draw(0);
   }
 
-  send(avatar: Avatar, goal: Vector3): void {
+  /** To a place, or beside it where another stands or is about to. */
+  send(avatar: Avatar, [x, y, z]: Vector3): void {
+    const others = this.avatars.filter((one) => one !== avatar);
+    const taken = others.map((one) => ({ ...bodyOf(one), place: flat(one.pilot.goal ?? one.pilot.walker.position) }));
+    const isGround = ([gx, gz]: Vector2): boolean => this.heightUnder([gx, y, gz], avatar.pilot.agent) !== null;
+    const [freeX, freeZ] = placeBeside([x, z], taken, avatar.radiusM, isGround);
+    const goal: Vector3 = [freeX, this.heightUnder([freeX, y, freeZ], avatar.pilot.agent) ?? y, freeZ];
     avatar.pilot.send(goal, this.clockMs);
     this.ask(avatar);
   }
@@ -112,10 +127,22 @@ export class Party {
     for (const avatar of this.avatars) {
       const { pilot } = avatar;
       this.ask(avatar);
-      if (pilot.advance(seconds)) this.onNews(arrivalNews(avatar));
+      if (pilot.advance(seconds, (wanted) => this.steer(avatar, wanted, seconds))) this.onNews(arrivalNews(avatar));
       isMoving ||= pilot.mood === "walking" || pilot.mood === "planning";
     }
     if (isMoving || this.avatars.some(({ figure }) => !figure.isAtRest)) this.draw(seconds);
+  }
+
+  /** Out of the others' way, but not off the floor. */
+  private steer(avatar: Avatar, wanted: Vector2, seconds: number): Vector2 {
+    const [x, y, z] = avatar.pilot.walker.position;
+    const level = this.avatars.filter((one) => one !== avatar && Math.abs(one.pilot.walker.position[1] - y) < 1);
+    const mayGo = ([vx, vz]: Vector2): boolean =>
+      this.heightUnder([x + vx * STEP_AHEAD_S, y, z + vz * STEP_AHEAD_S], avatar.pilot.agent) !== null;
+    const chosen = steer(bodyOf(avatar), wanted, level.map(bodyOf), mayGo);
+    const isHeldUp = chosen !== wanted && Math.hypot(...chosen) < 0.5 * Math.hypot(...wanted);
+    avatar.heldUpS = Math.max(0, avatar.heldUpS + (isHeldUp ? seconds : -seconds));
+    return chosen;
   }
 
   private draw(seconds: number): void {
@@ -135,12 +162,17 @@ export class Party {
   }
 
   /** Height of the floor at a place, or the place's own where there is none. */
-  private groundUnder([x, y, z]: Vector3, agent: string): number {
+  private groundUnder(place: Vector3, agent: string): number {
+    return this.heightUnder(place, agent) ?? place[1];
+  }
+
+  /** Height of the floor at a place; null where there is none. */
+  private heightUnder([x, y, z]: Vector3, agent: string): number | null {
     this.down.set(new THREE.Vector3(x, y + GROUND_REACH_M, z), new THREE.Vector3(0, -1, 0));
     this.down.far = 2 * GROUND_REACH_M;
     const hits = this.down.intersectObjects(this.around.floors(agent), false);
     const heights = hits.map(({ point }) => point.y).sort((a, b) => Math.abs(a - y) - Math.abs(b - y));
-    return heights[0] ?? y;
+    return heights[0] ?? null;
   }
 
   private moved({ scale, quat_wxyz: quatWxyz, translation_m: translation, epoch }: Xform): void {
@@ -166,6 +198,16 @@ export class Party {
     if (pilot.mood === "blocked" && moodBefore !== "blocked") this.onNews(`Avatar ${avatar.number}: ${pilot.trouble}`);
     this.draw(0);
   }
+}
+
+function bodyOf({ pilot, radiusM, heldUpS }: Avatar): Body {
+  const slim = Math.max(SLIMMEST, 1 - heldUpS / SLIM_IN_S);
+  const velocity: Vector2 = pilot.mood === "walking" ? pilot.walker.velocity : [0, 0];
+  return { place: flat(pilot.walker.position), velocity, radiusM: slim * radiusM };
+}
+
+function flat([x, , z]: Vector3): Vector2 {
+  return [x, z];
 }
 
 function failureOf(error: unknown): Failure {

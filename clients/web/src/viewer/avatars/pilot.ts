@@ -9,7 +9,7 @@ import type { PathAnswer } from "../../sdk/queries.js";
 import type { Key, Vector3 } from "../../sdk/protocol.js";
 import { apply, type Similarity } from "../../sdk/transform.js";
 import { Route } from "./route.js";
-import { Walker } from "./walker.js";
+import { type Steer, Walker } from "./walker.js";
 
 export const QUIET_MS = 150;
 export const LONGEST_QUIET_MS = 600;
@@ -134,9 +134,9 @@ export class Pilot {
   }
 
   /** Walk on; returns whether it has just arrived where it was sent, or as near as it can get. */
-  advance(seconds: number): boolean {
+  advance(seconds: number, steer?: Steer): boolean {
     if (this.mood !== "walking") return false;
-    this.walker.advance(seconds);
+    this.walker.advance(seconds, steer);
     if (!this.walker.isThere) return false;
     this.mood = this.answer?.partial ? "blocked" : "arrived";
     if (this.mood === "arrived") this.askAtMs = this.firstChangeMs = null;

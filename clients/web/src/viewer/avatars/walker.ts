@@ -2,6 +2,7 @@
 
 import type { Vector3 } from "../../sdk/protocol.js";
 import { apply, rotate, type Similarity } from "../../sdk/transform.js";
+import type { Vector2 } from "./avoidance.js";
 import { distance, Route } from "./route.js";
 
 const ACCELERATION_M_S2 = 2.5;
@@ -12,6 +13,14 @@ const LOOK_AHEAD_M = 0.18;
 const SETTLE_S = 0.25;
 const THERE_M = 0.01;
 const STEP_LENGTH_PER_HEIGHT = 0.42;
+/** Who was pushed aside heads for the route so far ahead, and comes back to it no faster than this. */
+const REJOIN_M = 1;
+const REJOIN_M_S = 1;
+/** How far beside its route somebody else may push it. */
+const MOST_ASIDE_M = 1.2;
+
+/** Turns the velocity that is wanted into the one that is walked; the same object = nothing is in the way. */
+export type Steer = (wanted: Vector2) => Vector2;
 
 export class Walker {
   speedMS = 0;
@@ -22,6 +31,7 @@ export class Walker {
   private route: Route;
   private alongM = 0;
   private offset: Vector3 = [0, 0, 0];
+  private walked: Vector2 = [0, 0];
 
   constructor(
     place: Vector3,
@@ -70,19 +80,28 @@ export class Walker {
     this.route = new Route([this.position]);
     this.offset = [0, 0, 0];
     this.alongM = this.speedMS = 0;
+    this.walked = [0, 0];
   }
 
-  advance(seconds: number): void {
+  /** Metres per second on the ground. */
+  get velocity(): Vector2 {
+    return this.walked;
+  }
+
+  advance(seconds: number, steer: Steer = (wanted) => wanted): void {
     const brakingMS = Math.sqrt(2 * ACCELERATION_M_S2 * Math.max(0, this.toGoM));
-    const wanted = Math.min(this.cruiseMS, brakingMS);
-    const change = ACCELERATION_M_S2 * seconds;
-    this.speedMS = Math.min(wanted, this.speedMS + change);
+    this.speedMS = Math.min(this.cruiseMS, brakingMS, this.speedMS + ACCELERATION_M_S2 * seconds);
     if (this.isThere) this.speedMS = 0;
+    const wanted = this.wanted();
+    const chosen = steer(wanted);
+    this.walked = chosen;
+    if (chosen !== wanted) return this.dodge(chosen, seconds);
     const stepM = Math.min(this.toGoM, this.speedMS * seconds);
     if (stepM > 0) this.turnTo(this.route.at(this.alongM + LOOK_AHEAD_M + stepM), seconds);
     this.alongM += stepM;
     this.steps += stepM / (STEP_LENGTH_PER_HEIGHT * this.heightM);
-    const kept = Math.exp(-seconds / SETTLE_S);
+    const aside = Math.max(Math.hypot(...this.offset), 1e-9);
+    const kept = Math.max(Math.exp(-seconds / SETTLE_S), 1 - (REJOIN_M_S * seconds) / aside);
     this.offset = [this.offset[0] * kept, this.offset[1] * kept, this.offset[2] * kept];
   }
 
@@ -98,10 +117,43 @@ export class Walker {
     this.offset = [here[0] - there[0], here[1] - there[1], here[2] - there[2]];
   }
 
+  /** Along the route, and slowly back to it. */
+  private wanted(): Vector2 {
+    const [here, ahead] = [this.position, this.route.at(this.alongM + REJOIN_M)];
+    const [dx, dz] = [ahead[0] - here[0], ahead[2] - here[2]];
+    const pace = this.speedMS / Math.max(Math.hypot(dx, dz), 1e-6);
+    return [dx * pace, dz * pace];
+  }
+
+  private direction(): Vector2 {
+    const [from, to] = [this.route.at(this.alongM), this.route.at(this.alongM + LOOK_AHEAD_M)];
+    const length = Math.hypot(to[0] - from[0], to[2] - from[2]);
+    return length > 0 ? [(to[0] - from[0]) / length, (to[2] - from[2]) / length] : [0, 0];
+  }
+
+  /** Go where there is room: what of it leads along the route is progress, the rest is offset. */
+  private dodge([vx, vz]: Vector2, seconds: number): void {
+    const [dx, dz] = this.direction();
+    const stepM = Math.min(this.toGoM, Math.max(0, vx * dx + vz * dz) * seconds);
+    const before = this.position;
+    const speed = Math.hypot(vx, vz);
+    this.alongM += stepM;
+    const there = this.route.at(this.alongM);
+    const [ox, oz] = [before[0] + vx * seconds - there[0], before[2] + vz * seconds - there[2]];
+    const kept = Math.min(1, MOST_ASIDE_M / Math.max(Math.hypot(ox, oz), MOST_ASIDE_M));
+    this.offset = [ox * kept, this.offset[1] * Math.exp(-seconds / SETTLE_S), oz * kept];
+    this.speedMS = Math.min(this.speedMS, Math.max(speed, 0.2 * this.cruiseMS));
+    this.steps += (speed * seconds) / (STEP_LENGTH_PER_HEIGHT * this.heightM);
+    if (speed > 0.1) this.face(Math.atan2(vx, vz), seconds);
+  }
+
   private turnTo(target: Vector3, seconds: number): void {
     const here = this.route.at(this.alongM);
     if (distance(here, target) < 1e-3) return;
-    const wanted = Math.atan2(target[0] - here[0], target[2] - here[2]);
+    this.face(Math.atan2(target[0] - here[0], target[2] - here[2]), seconds);
+  }
+
+  private face(wanted: number, seconds: number): void {
     const turn = Math.atan2(Math.sin(wanted - this.headingRad), Math.cos(wanted - this.headingRad));
     this.headingRad += turn * (1 - Math.exp(-TURN_RATE_PER_S * seconds));
   }
