@@ -8,6 +8,7 @@ import json
 import os
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
 from urllib.parse import urljoin, urlsplit
@@ -52,22 +53,29 @@ class Http:
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), https)
 
     async def request(
-        self, method: str, path: str, body: bytes | None = None, content_type: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        content_type: str = "application/json",
+        *,
+        headers: Mapping[str, str] | None = None,
+        max_bytes: int = MAX_ANSWER_BYTES,
     ) -> Answer:
-        """Send a request to a path below the server's address, or to an absolute URL.
+        """Send a request to a path below the server's address, or to an absolute URL; at most `max_bytes` are read.
 
         Raises:
             HttpError: the answer is an error (its text is what the server's problem+json says), or there is none.
         """
-        return await asyncio.to_thread(self._request, method, urljoin(self.url, path), body, content_type)
+        more = dict(headers or {}) | ({"Content-Type": content_type} if body is not None else {})
+        return await asyncio.to_thread(self._request, method, urljoin(self.url, path), body, more, max_bytes)
 
-    def _request(self, method: str, url: str, body: bytes | None, content_type: str) -> Answer:
-        headers = self._headers | ({"Content-Type": content_type} if body is not None else {})
-        request = urllib.request.Request(url, data=body, headers=headers, method=method)
+    def _request(self, method: str, url: str, body: bytes | None, more: dict[str, str], max_bytes: int) -> Answer:
+        request = urllib.request.Request(url, data=body, headers=self._headers | more, method=method)
         try:
             with self._opener.open(request, timeout=TIMEOUT_S) as response:
                 location = response.headers.get("Location")
-                return Answer(response.status, location and urljoin(url, location), response.read(MAX_ANSWER_BYTES))
+                return Answer(response.status, location and urljoin(url, location), response.read(max_bytes))
         except urllib.error.HTTPError as error:
             raise HttpError(f"{url} answered {error.code}: {_detail(error)}", error.code) from error
         except (OSError, HTTPException) as error:

@@ -120,12 +120,12 @@ class Slots:
             going = {
                 "phase": "watch" if now.is_committed else "prepare",
                 "to": _ref(now.to),
+                "files": self._files(now.to),
                 "policy": _policy(now.policy),
                 "commit_at_ms": _ms(now.commit_at_ns) if now.is_committed else None,
                 "watch_until_ms": _ms(now.watch_until_ns) if now.is_committed else None,
                 **{name: now.count(name) for name in ("waiting", "ready", "failed")},
             }
-        shown = swap.target(slot)
         return {
             "slot": slot.slot,
             "scene": slot.scene,
@@ -133,7 +133,7 @@ class Slots:
             "current": _ref(slot.current),
             "kept": [_ref(ref) for ref in slot.kept],
             "swap": going,
-            "files": self._files(shown) if shown is not None else [],
+            "files": self._files(slot.current) if slot.current is not None else [],
             "reason": slot.reason,
         }
 
