@@ -136,10 +136,20 @@ class Component:
         seen = [estimate for estimate in (sensed, lines, planes) if estimate is not None]
         return gravity.fuse(seen) or guess
 
-    def scale(self, kept: Sequence[Kept], up: F64) -> Scale:
-        """Metres per unit from every cue there is; `none` with a nominal factor where there is none."""
+    def scale(self, kept: Sequence[Kept], up: F64, others: Sequence[Scale] = ()) -> Scale:
+        """Metres per unit from every cue there is; `none` with a nominal factor where there is none.
+
+        Args:
+            others: what components that are tied to this one know, in this one's unit.
+        """
         if self.is_posed:
             return scale.POSED
+        return scale.fuse([*self.scale_cues(kept, up), *others]) or scale.nominal(self._typical_distances(kept))
+
+    def scale_cues(self, kept: Sequence[Kept], up: F64) -> list[Scale]:
+        """What this phone itself knows about metres per unit."""
+        if self.is_posed:
+            return [scale.POSED]
         cues = list(self.distances)
         for marker in self._sightings:
             placed = self.placed_by(marker)
@@ -152,7 +162,7 @@ class Component:
             cameras = np.array([pose[:3, 3] @ up for pose in self._poses.values()])
             height = scale.from_camera_height(level_heights, cameras, height_m)
             cues += [height] if height is not None else []
-        return scale.fuse(cues) or scale.nominal(self._typical_distances(kept))
+        return cues
 
     def marker_ids(self) -> list[int]:
         return list(self._sightings)

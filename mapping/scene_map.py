@@ -68,6 +68,8 @@ class Status:
     """`posed`, `marker`, `distance`, `camera_height`, or `none`: then lengths are not metres."""
     scale_sigma: float
     """Relative; inf when the source is `none`."""
+    scale_contradicted_by: tuple[str, ...]
+    """Sources of cues that were left out because they cannot be right if this scale is."""
     gravity_source: str
     """`posed`, `motion`, `lines`, `planes`, or `cameras` (a guess from how phones are held)."""
     gravity_sigma_deg: float
@@ -245,6 +247,7 @@ class SceneMap:
             epoch=state.epoch,
             scale_source=state.scale_source,
             scale_sigma=state.scale_sigma,
+            scale_contradicted_by=state.scale_contradicted_by,
             gravity_source=state.gravity_source,
             gravity_sigma_deg=state.gravity_sigma_deg,
             aligned=tuple(key for key, c in components.items() if c.world_from_component is not None),

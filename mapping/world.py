@@ -23,6 +23,8 @@ from mapping.transforms import F64, Sim3, invert
 from streams.frame import StreamId
 
 _FIRST_REFINEMENT = 8
+_TIE_SIGMA = 0.02
+"""Relative error of the scale between components whose place recognition found."""
 _MIN_FOUNDING = 4
 """A component with fewer keyframes than this may lose the world to its phone's next one."""
 
@@ -34,6 +36,8 @@ class WorldState:
     epoch: int = 0
     scale_source: str = "none"
     scale_sigma: float = float("inf")
+    scale_contradicted_by: tuple[str, ...] = ()
+    """Sources of cues that cannot be right if this scale is."""
     gravity_source: str = "cameras"
     gravity_sigma_deg: float = 180.0
     world_from_start: F64 | None = None
@@ -164,7 +168,9 @@ class World:
                 component.world_from_component = place
                 self.learn_from(component)
                 moved.append(component)
-        self._merged |= bool(moved)
+        if moved:
+            self._merged = True
+            self._looked_at_cues = -1  # they may know scale
         return moved
 
     def learn_from(self, component: Component) -> None:
@@ -250,8 +256,25 @@ class World:
         self.state = replace(
             self.state,
             scale_source=made.scale.source, scale_sigma=made.scale.sigma,
+            scale_contradicted_by=made.scale.contradicted_by,
             gravity_source=made.gravity.source, gravity_sigma_deg=made.gravity.sigma_deg,
         )  # fmt: skip
+
+    def _told_by_others(self, founder: Component) -> list[scale.Scale]:
+        """Scale cues of the phones whose place recognition found, in the founder's unit."""
+        assert founder.world_from_component is not None
+        founder_from_world = founder.world_from_component.inverse()
+        told = []
+        for other in (self.components[key] for key in self._hung):
+            if other.world_from_component is None:
+                continue
+            founder_from_other = founder_from_world @ other.world_from_component
+            kept = self._kept.of(other.key)
+            told += [
+                cue.through(founder_from_other.scale, _TIE_SIGMA)
+                for cue in other.scale_cues(kept, other.gravity(kept).up)
+            ]
+        return told
 
     def _by_marker(self, component: Component) -> tuple[Sim3, float] | None:
         """world_from_component by the marker that knows it best, and its relative error."""
@@ -298,10 +321,10 @@ class World:
         self._looked_at_cues = founder.num_observed
         kept: list[Kept] = self._kept.of(founder.key)
         gravity = founder.gravity(kept)
-        size = founder.scale(kept, gravity.up)
+        size = founder.scale(kept, gravity.up, self._told_by_others(founder))
         moved = anchor.better(now, gravity, size)
         if moved is None:
-            self._stand_on(anchor.sharper(now, gravity, size))
+            self._stand_on(anchor.reworded(now, gravity, size))
             return None
         made, new_from_old, reason = moved
         for component in self.components.values():

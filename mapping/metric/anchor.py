@@ -52,7 +52,7 @@ def better(now: Anchor, gravity: Gravity, scale: Scale) -> tuple[Anchor, Sim3, L
     turns = _is_worth(turned_deg, MIN_TURN_DEG, gravity.sigma_deg, now.gravity.sigma_deg)
     ratio = scale.metres_per_unit / now.scale.metres_per_unit
     stretches = scale.source != "none" and _is_worth(
-        abs(float(np.log(ratio))), float(np.log1p(MIN_STRETCH)), scale.sigma, now.scale.sigma
+        abs(float(np.log(ratio))), float(np.log1p(MIN_STRETCH)), scale.sigma, _scale_sigma_by_now(now, scale)
     )
     if not turns and not stretches:
         return None
@@ -67,6 +67,11 @@ def better(now: Anchor, gravity: Gravity, scale: Scale) -> tuple[Anchor, Sim3, L
     return moved, new_from_old, "scale" if stretches else "gravity"
 
 
+def _scale_sigma_by_now(now: Anchor, scale: Scale) -> float:
+    """What the present scale may still claim: no more than the new one, once somebody contradicts what it rests on."""
+    return max(now.scale.sigma, scale.sigma) if scale.contradicted_by else now.scale.sigma
+
+
 def _is_worth(change: float, least: float, sigma: float, sigma_now: float) -> bool:
     """A clearly better estimate counts from half of its own error on, an equally good one only beyond its error: it
     may be no nearer to the truth, and a world that sways is worse than one that leans. A worse one never counts."""
@@ -75,12 +80,13 @@ def _is_worth(change: float, least: float, sigma: float, sigma_now: float) -> bo
     return change > max(least, (0.5 if sigma < 0.75 * sigma_now else 1.0) * sigma)
 
 
-def sharper(now: Anchor, gravity: Gravity, scale: Scale) -> Anchor:
-    """The same world under estimates that agree with it but claim less error: only the claims change."""
+def reworded(now: Anchor, gravity: Gravity, scale: Scale) -> Anchor:
+    """The same world under estimates that agree with it: only the claims change, to less error or to new doubt."""
+    is_news = scale.sigma < now.scale.sigma or scale.contradicted_by != now.scale.contradicted_by
     return replace(
         now,
         gravity=replace(gravity, up=now.gravity.up) if gravity.sigma_deg < now.gravity.sigma_deg else now.gravity,
-        scale=replace(scale, metres_per_unit=now.scale.metres_per_unit) if scale.sigma < now.scale.sigma else now.scale,
+        scale=replace(scale, metres_per_unit=now.scale.metres_per_unit) if is_news else now.scale,
     )
 
 

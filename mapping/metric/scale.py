@@ -1,13 +1,13 @@
 """How long a unit of a tracker's component is in metres, from stated cues; a camera alone cannot know.
 
-Each cue is a factor with a relative error. Cues that agree are averaged by inverse variance; without any the scale is
-honestly `none`.
+Each cue is a factor with a relative error. Cues that agree are averaged by inverse variance; those that cannot all be
+right are put to the vote, and the result says who lost and claims less. Without any cue the scale is honestly `none`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -22,6 +22,9 @@ NOMINAL_DISTANCE = 2.5
 _CAMERA_HEIGHT_SIGMA_M = 0.12
 _FLOOR_BIN_SHARE = 0.25
 _CONFLICT_SIGMAS = 3.0
+_VOTES: dict[ScaleSource, float] = {"posed": 4.0, "distance": 2.0, "marker": 1.5, "camera_height": 1.0, "none": 0.0}
+"""How much a source's word counts against others': blunders, which its error says nothing about. A marker is printed at
+another size more often than a tape is misread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,27 +34,53 @@ class Scale:
     metres_per_unit: float
     sigma: float
     source: ScaleSource
+    contradicted_by: tuple[ScaleSource, ...] = ()
+    """Sources that were left out because they cannot be right if this one is."""
+
+    def through(self, units_per_other_unit: float, sigma: float) -> Scale:
+        """What somebody else's cue means here, where one of his units is so many of ours, give or take."""
+        return replace(
+            self, metres_per_unit=self.metres_per_unit / units_per_other_unit, sigma=float(np.hypot(self.sigma, sigma))
+        )
 
 
 POSED = Scale(1.0, 0.01, "posed")
 
 
 def fuse(cues: Sequence[Scale]) -> Scale | None:
-    """Average cues in the log domain by inverse variance; named after the one that weighs most.
+    """Average the cues that agree, in the log domain by inverse variance; named after the one that weighs most.
 
-    A cue that contradicts the best one by more than 3 sigma is left out: a marker printed at the wrong size must not
-    pull the others, nor they it.
+    Where some contradict others by more than 3 sigma, those that together have more votes are believed. The losers may
+    still be right: the result's error grows by what is between them and their chance, and it names them. All markers
+    count as one cue, since all were printed alike.
     """
-    if not cues:
+    markers = [cue for cue in cues if cue.source == "marker"]
+    voters = [cue for cue in cues if cue.source != "marker"] + ([_average(markers)] if markers else [])
+    if not voters:
         return None
-    best = min(cues, key=lambda cue: cue.sigma)
-    agreeing = [
-        cue
-        for cue in cues
-        if abs(np.log(cue.metres_per_unit / best.metres_per_unit)) <= _CONFLICT_SIGMAS * np.hypot(cue.sigma, best.sigma)
-    ]
-    weights = np.array([cue.sigma**-2 for cue in agreeing])
-    logs = np.log([cue.metres_per_unit for cue in agreeing])
+    parties = [[other for other in voters if _agree(cue, other)] for cue in voters]
+    votes = [sum(_VOTES[cue.source] for cue in party) for party in parties]
+    winner = max(range(len(voters)), key=lambda n: (votes[n], -voters[n].sigma))
+    believed = parties[winner]
+    losers = [cue for cue in voters if cue not in believed]
+    mean = _average(believed)
+    if not losers:
+        return mean
+    doubt = sum(_VOTES[cue.source] * np.log(cue.metres_per_unit / mean.metres_per_unit) ** 2 for cue in losers)
+    variance = mean.sigma**2 + doubt / (votes[winner] + sum(_VOTES[cue.source] for cue in losers))
+    sources = tuple(dict.fromkeys(cue.source for cue in losers))
+    return replace(mean, sigma=float(np.sqrt(variance)), contradicted_by=sources)
+
+
+def _agree(a: Scale, b: Scale) -> bool:
+    apart = abs(float(np.log(a.metres_per_unit / b.metres_per_unit)))
+    return apart <= _CONFLICT_SIGMAS * float(np.hypot(a.sigma, b.sigma))
+
+
+def _average(cues: Sequence[Scale]) -> Scale:
+    weights = np.array([cue.sigma**-2 for cue in cues])
+    logs = np.log([cue.metres_per_unit for cue in cues])
+    best = cues[int(np.argmax(weights))]
     return Scale(float(np.exp(weights @ logs / weights.sum())), float(weights.sum() ** -0.5), best.source)
 
 

@@ -114,13 +114,14 @@ def incidence(planes: LocalPlanes, intrinsics: Intrinsics) -> NDArray[np.float32
 
 
 def trust(depth: DepthMap, planes: LocalPlanes, slant: NDArray[np.float32], half_trust_m: float) -> NDArray[np.float32]:
-    """(h, w) in 0..1: a pixel's own confidence, less where the surface is slanted, far away or next to a jump.
+    """(h, w) in 0..1: how much a pixel counts, less where the surface is slanted, far away or next to a jump.
 
-    Stereo's depth error grows with z^2, a structured-light camera's too; at `half_trust_m` a pixel counts half.
+    Stereo's depth error grows with z^2, a structured-light camera's too; at `half_trust_m` a pixel counts half. The
+    median error of the classical engine's pixels falls like one over their confidence: squared, it is a weight.
     """
     z = depth.z_m
     confidence = np.ones_like(z) if depth.confidence is None else depth.confidence
     edge = np.where(planes.is_edge, EDGE_WEIGHT, 1.0)
     known = np.isfinite(z) & (z > 0)
-    weight = np.where(known, confidence * slant * edge / (1.0 + (z / half_trust_m) ** 2), 0.0)
+    weight = np.where(known, confidence**2 * slant * edge / (1.0 + (z / half_trust_m) ** 2), 0.0)
     return weight.astype(np.float32)

@@ -106,7 +106,7 @@ def test_scale_moves_the_world_only_for_a_reason(scale: Scale, moves: bool) -> N
 
 def test_agreeing_estimates_sharpen_the_claims_and_move_nothing() -> None:
     now = standing(5.0, NONE)
-    sharper = anchor.sharper(now, Gravity(turned(WORLD_UP, 1.0), 0.8, "motion"), Scale(2.01, 0.02, "marker"))
+    sharper = anchor.reworded(now, Gravity(turned(WORLD_UP, 1.0), 0.8, "motion"), Scale(2.01, 0.02, "marker"))
     assert (sharper.gravity.source, sharper.gravity.sigma_deg) == ("motion", 0.8)
     assert (sharper.scale.source, sharper.scale.metres_per_unit) == ("marker", 2.0)
     assert sharper.world_from_component is now.world_from_component
@@ -116,3 +116,20 @@ def test_looks_come_often_at_first_and_never_stop() -> None:
     looks = [n for n in range(200) if anchor.is_time_to_look(n)]
     assert looks[:4] == [3, 6, 12, 24]
     assert max(np.diff(looks)) <= 48
+
+
+def test_a_claim_that_somebody_contradicts_gives_way_to_one_that_is_less_sure() -> None:
+    now = anchor.first(Gravity(WORLD_UP, 1.0, "motion"), Scale(1.3, 0.005, "marker"), np.eye(4))
+    doubted = Scale(1.0, 0.17, "distance", ("marker",))
+    assert anchor.better(now, now.gravity, Scale(1.0, 0.17, "distance")) is None
+    moved = anchor.better(now, now.gravity, doubted)
+    assert moved is not None
+    assert moved[0].scale == doubted
+    assert moved[1].scale == pytest.approx(1.0 / 1.3)
+
+
+def test_new_doubt_is_told_even_where_nothing_moves() -> None:
+    now = anchor.first(Gravity(WORLD_UP, 1.0, "motion"), Scale(1.0, 0.02, "distance"), np.eye(4))
+    doubted = anchor.reworded(now, now.gravity, Scale(1.0, 0.17, "distance", ("marker",)))
+    assert (doubted.scale.sigma, doubted.scale.contradicted_by) == (0.17, ("marker",))
+    assert doubted.world_from_component is now.world_from_component

@@ -19,17 +19,62 @@ def test_agreeing_cues_are_weighed_by_their_errors() -> None:
     assert fused.source == "marker"
 
 
-def test_a_cue_that_contradicts_the_best_is_left_out() -> None:
-    fused = scale.fuse([Scale(2.0, 0.01, "marker"), Scale(3.0, 0.05, "camera_height")])
-    assert fused == Scale(pytest.approx(2.0), pytest.approx(0.01), "marker")  # type: ignore[arg-type]
-
-
 @given(st.lists(st.tuples(st.floats(0.9, 1.1), st.floats(0.01, 0.2)), min_size=1, max_size=6))
-def test_fusing_never_leaves_the_range_of_the_cues_nor_adds_error(cues: list[tuple[float, float]]) -> None:
+def test_fusing_never_leaves_the_range_of_the_cues_nor_hides_a_conflict(cues: list[tuple[float, float]]) -> None:
     fused = scale.fuse([Scale(factor, sigma, "distance") for factor, sigma in cues])
     assert fused is not None
     assert min(f for f, _ in cues) - 1e-9 <= fused.metres_per_unit <= max(f for f, _ in cues) + 1e-9
-    assert fused.sigma <= min(sigma for _, sigma in cues) + 1e-9
+    if not fused.contradicted_by:
+        assert fused.sigma <= min(sigma for _, sigma in cues) + 1e-9
+
+
+WRONG_MARKER = Scale(1.3, 0.005, "marker")
+TYPED = Scale(1.0, 0.02, "distance")
+CARRIED = Scale(1.02, 0.08, "camera_height")
+
+
+def test_a_marker_of_the_wrong_size_does_not_outweigh_what_people_measured() -> None:
+    fused = scale.fuse([WRONG_MARKER, TYPED, CARRIED])
+    assert fused is not None
+    assert fused.metres_per_unit == pytest.approx(1.0, abs=0.01)
+    assert fused.source == "distance"
+    assert fused.contradicted_by == ("marker",)
+    assert fused.sigma > 3 * TYPED.sigma
+
+
+def test_many_markers_of_one_print_run_are_one_witness() -> None:
+    alone, many = scale.fuse([WRONG_MARKER, TYPED]), scale.fuse([*[WRONG_MARKER] * 6, TYPED])
+    assert alone is not None
+    assert many is not None
+    assert alone.source == many.source == "distance"
+    assert many.sigma == pytest.approx(alone.sigma)
+
+
+def test_a_mistyped_distance_loses_against_two_who_agree() -> None:
+    fused = scale.fuse([Scale(10.0, 0.02, "distance"), Scale(1.0, 0.01, "marker"), CARRIED])
+    assert fused is not None
+    assert fused.metres_per_unit == pytest.approx(1.0, abs=0.01)
+    assert fused.contradicted_by == ("distance",)
+
+
+@pytest.mark.parametrize("factor", [1.2, 1.5, 3.0])
+def test_who_claims_less_after_a_conflict_covers_either_being_right(factor: float) -> None:
+    fused = scale.fuse([TYPED, Scale(factor, 0.01, "marker")])
+    assert fused is not None
+    assert 0.5 * np.log(factor) < fused.sigma < np.log(factor)
+
+
+def test_the_more_who_agree_the_less_a_conflict_costs() -> None:
+    few, more = scale.fuse([TYPED, WRONG_MARKER]), scale.fuse([TYPED, TYPED, CARRIED, WRONG_MARKER])
+    assert few is not None
+    assert more is not None
+    assert more.sigma < 0.8 * few.sigma
+
+
+def test_a_cue_passed_on_through_a_tie() -> None:
+    """Where one of the other's units is two of ours, ours is half as long."""
+    told = Scale(3.0, 0.03, "marker").through(2.0, 0.04)
+    assert told == Scale(1.5, pytest.approx(0.05), "marker")  # type: ignore[arg-type]
 
 
 def test_without_cues_the_scale_is_nominal_and_says_so() -> None:

@@ -66,7 +66,7 @@ def test_trust_follows_confidence_and_falls_with_distance() -> None:
         planes = local_planes(z, K)
         return float(trust(DepthMap(z, K, confidence), planes, incidence(planes, K), half_trust_m=4.0)[24, 32])
 
-    assert middle(near, unsure) == np.float32(0.25) * np.float32(middle(near, sure))
+    assert middle(near, unsure) == np.float32(0.25) ** 2 * np.float32(middle(near, sure))
     assert abs(middle(far, sure) - 0.5) < 1e-3
 
 
