@@ -31,15 +31,16 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     min_pairs: int = Field(default=3, ge=2)
-    """Pairs that agree; among them as many keyframes of one side, and two at least of the other."""
+    """Pairs that agree, of two different keyframes of either side at least."""
     min_inliers: int = Field(default=90, ge=10)
     """Of all of them together."""
     agree_px: float = Field(default=10.0, gt=0)
     agree_share: float = Field(default=0.6, gt=0, le=1)
     """Two pairs agree when each puts this share of the other's sights this near to where they were seen."""
-    max_scale_sigma: float = Field(default=0.03, gt=0)
+    max_scale_sigma: float = Field(default=0.05, gt=0)
+    """Relative: of the joint fit for two pixels of noise, with how the pairs differ: young maps bend."""
     max_position_sigma: float = Field(default=0.03, gt=0)
-    """Of the joint fit for two pixels of noise; relative, in median depths."""
+    """Of the joint fit, in median depths."""
     plane_share: float = Field(default=0.9, gt=0, le=1)
     """One side's points of which more than this share lie within `plane_thickness` of one plane may be a picture."""
     plane_thickness: float = Field(default=0.02, gt=0)
@@ -94,10 +95,13 @@ def agree(pairs: list[Seen], pose_of: PoseOf, config: Config = Config()) -> Agre
         return None
     forward, backward = joined([sights[k][0] for k in chosen]), joined([sights[k][1] for k in chosen])
     start = max((guesses[k] for k in chosen), key=lambda guess: _num_near(guess, forward, backward, config))
-    return _fitted(start, forward, backward, members, config)
+    spread = float(np.std(np.log([guesses[k].scale for k in chosen])) / np.sqrt(len(chosen)))
+    return _fitted(start, forward, backward, members, spread, config)
 
 
-def _fitted(start: Sim3, forward: Sights, backward: Sights, members: tuple[Seen, ...], config: Config) -> Agreed | None:
+def _fitted(
+    start: Sim3, forward: Sights, backward: Sights, members: tuple[Seen, ...], spread: float, config: Config
+) -> Agreed | None:
     fit = refine(start, forward, backward)
     b_from_a = fit.b_from_a
     near_f, near_b = _near(b_from_a, forward, backward, config)
@@ -110,7 +114,7 @@ def _fitted(start: Sim3, forward: Sights, backward: Sights, members: tuple[Seen,
     if any(_is_flat(side, config.plane_thickness * depth, config.plane_share) for side in (of_a, of_b)):
         return None
     sigma = 2.0 * np.sqrt(np.diag(np.linalg.inv(_about(fit.information, points.mean(axis=0)))))
-    scale_sigma, position_sigma = float(sigma[6]), float(np.linalg.norm(sigma[3:6])) / depth
+    scale_sigma, position_sigma = float(np.hypot(sigma[6], spread)), float(np.linalg.norm(sigma[3:6])) / depth
     if scale_sigma > config.max_scale_sigma or position_sigma > config.max_position_sigma:
         return None
     return Agreed(b_from_a, members, num, scale_sigma, position_sigma)
@@ -149,9 +153,9 @@ def _explains(b_from_a: Sim3, forward: Sights, backward: Sights, config: Config)
 
 
 def _is_varied(members: tuple[Seen, ...], config: Config) -> bool:
-    """Enough pairs, and of enough different keyframes: a phone that rests says the same thing again and again."""
-    num_a, num_b = len({s.a for s in members}), len({s.b for s in members})
-    return max(num_a, num_b) >= config.min_pairs and min(num_a, num_b) >= 2
+    """Enough pairs, and of different keyframes: a phone that rests says the same thing again and again."""
+    pairs, num_a, num_b = {(s.a, s.b) for s in members}, len({s.a for s in members}), len({s.b for s in members})
+    return len(pairs) >= config.min_pairs and min(num_a, num_b) >= 2
 
 
 def _about(information: F64, centre: F64) -> F64:

@@ -6,7 +6,7 @@ still looks for company, some 15 ms once it has found it. It never decides anyth
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable
 
 import numpy as np
@@ -35,6 +35,8 @@ class Config(BaseModel):
     candidates_known: int = Field(default=1, ge=0)
     """The same once its component has been recognised in `enough` pairs."""
     enough: int = Field(default=12, ge=1)
+    young: int = Field(default=4, ge=0)
+    """Pairs that are looked at again while a component is new."""
     refreshed: int = Field(default=8, ge=0)
     """Earlier keyframes of the same component whose features take over the depth of new landmarks."""
     max_places: int = Field(default=1500, ge=2)
@@ -49,10 +51,13 @@ class Recogniser:
         self._config = config
         self._index: PlaceIndex = index if index is not None else LocalIndex(config.max_places)
         self._places: dict[KeyframeId, Place] = {}
-        self._newest: dict[ComponentKey, list[KeyframeId]] = {}
+        self._walks: dict[ComponentKey, list[KeyframeId]] = {}
+        """Each component's places, in the order of their coming."""
         self._likeness: dict[KeyframeId, float] = {}
         """How much each place looks like the one before it."""
         self._num_pairs: Counter[ComponentKey] = Counter()
+        self._young: deque[tuple[KeyframeId, KeyframeId]] = deque(maxlen=config.young)
+        """Pairs found of late of which a side's landmarks still move."""
 
     def __len__(self) -> int:
         return len(self._places)
@@ -68,12 +73,17 @@ class Recogniser:
         place = place_of(tracked, frame)
         if place is None:
             return []
-        seen = [found for other in self._candidates(place) if (found := self._verify(place, other)) is not None]
         self._remember(place)
-        for found in seen:
-            self._num_pairs[found.a_component] += 1
-            self._num_pairs[found.b_component] += 1
-        return seen
+        seen: dict[tuple[KeyframeId, KeyframeId], Seen | None] = {}
+        self._look_again(place, seen)
+        for other in self._candidates(place):
+            if self._compare(place, other, seen):
+                self._look_around(place, other, seen)
+        found = [pair for pair in seen.values() if pair is not None]
+        news = [pair for pair in found if (pair.a, pair.b) not in self._young]
+        self._num_pairs.update(component for pair in news for component in (pair.a_component, pair.b_component))
+        self._young.extend((pair.a, pair.b) for pair in news)
+        return found
 
     def places(self) -> Iterable[Place]:
         """All that is remembered, oldest first."""
@@ -101,7 +111,7 @@ class Recogniser:
                 known.component_from_camera = pose
         if tracked.landmarks_component is None:
             return
-        for keyframe in self._newest.get((tracked.stream, tracked.component), []):
+        for keyframe in self._recent((tracked.stream, tracked.component)):
             place = self._places[keyframe]
             place.features = with_depth_of(place.features, place.component_from_camera, tracked.landmarks_component)
 
@@ -111,24 +121,51 @@ class Recogniser:
         found = self._index.nearest(place.embedding, most, without=place.component) if most else []
         return [known for match in found if (known := self._places.get(match.keyframe)) is not None]
 
-    def _verify(self, a: Place, b: Place) -> Seen | None:
-        pair = verify(a.features, b.features, self._config.verification)
-        return None if pair is None else Seen(a.keyframe, a.component, b.keyframe, b.component, pair)
+    def _compare(self, a: Place, b: Place, seen: dict[tuple[KeyframeId, KeyframeId], Seen | None]) -> bool:
+        """Verify a pair, once."""
+        key = a.keyframe, b.keyframe
+        if key not in seen:
+            pair = verify(a.features, b.features, self._config.verification)
+            seen[key] = None if pair is None else Seen(a.keyframe, a.component, b.keyframe, b.component, pair)
+        return seen[key] is not None
+
+    def _look_again(self, place: Place, seen: dict[tuple[KeyframeId, KeyframeId], Seen | None]) -> None:
+        """A young map bends: pairs that it was recognised in count anew as its landmarks settle."""
+        if self._num_pairs[place.component] >= self._config.enough:
+            return
+        recent = set(self._recent(place.component))
+        for a, b in self._young:
+            if recent & {a, b} and a in self._places and b in self._places:
+                self._compare(self._places[a], self._places[b], seen)
+
+    def _look_around(self, a: Place, b: Place, seen: dict[tuple[KeyframeId, KeyframeId], Seen | None]) -> None:
+        """Where one pair was found, those beside it are soon found, too: nobody has to walk on to be believed."""
+        if min(self._num_pairs[a.component], self._num_pairs[b.component]) >= self._config.enough:
+            return
+        for one, fixed, is_a in ((b, a, False), (a, b, True)):
+            walk = self._walks[one.component]
+            at = walk.index(one.keyframe)
+            for beside in walk[max(0, at - 1) : at] + walk[at + 1 : at + 2]:
+                pair = (self._places[beside], fixed) if is_a else (fixed, self._places[beside])
+                self._compare(*pair, seen)
+
+    def _recent(self, component: ComponentKey) -> list[KeyframeId]:
+        walk = self._walks.get(component, [])
+        return walk[max(0, len(walk) - self._config.refreshed) :]
 
     def _remember(self, place: Place) -> None:
-        newest = self._newest.setdefault(place.component, [])
-        before = self._places[newest[-1]].embedding if newest else np.zeros_like(place.embedding)
+        walk = self._walks.setdefault(place.component, [])
+        before = self._places[walk[-1]].embedding if walk else np.zeros_like(place.embedding)
         self._likeness[place.keyframe] = float(before @ place.embedding)
         self._places[place.keyframe] = place
-        newest.append(place.keyframe)
-        del newest[: -max(1, self._config.refreshed)]
+        walk.append(place.keyframe)
         stream, component = place.component
         self._index.add(
             Entry(place.keyframe, stream, component, place.embedding, place.component_from_camera, place.intrinsics,
                   place.capture_ns)
         )  # fmt: skip
         if len(self._places) > self._config.max_places:
-            recent = {keyframe for keyframes in self._newest.values() for keyframe in keyframes}
+            recent = {keyframe for component in self._walks for keyframe in self._recent(component)}
             old = [keyframe for keyframe in self._places if keyframe not in recent] or list(self._places)[:1]
             dropped = max(old, key=self._likeness.__getitem__)
             self._drop(dropped)
@@ -137,8 +174,7 @@ class Recogniser:
     def _drop(self, keyframe: KeyframeId) -> None:
         place = self._places.pop(keyframe)
         del self._likeness[keyframe]
-        newest = self._newest.get(place.component, [])
-        if keyframe in newest:
-            newest.remove(keyframe)
-        if not newest:
-            self._newest.pop(place.component, None)
+        walk = self._walks[place.component]
+        walk.remove(keyframe)
+        if not walk:
+            del self._walks[place.component]

@@ -37,6 +37,7 @@ class Ties:
         for found in (s if s.a_component < s.b_component else s.swapped() for s in seen):
             key = (found.a_component, found.b_component)
             kept = self._seen.setdefault(key, [])
+            kept[:] = [known for known in kept if (known.a, known.b) != (found.a, found.b)]  # seen again: known better
             kept.append(found)
             del kept[: -self._config.kept_pairs]
             touched[key] = kept
