@@ -40,7 +40,12 @@ class SceneSummary(_Value):
     epoch: int
     scale_source: str
     """`none`: lengths are not metres."""
+    scale_sigma: float | None = None
+    """Relative standard error; null while the source is `none`."""
+    scale_contradicted_by: list[str] = []
+    """Sources of scale cues that cannot be right if this scale is: one of them is a mistake."""
     gravity_source: str
+    gravity_sigma_deg: float | None = None
     num_streams: int
     num_keyframes: int
     """Of those from before a restart, the ones whose points are served."""

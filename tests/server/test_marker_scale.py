@@ -43,7 +43,12 @@ async def test_a_marker_scales_a_map_that_nobody_gave_a_cue(tmp_path: Path) -> N
         phone = await scenes.replay(MAIN, PHONE, film(), StreamOptions(), is_patient=True)
         await phone.ended
         assert phone.failure is None
-        assert scenes.scene(MAIN).scale_source == "marker"
+        summary = scenes.scene(MAIN)
+        assert summary.scale_source == "marker"
+        assert summary.scale_sigma is not None
+        assert 0 < summary.scale_sigma < 0.05
+        assert summary.scale_contradicted_by == []
+        assert summary.gravity_sigma_deg is not None
 
 
 def test_a_declared_marker_is_stored_with_the_world() -> None:
