@@ -3,7 +3,7 @@
 Each clip is played as a live phone would film it, at its own frame rate, into a real scene (tracker, worker process,
 map, NavMesh): frames that come while the tracker is busy are dropped and count against coverage. `--fast` plays every
 frame in one thread instead, with the same result every time (no latency is reported then). `--no-map` leaves out all
-but the tracker.
+but the tracker. The clip `synthetic` stands for two walks through a rendered flat with exact truth.
 
 What the keys mean. Poses are judged as they were answered, each group of them that shares a frame (the map's world, or
 a component that never came to lie in it) aligned on its own; `components` and `component_frames` say how many groups
@@ -21,7 +21,7 @@ reverse, see `evaluation/surface.py`.
 `gravity_*_deg`: how far up is off, from the picture alone and had the phone sent one sample of its gravity sensor.
 
 `cpu_ms_per_frame`: all processes, without reading the pictures (`decode_cpu_ms_per_frame`); `cores` is the same per
-second of playing. `rss_mb`: peaks of all processes added up. Latencies count from the capture of a frame until its
+second of playing. `rss_mb`: peaks of all processes added up; `machine_load`: how many wanted its processors. Latencies count from the capture of a frame until its
 answer leaves, and of a keyframe until the map and its NavMesh hold it.
 """
 
@@ -39,7 +39,7 @@ from typing import Any
 import cv2
 
 from benchmarks.clips import Clip
-from benchmarks.evaluation import cues, peers
+from benchmarks.evaluation import cues, peers, synthetic_clips
 from benchmarks.evaluation.fast import play_fast
 from benchmarks.evaluation.live import play_live
 from benchmarks.evaluation.options import Options
@@ -81,9 +81,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     options.peer = list(peers.NAMES) if options.peer == [] else options.peer
     done = []
-    for folder in options.clips:
+    folders = synthetic_clips.folders(options.clips)
+    for folder in folders:
         try:
-            figures = measure(folder, options) if len(options.clips) == 1 else _in_a_fresh_process(folder, options)
+            figures = measure(folder, options) if len(folders) == 1 else _in_a_fresh_process(folder, options)
         except (OSError, ValueError) as error:
             print(f"{folder} is not a clip: {error}", file=sys.stderr)
             return 2
@@ -109,7 +110,11 @@ def _table(figures: dict[str, Any]) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description="Map and poses against truth.")
     parser.add_argument(
-        "clips", nargs="+", type=Path, metavar="CLIP", help="folder with rgb/, camera.json, groundtruth.txt"
+        "clips",
+        nargs="+",
+        type=Path,
+        metavar="CLIP",
+        help="folder with rgb/, camera.json, groundtruth.txt; `synthetic` = both walks through the synthetic flat",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a clip, one a line")
     parser.add_argument("--out", type=Path, help="folder for trajectories (TUM format), plots and a page, index.html")

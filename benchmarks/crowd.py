@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,6 +28,7 @@ import cv2
 import numpy as np
 
 from benchmarks.clips import Clip
+from benchmarks.evaluation import synthetic_clips
 from benchmarks.evaluation.cutting import CUTS, Cut, cut, jittered
 from benchmarks.evaluation.fast import play_fast
 from benchmarks.evaluation.live import play_live
@@ -74,6 +76,7 @@ def judge(session: Session, clip: Clip) -> dict[str, Any]:
         "cores": round(session.cost.cpu_s / session.cost.wall_s, 3) if session.live else None,
         "cpu_s": round(session.cost.cpu_s, 1),
         "rss_mb": round(session.cost.rss_mb, 1),
+        "machine_load": round(os.getloadavg()[0], 2),
     }
 
 
@@ -144,7 +147,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     cv2.setNumThreads(1)
     tracker.warm_up()
-    for folder in options.clips:
+    for folder in synthetic_clips.folders(options.clips):
         try:
             clip = Clip.open(folder)
         except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Do only phones that film the same place get one map? `python -m benchmarks.false_merges CLIP... [--synthetic]`.
+"""Do only phones that film the same place get one map? `python -m benchmarks.false_merges CLIP... synthetic`.
 
 Every clip is cut into short pieces, each tracked and given depth once, as a phone of its own. Then pairs of pieces are
 brought into fresh maps: pieces of different places (`elsewhere`), of one place with nothing in common (`apart`: other
@@ -131,8 +131,7 @@ def summary(verdicts: Sequence[Verdict], unusable: int) -> dict[str, Any]:
 def main(arguments: list[str] | None = None) -> int:
     """Run from the command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.false_merges", description="Who gets one map?")
-    parser.add_argument("clips", nargs="*", type=Path, metavar="CLIP")
-    parser.add_argument("--synthetic", action="store_true", help="pieces of the synthetic flat, too")
+    parser.add_argument("clips", nargs="+", type=Path, metavar="CLIP", help="`synthetic`: the rendered flat, too")
     parser.add_argument("--elsewhere", type=int, default=140, help="pairs of different places")
     parser.add_argument("--apart", type=int, default=80, help="pairs of one place without a common view")
     parser.add_argument("--together", type=int, default=60, help="pairs that belong together")
@@ -141,8 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     cv2.setNumThreads(1)
     tracker.warm_up()
-    clips = [Clip.open(folder) for folder in options.clips]
-    clips += synthetic_clips.clips() if options.synthetic else []
+    clips = [Clip.open(folder) for folder in synthetic_clips.folders(options.clips)]
     how = Options().looking_for(MarkerConfig(search=False))
     pieces = [play_fast([phone], how).played[0] for clip in clips for phone in cut(clip)]
     usable = [piece for piece in pieces if len(piece.mapped) >= MIN_KEYFRAMES]

@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 
 from benchmarks.clips import Clip
+from benchmarks.evaluation import synthetic_clips
 from benchmarks.evaluation.phone import Phone
 from benchmarks.evaluation.result import percentile
 from benchmarks.evaluation.session import Poses
@@ -160,7 +161,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     cv2.setNumThreads(1)
     tracker.warm_up()
-    for folder in options.clips:
+    for folder in synthetic_clips.folders(options.clips):
         figures = measure(Clip.open(folder), knows_k=options.k == "known")
         if options.json:
             print(json.dumps(figures), flush=True)

@@ -9,8 +9,12 @@ import sys
 from pathlib import Path
 
 DATA = os.environ.get("COMMONGROUND_DATA", "../shared/data")
+CLIPS = ("redkitchen", "hololens", "cabinet")
 RUNS = {
-    "accuracy": ["benchmarks.accuracy", f"{DATA}/redkitchen", f"{DATA}/hololens", f"{DATA}/cabinet"],
+    "accuracy": ["benchmarks.accuracy", *(f"{DATA}/{c}" for c in CLIPS)],
+    "crowd": ["benchmarks.crowd", f"{DATA}/redkitchen"],
+    "false-merges": ["benchmarks.false_merges", *(f"{DATA}/{c}" for c in CLIPS), "synthetic"],
+    "relocalisation": ["benchmarks.relocalisation", f"{DATA}/redkitchen"],
     "latency-1": ["benchmarks.latency", "--phones", "1"],
     "latency-2": ["benchmarks.latency", "--phones", "2"],
     "flat-posed": ["benchmarks.flat", "--mode", "posed"],

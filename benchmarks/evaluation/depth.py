@@ -23,6 +23,7 @@ WITHIN = 0.1
 SURE = 0.5
 """Confidence from which the map shows a pixel to clients."""
 WANTED_DENSITY = 0.8
+_ONE_SURFACE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,17 +111,20 @@ def nearest_depth(clip: Clip, seq: int) -> int | None:
 
 
 def splat(points_camera: NDArray[np.float64], camera: Intrinsics) -> NDArray[np.float32]:
-    """Depth map (h, w) of points (n, 3): the nearest one in each pixel, 0 where there is none."""
+    """Depth map (h, w) of points (n, 3): the mean of the nearest surface in each pixel, 0 where there is none."""
     z = points_camera[:, 2]
     ahead = z > 1e-3
     uv = np.floor(project(points_camera[ahead], camera)).astype(np.int64)
     z = z[ahead]
     inside = (uv[:, 0] >= 0) & (uv[:, 0] < camera.width) & (uv[:, 1] >= 0) & (uv[:, 1] < camera.height)
     flat, z = uv[inside, 1] * camera.width + uv[inside, 0], z[inside]
-    out = np.full(camera.width * camera.height, np.inf, np.float32)
-    np.minimum.at(out, flat, z.astype(np.float32))
-    out[np.isinf(out)] = 0.0
-    return out.reshape(camera.height, camera.width)
+    nearest = np.full(camera.width * camera.height, np.inf)
+    np.minimum.at(nearest, flat, z)
+    front = z < nearest[flat] * (1 + _ONE_SURFACE)
+    count = np.bincount(flat[front], minlength=len(nearest))
+    total = np.bincount(flat[front], z[front], minlength=len(nearest))
+    mean = total / np.maximum(count, 1)
+    return mean.reshape(camera.height, camera.width).astype(np.float32)
 
 
 def _pair(error: NDArray[np.floating]) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import Any
@@ -85,6 +86,7 @@ def _costs(session: Session, played: Played) -> Figures:
         "decode_cpu_ms_per_frame": round(played.decode_cpu_s * 1e3 / num_frames, 2),
         "cores": round(cost.cpu_s / cost.wall_s, 3) if session.live else None,
         "rss_mb": round(cost.rss_mb, 1),
+        "machine_load": round(os.getloadavg()[0], 2),
     }
 
 

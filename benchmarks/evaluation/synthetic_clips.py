@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
+from pathlib import Path
 
 from benchmarks import synthetic
-from benchmarks.clips import Clip
 
+NAME = Path("synthetic")
+"""Stands for both walks wherever a command takes clips."""
 FPS = 15
 DEPTH_EVERY = 5
 
 
-def clips() -> list[Clip]:
-    """Both walks through the flat, in one world; rendering them for the first time takes minutes."""
-    return [_rendered(walk) for walk in synthetic.walks()]
+def folders(clips: Sequence[Path]) -> list[Path]:
+    """The folders of clips, `synthetic` replaced by both walks; rendering them for the first time takes minutes."""
+    found: list[Path] = []
+    for clip in clips:
+        found += [_rendered(walk) for walk in synthetic.walks()] if clip == NAME else [clip]
+    return found
 
 
-def _rendered(walk: synthetic.Walk) -> Clip:
+def _rendered(walk: synthetic.Walk) -> Path:
     folder = synthetic.cached_path(walk, suffix=".clip", fps=FPS)
     if not folder.exists():
         partial = folder.with_suffix(".partial")
         shutil.rmtree(partial, ignore_errors=True)
         synthetic.export(synthetic.build(), walk, partial, fps=FPS, depth_every=DEPTH_EVERY)
         partial.replace(folder)
-    return Clip.open(folder)
+    return folder

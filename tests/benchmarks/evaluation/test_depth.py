@@ -76,7 +76,9 @@ def test_a_narrower_lens_sees_the_middle(painted: Path) -> None:
     assert found[1, 1] == pytest.approx(whole[62, 82], rel=0.03)
 
 
-def test_the_nearest_point_of_a_pixel_wins() -> None:
+def test_the_nearest_surface_of_a_pixel_wins() -> None:
     camera = Intrinsics(1.0, 1.0, 1.0, 1.0, 2, 2)
-    depth = splat(np.array([[0.5, 0.5, 3.0], [0.2, 0.2, 2.0], [9.0, 0.0, 1.0], [0.0, 0.0, -1.0]]), camera)
-    assert depth.tolist() == [[0.0, 0.0], [0.0, 2.0]]
+    depth = splat(
+        np.array([[0.5, 0.5, 3.0], [0.2, 0.2, 2.0], [0.2, 0.2, 2.05], [9.0, 0.0, 1.0], [0.0, 0.0, -1.0]]), camera
+    )
+    assert depth.tolist() == [[0.0, 0.0], [0.0, pytest.approx(2.025)]]
