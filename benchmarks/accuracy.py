@@ -21,8 +21,9 @@ reverse, see `evaluation/surface.py`.
 `gravity_*_deg`: how far up is off, from the picture alone and had the phone sent one sample of its gravity sensor.
 
 `cpu_ms_per_frame`: all processes, without reading the pictures (`decode_cpu_ms_per_frame`); `cores` is the same per
-second of playing. `rss_mb`: peaks of all processes added up; `machine_load`: how many wanted its processors. Latencies count from the capture of a frame until its
-answer leaves, and of a keyframe until the map and its NavMesh hold it.
+second of playing. `rss_mb`: peaks of all processes added up. `machine_load`: how many processes wanted the processors,
+which is what latencies, drops and coverage of a live run depend on. Latencies count from the capture of a frame until
+its answer leaves, and of a keyframe until the map and its NavMesh hold it.
 """
 
 from __future__ import annotations
