@@ -37,6 +37,8 @@ class Clip:
     """(3,) unit, against gravity in the truth's world; None = the clip does not say."""
     marker: MarkerConfig | None = None
     """The printed marker that hangs there, if one does."""
+    camera_height_m: float | None = None
+    """How high above the floor the camera was carried, where that is known."""
 
     @classmethod
     def open(cls, folder: Path) -> Clip:
@@ -63,6 +65,7 @@ class Clip:
                 str(about.get("world", about.get("name", folder.name))),
                 _up(about),
                 _marker(about),
+                about.get("camera_height_m"),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"{folder / 'camera.json'}: missing or malformed field {error}") from error

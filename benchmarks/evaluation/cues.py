@@ -1,4 +1,5 @@
-"""What tells a map its scale in a benchmark: a printed marker, a distance that somebody measured, or nothing."""
+"""What tells a map its scale in a benchmark: a printed marker, a distance that somebody measured, how high the phone
+is carried, or nothing."""
 
 from __future__ import annotations
 
@@ -12,10 +13,10 @@ from benchmarks.evaluation.depth import true_depth
 from benchmarks.evaluation.options import Options
 from benchmarks.evaluation.session import Played
 from mapping.placing import keyframe_id
-from mapping.scene_map import SceneMap
+from mapping.scene_map import SceneMap, StreamOptions
 from mapping.transforms import F64, unproject
 
-NAMES = ("none", "marker", "distance")
+NAMES = ("none", "marker", "distance", "height")
 _AFTER_KEYFRAMES = 4
 _LONGEST_M = 3.0
 """Nobody measures further with what lies in a kitchen drawer."""
@@ -33,6 +34,11 @@ def with_cue(options: Options, name: str, clip: Clip) -> Options:
         if clip.marker is None:
             raise ValueError(f"no marker hangs in {clip.name}: camera.json has none")
         return options.looking_for(clip.marker)
+    if name == "height":
+        if clip.camera_height_m is None:
+            raise ValueError(f"nobody knows how high {clip.name} was filmed: camera.json has no camera_height_m")
+        carried = StreamOptions(camera_height_m=clip.camera_height_m)
+        return replace(options, joining=lambda phone: carried)
     return replace(options, cue=MeasuredDistance()) if name == "distance" else options
 
 

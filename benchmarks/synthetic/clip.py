@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from benchmarks.synthetic.flat import Flat, View
-from benchmarks.synthetic.walk import Walk
+from benchmarks.synthetic.walk import EYE_HEIGHT_M, Walk
 from mapping.transforms import quat_from_rotation
 from streams.frame import Intrinsics
 
@@ -72,6 +72,7 @@ def export(
         "rgb": {**pinhole, "k1": 0.0},
         "depth": {**pinhole, "scale": 0.001, "invalid": [0], "every": depth_every},
         "gravity_down_world": [0.0, -1.0, 0.0],
+        "camera_height_m": EYE_HEIGHT_M,
         "marker": {
             "dictionary": marker.dictionary,
             "id": marker.id,
