@@ -8,6 +8,7 @@ be shown any more. `commit` and `rollback` run on the event loop between two of 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
@@ -191,10 +192,9 @@ class Binding(Generic[R]):
         """Wait for the time to change over; True when something else is to be shown by then."""
         while (wait_s := self._wait_s(goal.at_ms)) > 0 and self._show is goal:
             self._changed.clear()
-            try:
-                await asyncio.wait_for(self._changed.wait(), wait_s)
-            except TimeoutError:
-                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._changed.wait()
         if self._show is not goal:
             self._changed.set()
         return self._show is not goal

@@ -241,7 +241,8 @@ class AssetClient(AssetStore):
                 await asyncio.sleep(0.1)
                 continue
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._hold_now.wait(), PING_EVERY_S)
+                async with asyncio.timeout(PING_EVERY_S):
+                    await self._hold_now.wait()
 
     async def _acknowledge(self, slot: str, revision: int, is_ready: bool, reason: str) -> None:
         more = {} if is_ready else {"reason": reason}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from typing import Annotated, Any, Literal
 
@@ -217,10 +218,9 @@ class _Watch:
         """It keeps nothing."""
 
     async def changed(self, wait_s: float) -> None:
-        try:
-            await asyncio.wait_for(self._happened.wait(), wait_s)
-        except TimeoutError:
-            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self._happened.wait()
 
 
 def _seen(catalog: Catalog, slot: str, grant: Grant) -> Slot:
