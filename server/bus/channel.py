@@ -11,6 +11,7 @@ import numpy as np
 
 from mapping.transforms import Sim3, quat_from_rotation
 from server.bus.encode import PACKED, Footprint, Key, Publication, Removal
+from server.bus.variants import plain, short, without
 from server.protocol import (
     PARTS,
     Codec,
@@ -23,9 +24,6 @@ from server.protocol import (
     SceneInfo,
     Xform,
     pack,
-    plain,
-    short,
-    without,
 )
 
 RECENT = 4096

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from navmesh.incremental import Config, Incremental
 from navmesh.recast import Agent
 from navmesh.tiles import NavTile
-from server import polygons
 from server.bus import encode
 from server.bus.channel import Channel, Entry
-from server.protocol import CODECS, Delta, ProtocolError, pack, short, unpack_server
+from server.bus.variants import short
+from server.protocol import CODECS, Delta, ProtocolError, pack, polygons, unpack_server
 from tests.server.test_encode import nav_tile, surface_tile
 
 SHORT = frozenset(CODECS)

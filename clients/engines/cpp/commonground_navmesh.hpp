@@ -1,5 +1,5 @@
 // A Commonground NavMesh in your own Detour: from a file (`commonground export SCENE nav.bin`), or tile by tile as the
-// map changes (part `blob` of the `nav` layer; see server/asyncapi.yaml). Needs Detour 1.5 or newer with 32-bit references.
+// map changes (part `blob` of the `nav` layer; see server/protocol/asyncapi.yaml). Needs Detour 1.5 or newer with 32-bit references.
 #pragma once
 
 #include <DetourAlloc.h>

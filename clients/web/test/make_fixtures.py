@@ -15,8 +15,9 @@ import zstandard
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
-from server import polygons
 from server import protocol as p
+from server.bus.variants import short
+from server.protocol import polygons
 
 FIXTURES = Path(__file__).parent / "fixtures"
 CAPTURE_NS = 1_760_000_000_123_456_789  # beyond 2**53: must not pass through a float
@@ -62,8 +63,8 @@ def frames() -> dict[str, bytes]:
         "snapshot_begin": p.pack(p.SnapshotBegin(scene=scene, seq=42, entries=2, resumed=False)),
         "snapshot_end": p.pack(p.SnapshotEnd(scene="main", seq=42)),
         "nav": nav,
-        "nav_short": p.short(nav_that_packs()),
-        "occluder_short": p.short(occluder(12)),
+        "nav_short": short(nav_that_packs()),
+        "occluder_short": short(occluder(12)),
         "mesh": _delta("mesh", [0, 0], mesh_body, mesh_arrays),
         "pose": _delta("pose", ["s1"], pose_body, {}),
         "occluder": occluder(12),

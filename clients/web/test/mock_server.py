@@ -1,6 +1,6 @@
 """A stand-in for the server, to work on the pages without a camera: a flat that grows, two phones walking in it.
 
-Speaks the real wire (`server/protocol.py`) and answers WHIP offers with poses on the DataChannel, but maps nothing.
+Speaks the real wire (`server/protocol/`) and answers WHIP offers with poses on the DataChannel, but maps nothing.
 Run from the repository's root: `python clients/web/test/mock_server.py --port 8443`, then open http://127.0.0.1:8443/.
 """
 

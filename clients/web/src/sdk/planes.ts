@@ -1,4 +1,4 @@
-/** Pictures of 16-bit numbers: undo what `server/planes.py` does before zstd. */
+/** Pictures of 16-bit numbers: undo what `server/protocol/planes.py` does before zstd. */
 
 /**
  * Low bytes, then high bytes, of zigzag differences from the pixel to the left.

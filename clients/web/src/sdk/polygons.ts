@@ -1,4 +1,4 @@
-/** The polygons of a NavMesh tile: undo what `server/polygons.py` packs, and says how. */
+/** The polygons of a NavMesh tile: undo what `server/protocol/polygons.py` packs, and says how. */
 
 const FRAME_BYTES = 28;
 const SIDE_CELLS = 64;

@@ -1,5 +1,5 @@
 /**
- * Every message on the map's WebSocket and the framing they share: the TypeScript twin of `server/protocol.py`.
+ * Every message on the map's WebSocket and the framing they share: the TypeScript twin of `server/protocol/`.
  *
  * A message is one binary frame: `u32 header_len | msgpack header | zeros to the next multiple of 8 | buffers`,
  * little-endian. Buffers are 8-byte aligned, so uncompressed arrays are views of the frame and are never copied.

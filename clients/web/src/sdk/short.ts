@@ -1,4 +1,4 @@
-/** Deltas with a list for a header, which says by place what a plain one says by name: see `server/short.py`. */
+/** Deltas with a list for a header, which says by place what a plain one says by name: see `server/protocol/short.py`. */
 
 import { PolygonsError, unpackPolygons } from "./polygons.js";
 

@@ -1,5 +1,5 @@
 # Follows the NavMesh of one scene of a Commonground server. Add it to your scene, connect its signals, call `follow`.
-# A lost connection is taken up again after `RETRY_S`. The protocol is in server/asyncapi.yaml.
+# A lost connection is taken up again after `RETRY_S`. The protocol is in server/protocol/asyncapi.yaml.
 extends Node
 
 signal tile_put(key, tile)

@@ -15,7 +15,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from server import polygons
+from server.protocol import polygons
 
 DTYPES = ("uint8", "uint16", "uint32", "int16", "int32", "float32")
 CODECS = ("none", "zstd", "meshopt_vertices", "meshopt_triangles", "planes")
