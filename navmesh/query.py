@@ -8,6 +8,7 @@ mesh each, not of one for all: their revisions tell.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -25,6 +26,13 @@ SEARCH_M: Point = (1.0, 2.0, 1.0)
 """How far from a given point the walkable surface is looked for, along x, y and z."""
 
 
+MAX_LEGS = 4
+"""A search explores at most 16,384 polygons, some 150 m of furnished rooms around. Beyond, the way goes on with
+another search from where that one came nearest to the goal, so often at most: what one answer may cost is bounded."""
+MIN_PROGRESS_M = 5.0
+"""A leg that brings one no nearer than this has come to a dead end."""
+
+
 class UnknownAgent(ValueError):
     """No agent profile of that name walks this map."""
 
@@ -36,7 +44,7 @@ class Path:
 
     points_m: NDArray[np.float32]  # (n, 3) world, both ends included; n = 0: there is nowhere to stand near the start
     is_partial: bool
-    """The last point is not the goal: it cannot be reached from the start."""
+    """The last point is not the goal: it cannot be reached from the start, or is too far to be found in `MAX_LEGS`."""
     revisions: Revisions
     """Tiles the path crosses, and the revision of each that it was found on."""
 
@@ -117,13 +125,27 @@ class Query:
         """Find the way from start to goal (world metres) that costs the agent the least.
 
         A goal on another island is answered without searching for it: the path then leads to the point nearest to the
-        goal, within `search_m` of it, on the start's own island.
+        goal, within `search_m` of it, on the start's own island. A goal too far for one search is reached in legs; the
+        way is then no longer sure to be the best.
 
         Raises:
             UnknownAgent: no such profile.
             ValueError: a coordinate is not finite.
         """
-        points_m, revisions, is_partial = self._world(agent).path(start_m, goal_m, search_m)
+        world = self._world(agent)
+        points_m, revisions, is_partial = world.path(start_m, goal_m, search_m)
+        for _ in range(MAX_LEGS - 1):
+            if not is_partial or len(points_m) == 0:
+                break
+            x, y, z = (float(v) for v in points_m[-1])
+            if not world.reachable((x, y, z), goal_m, search_m):
+                break
+            leg_m, leg_revisions, is_partial = world.path((x, y, z), goal_m, search_m)
+            if len(leg_m) == 0:  # the tile was taken away meanwhile
+                break
+            if is_partial and math.dist((x, y, z), goal_m) - math.dist(leg_m[-1], goal_m) < MIN_PROGRESS_M:
+                break
+            points_m, revisions = np.concatenate([points_m, leg_m[1:]]), revisions | leg_revisions
         return Path(points_m, is_partial, revisions)
 
     def reachable(self, start_m: Point, goal_m: Point, agent: str, search_m: Point = SEARCH_M) -> bool:

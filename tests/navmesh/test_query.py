@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -157,3 +158,59 @@ def test_a_ray_says_where_one_stands() -> None:
     ray = Scene().query.raycast((1.0, 0.4, 1.0), (1.0, 0.0, 2.0), "human")
     assert ray is not None
     assert ray.start_m == pytest.approx(HERE, abs=0.03)
+
+
+def test_what_hangs_together_after_many_changes_is_what_a_fresh_mesh_says() -> None:
+    rng = np.random.default_rng(5)
+    scene = Scene()
+    walls: list[Box] = []
+    places = [(x, 0.0, z) for x in (0.8, 2.0, 4.0, 5.2) for z in (0.8, 3.0, 5.2)]
+    cut = 0
+    for _ in range(14):
+        if walls and rng.random() < 0.4:
+            scene.change(scene.world.remove(walls.pop(int(rng.integers(len(walls))))))
+        else:
+            x, z, along = rng.uniform(0.0, 5.0), rng.uniform(0.0, 5.0), rng.random() < 0.5
+            walls.append(Box((x, 0.0, z), (x + (0.1 if along else 3.0), 2.0, z + (3.0 if along else 0.1))))
+            scene.change(scene.world.add(walls[-1]))
+        fresh = Query([HUMAN], scene.world.voxel_size_m)
+        fresh.set(Incremental(scene.world, [HUMAN], Config(surfaces=False)).step().nav)
+        for a, b in zip(places, np.roll(places, 5, axis=0).tolist(), strict=True):
+            assert scene.query.reachable(a, tuple(b), "human") == fresh.reachable(a, tuple(b), "human")
+            cut += not fresh.reachable(a, tuple(b), "human")
+    assert 0 < cut < 14 * len(places)
+
+
+class ShortSighted:
+    """A world that finds no more than the first metres of a way."""
+
+    def __init__(self, world: Any, sight_m: float) -> None:
+        self._world, self._sight_m = world, sight_m
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._world, name)
+
+    def path(self, *ends: Any) -> Any:
+        points_m, revisions, is_partial = self._world.path(*ends)
+        step_m = points_m[1] - points_m[0]
+        length_m = float(np.linalg.norm(step_m))
+        if length_m <= self._sight_m:
+            return points_m[:2], revisions, is_partial or len(points_m) > 2
+        return np.stack([points_m[0], points_m[0] + step_m * (self._sight_m / length_m)]), revisions, True
+
+
+@pytest.mark.parametrize(("sight_m", "is_found"), [(7.0, True), (5.5, False), (2.0, False)])
+def test_a_goal_too_far_for_one_search_is_reached_in_legs_or_the_way_ends_early(sight_m: float, is_found: bool) -> None:
+    world = SdfWorld([Box((-0.5, -0.3, -0.5), (26.0, 0.0, 3.0))])
+    query = Query([HUMAN], world.voxel_size_m)
+    query.set(Incremental(world, [HUMAN], Config(surfaces=False)).step().nav)
+    here, there = (0.5, 0.0, 1.0), (25.0, 0.0, 1.0)
+    whole = query.path(here, there, "human")
+    query._worlds["human"] = ShortSighted(query._worlds["human"], sight_m)  # type: ignore[assignment]
+    path = query.path(here, there, "human")
+    assert path.is_partial != is_found
+    if is_found:
+        assert path.length_m == pytest.approx(whole.length_m, rel=0.01)
+        assert path.revisions == whole.revisions
+    else:
+        assert path.points_m[-1][0] < 24.0
