@@ -6,30 +6,41 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mapping.tracking.finding import reobserve
 from mapping.tracking.growing import GrowConfig, node_of, top_up
 from mapping.tracking.local_bundle import adjust_around
 from mapping.tracking.local_map import I64, LocalMap
 from mapping.tracking.pose import fit_pose
 from mapping.tracking.starter import FirstMap, StartView
 from mapping.tracking.tracks import Tracks
+from mapping.tracking.view import View
 from mapping.transforms import F64
 
 _MIN_INLIERS = 30  # a waiting frame that sees fewer landmarks stays unposed
 _MIN_SHARE = 0.6
+_MIN_ALIKE = 0.5  # of the landmarks in view: true starts have 0.7 to 1, noise has none
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Begun:
     """A map of a few nodes."""
 
+    view: View
+    """The newest node's."""
+    parallax_rad: float
+    """Median angle between the rays of the first and the last node."""
     map: LocalMap
     tracks: Tracks
     waiting: dict[int, F64]
     """seq -> camera_from_map (3, 4) of earlier frames, nodes or not, that could not be posed when they came."""
 
 
-def begin(first: FirstMap, config: GrowConfig) -> Begun:
-    """Make nodes of the start's views and landmarks of all tracks that the newest view shares with an earlier one."""
+def begin(first: FirstMap, config: GrowConfig) -> Begun | None:
+    """Make nodes of the start's views and landmarks of all tracks that the newest view shares with an earlier one.
+
+    None when the landmarks do not look in the newest view as they did at first: flow can follow noise, geometry can
+    fit it, but it never looks the same twice.
+    """
     local_map = LocalMap(first.focal_px, config.max_nodes)
     chosen = [first.views[k] for k in first.chosen]
     newest = chosen[-1]
@@ -48,9 +59,18 @@ def begin(first: FirstMap, config: GrowConfig) -> Begun:
     pixels, min_angle_rad = newest.view.lens.ideal(loose.pixels), float(np.radians(config.place_angle_deg))
     local_map.place_new(loose.ids, pixels, local_map.poses[last], min_angle_rad, config.place_error_px)
     adjust_around(local_map, last, window=config.window, anchors=config.anchors, iterations=config.iterations)
+    if not _look_the_same(local_map, newest.view, local_map.poses[last]):
+        return None
     waiting = _waiting(local_map, first, landmark_of)
     tracks = tracks.only(np.isin(tracks.ids, local_map.nodes[last].landmarks))
-    return Begun(local_map, top_up(local_map, last, newest.view, tracks, config), waiting)
+    tracks = top_up(local_map, last, newest.view, tracks, config)
+    return Begun(newest.view, first.start.parallax_rad, local_map, tracks, waiting)
+
+
+def _look_the_same(local_map: LocalMap, view: View, pose: F64) -> bool:
+    visible, _, _ = local_map.visible(pose, view.lens, np.zeros(local_map.capacity, np.bool_))
+    found = reobserve(local_map, view, pose, Tracks.none(), most=len(visible), turn=0)
+    return len(found) > _MIN_ALIKE * len(visible)
 
 
 def _tracks(view: StartView, landmark_of: I64) -> Tracks:

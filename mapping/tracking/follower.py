@@ -7,17 +7,16 @@ from dataclasses import dataclass, field
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from mapping.tracking.beginning import begin
+from mapping.tracking.beginning import Begun
 from mapping.tracking.finding import reobserve
 from mapping.tracking.flow import follow
 from mapping.tracking.growing import GrowConfig, add_node
 from mapping.tracking.places import solve
 from mapping.tracking.pose import PoseFit, fit_pose, project
 from mapping.tracking.proof import Proof
-from mapping.tracking.starter import FirstMap
 from mapping.tracking.tracks import Tracks
 from mapping.tracking.two_view import ray_angles
-from mapping.tracking.view import View
+from mapping.tracking.view import View, seconds_between
 from mapping.transforms import F64, angle_between
 
 
@@ -37,9 +36,6 @@ class FollowConfig(BaseModel):
     node_baseline: float = 0.05
     node_angle_deg: float = 5.0
     node_overlap: float = 0.8
-    min_node_gap: int = 1
-    """Frames between nodes, unless the overlap has fallen below `urgent_overlap`."""
-    urgent_overlap: float = 0.65
     search: int = 60
     """Landmarks out of track that are looked for in every frame; more when few are tracked."""
     reckon_for_s: float = 1.0
@@ -75,19 +71,18 @@ class Step:
 class Follower:
     """The tracked state of one component."""
 
-    def __init__(self, first: FirstMap, config: FollowConfig, *, is_guess: bool) -> None:
+    def __init__(self, begun: Begun, config: FollowConfig, *, is_guess: bool) -> None:
         """`is_guess`: nobody told the focal length, so it is refined while the map is small."""
         self.config = config
-        begun = begin(first, config.grow)
         self.map, self._tracks, self._waiting = begun.map, begun.tracks, begun.waiting
         self.pose: F64 = self.map.poses[-1].copy()  # camera_from_map of the newest frame
         self.refuted = False
         """The map turned out to rest on a wrong start; nothing in it is to be believed."""
-        self._view = first.views[-1].view
+        self._view = begun.view
         self._seen_ns = self._view.capture_ns  # when landmarks were last recognised
         self._reckoned = self.pose
         self._is_guess = is_guess
-        self._proof = Proof(first.start.parallax_rad)
+        self._proof = Proof(begun.parallax_rad)
         self._velocity = np.zeros(3)  # per second: translation of (camera now) from (camera before)
         self._depth = 1.0  # median depth of what is tracked
         self._turn = 0
@@ -108,7 +103,7 @@ class Follower:
         Args:
             turned: (3, 3) guessed rotation from the previous frame's camera to this one's.
         """
-        dt_s = min(max((view.capture_ns - self._view.capture_ns) * 1e-9, 1e-3), 1.0)
+        dt_s = seconds_between(self._view, view)
         predicted = np.column_stack([turned @ self.pose[:, :3], turned @ self.pose[:, 3] + self._velocity * dt_s])
         followed = self._flow(view, predicted)
         found = self._by_flow(view, followed, predicted) or self._by_looks(view, followed, predicted)
@@ -131,7 +126,7 @@ class Follower:
         since_ns = view.capture_ns - self._seen_ns
         if not self._proof.stood or not 0 < since_ns < self.config.bridge_for_s * 1e9:
             return None
-        dt_s = max((view.capture_ns - self._view.capture_ns) * 1e-9, 0.0)
+        dt_s = seconds_between(self._view, view)
         self.pose = np.column_stack([measured @ self.pose[:, :3], measured @ self.pose[:, 3] + self._velocity * dt_s])
         self._velocity = self._velocity * np.exp(-dt_s / self.config.bridge_for_s)
         self._tracks, self._view = Tracks.none(), view
@@ -202,7 +197,6 @@ class Follower:
     def _take_up(self, view: View, fit: PoseFit, tracks: Tracks) -> Step:
         """Go on from a pose that does not continue the motion."""
         self._velocity = np.zeros(3)
-        self._since_node = self.config.min_node_gap
         return self._accept(view, fit, self._settle(tracks, fit))
 
     def _fit(self, view: View, tracks: Tracks, guess: F64, *, predicted: F64 | None = None) -> PoseFit | None:
@@ -258,7 +252,6 @@ class Follower:
         self._depth = float(np.median(project(self.pose, points, self.map.focal_px)[:, 2]))
         overlap = float(np.isin(self._reference_ids, tracked).mean()) if len(self._reference_ids) else 0.0
         parallax = float(np.median(ray_angles(points, self.pose, self.map.poses[self._reference])))
-        self._since_node += 1
         if not self._moved_on(overlap):
             return Step(self.pose, fit.inliers, overlap, parallax)
         grown = add_node(self.map, view, self.pose, tracks, self.config.grow, is_guess=self._is_guess)
@@ -271,8 +264,6 @@ class Follower:
 
     def _moved_on(self, overlap: float) -> bool:
         c = self.config
-        if self._since_node < c.min_node_gap and overlap > c.urgent_overlap:
-            return False
         reference = self.map.poses[self._reference]
         baseline = float(np.linalg.norm(_centre(self.pose) - _centre(reference))) / self._depth
         turned = angle_between(self.pose[:, :3], reference[:, :3])
@@ -280,7 +271,7 @@ class Follower:
 
     def _refer_to(self, node: int) -> None:
         """Measure movement and overlap from this node on."""
-        self._reference, self._since_node = node, 0
+        self._reference = node
         self._reference_ids = self._tracks.ids[self.map.placed[self._tracks.ids]]
 
 

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from mapping.tracking import ambiguity, bundle, flow, patches, places, pose, turn, visibility
+from mapping.tracking.beginning import begin
 from mapping.tracking.follower import FollowConfig, Follower, Step
 from mapping.tracking.gyro import Gyro
 from mapping.tracking.posed import PosedFollower
 from mapping.tracking.starter import Starter
 from mapping.tracking.turn import turn_between
 from mapping.tracking.two_view import StartConfig
-from mapping.tracking.view import View, look
+from mapping.tracking.view import View, look, seconds_between
 from mapping.transforms import F64, exp_so3, log_so3
 from streams.frame import DepthMap, Frame, GivenPose, Intrinsics, StreamId
 
@@ -127,9 +128,7 @@ class Tracker:
         Gyro, steady motion and standing still compete before the miniatures; where those cannot judge (blur, darkness),
         a gyro that has earned it is believed.
         """
-        dt_s = 0.0
-        if self._before is not None:
-            dt_s = min(max((view.capture_ns - self._before.capture_ns) * 1e-9, 1e-3), 1.0)
+        dt_s = seconds_between(self._before, view) if self._before is not None else 0.0
         measured = self._gyro.turn(frame.motion, dt_s)
         if self._before is None:
             return np.eye(3), None
@@ -155,12 +154,13 @@ class Tracker:
     def _start(self, view: View, turned: F64) -> Tracked:
         """Before the first map, or beside a lost one."""
         first = self._starter.offer(view, turned, may_start=not self._still_hoping(view))
-        if first is None:
+        begun = begin(first, self._config.follow.grow) if first is not None else None
+        if begun is None:
             return self._untracked(view, "starting" if self._lost_since_ns is None else "lost")
         if self._follower is not None:
             self._remember(self._component, self._follower)
         self._component = self._new_component()
-        self._follower = Follower(first, self._config.follow, is_guess=view.is_guess)
+        self._follower = Follower(begun, self._config.follow, is_guess=view.is_guess)
         self._starter, self._lost_since_ns = self._new_starter(), None
         return self._tracked(view, self._follower.first_step())
 

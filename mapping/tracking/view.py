@@ -14,6 +14,8 @@ from streams.frame import Frame, Intrinsics
 
 _MIN_SIDE_PX = 32  # smaller images are enlarged, so that no window hangs over both edges
 
+_USUAL_S = 1 / 30  # between frames whose stamps do not say
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
@@ -27,6 +29,12 @@ class View:
     intrinsics: Intrinsics
     """Given or guessed, of the frame's full size."""
     is_guess: bool
+
+
+def seconds_between(before: View, after: View) -> float:
+    """Time from one view to the next, within reason: stamps may repeat, jump or run backwards."""
+    dt_s = (after.capture_ns - before.capture_ns) * 1e-9
+    return min(dt_s, 1.0) if dt_s > 1e-3 else _USUAL_S
 
 
 def look(frame: Frame, *, max_side_px: int, long_side_fov_deg: float, before: View | None) -> View:
