@@ -9,8 +9,8 @@ the one floor there is, all else (latched cells, tiles, Detour, links) is as lar
 - tile: a box comes and goes somewhere; per tile that changed, all that was built and swapped in for it included;
 - path of 8 m: between two places so far apart as the crow flies, anywhere: the same question on any map;
 - after a change: the same, as the first question after a tile was swapped, which has to learn anew what hangs together;
-- path across: to a place at least half a side away. A search explores at most 16,384 polygons (some 2,000 tiles); where
-  that is too little the way ends early and says so (`share_whole`), so that its cost is bounded;
+- path across: to a place half a side away. A search explores at most 16,384 polygons (some 2,000 tiles); where that is
+  too little the way goes on in up to four legs, then ends early and says so (`share_whole`): its cost is bounded;
 - nearest: where one can stand.
 
 A size for which there is not enough memory is left out, and the JSON says so.
