@@ -97,6 +97,15 @@ def walkable(put: Put, world_now: NDArray[np.float64] | None = None) -> Walkable
     return Walkable(put.body["agent"], polygons, put.arrays["areas"], detail_m, blob)
 
 
+def islands(put: Put) -> frozenset[int]:
+    """Read the rows of `Walkable.polygons_m`, of the `nav` tile of the same key, that no way leads to: table tops.
+
+    Raises:
+        KeyError: the update is of another layer.
+    """
+    return frozenset(put.arrays["polygons"].tolist())
+
+
 def cloud(put: Put, world_now: NDArray[np.float64] | None = None) -> Cloud:
     """Read the `points` of a keyframe.
 

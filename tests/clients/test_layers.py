@@ -12,6 +12,7 @@ from clients import layers
 from clients.mirror import Put
 from mapping.transforms import Sim3, look_at, rotation_from_quat
 from mapping.volume.visibility import DepthView
+from navmesh.islands import IslandTile
 from navmesh.tiles import SurfaceTile, TileKey
 from server.bus import encode
 from server.bus.channel import Channel
@@ -71,3 +72,7 @@ def test_poses_move_with_the_map() -> None:
     np.testing.assert_allclose(placed, NOW.apply_pose(CAMERA), atol=1e-9)
     lost = put(encode.pose(StreamId("s"), 2, "lost", None, None))
     assert layers.pose(lost, NOW.matrix()).world_from_camera is None
+
+
+def test_islands_are_rows_of_polygons() -> None:
+    assert layers.islands(put(encode.islands(IslandTile(TileKey(0, 1), "cat", (0, 4))))) == {0, 4}
