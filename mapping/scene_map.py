@@ -22,6 +22,8 @@ from mapping.kept import ComponentKey, Kept, KeptKeyframes
 from mapping.metric import markers, upright_lines
 from mapping.places.agreement import Config as AgreementConfig
 from mapping.places.agreement import Seen
+from mapping.places.place import Place
+from mapping.places.storing import BEFORE
 from mapping.places.ties import Ties
 from mapping.placing import keep, keyframe_id, own_depth, predicted_depths
 from mapping.tracking.tracker import Tracked
@@ -105,6 +107,8 @@ class SceneMap:
         self._world = World(self._kept)
         self._finder = markers.MarkerFinder(config.marker) if config.marker.search else None
         self._ties = Ties(config.agreement)
+        self._poses_before: dict[KeyframeId, F64] = {}
+        """world_from_camera (4, 4) of places of before a restart."""
         self._waiting: dict[KeyframeId, None] = {}
         """Keyframes to be fused, in the order of their coming; those outside the world wait for their component."""
         self._anew: set[KeyframeId] = set()
@@ -250,7 +254,7 @@ class SceneMap:
             scale_contradicted_by=state.scale_contradicted_by,
             gravity_source=state.gravity_source,
             gravity_sigma_deg=state.gravity_sigma_deg,
-            aligned=tuple(key for key, c in components.items() if c.world_from_component is not None),
+            aligned=tuple(self.components_in_world()),
             unaligned=tuple(key for key, c in components.items() if c.world_from_component is None),
             num_keyframes=len(self._kept),
             num_pending=len(self._pending()),
@@ -330,6 +334,16 @@ class SceneMap:
         if state.declared is not None:
             self._finder = markers.MarkerFinder(state.declared)
 
+    def remember(self, places: Iterable[Place]) -> None:
+        """Let phones be recognised in places of before a restart (`BEFORE`), which lie in the restored world."""
+        self._poses_before = {place.keyframe: place.component_from_camera for place in places}
+        self._world.enter(BEFORE, is_posed=False).world_from_component = Sim3.identity()
+
+    def components_in_world(self) -> dict[ComponentKey, Sim3]:
+        """world_from_component of every component that lies in the world."""
+        places = {key: c.world_from_component for key, c in self._world.components.items() if key != BEFORE}
+        return {key: place for key, place in places.items() if place is not None}
+
     def knows(self, stream: StreamId) -> bool:
         """Whether anything of a phone is kept here."""
         return any(key[0] == stream for key in self._world.components)
@@ -341,9 +355,13 @@ class SceneMap:
             self._waiting.pop(keyframe, None)
         self._world.forget(stream)
         self._ties.forget(stream)
+        before = self._poses_before.items()
+        self._poses_before = {key: pose for key, pose in before if key.rpartition("/")[0] != stream}
         return gone
 
     def _pose_in_component(self, keyframe: KeyframeId, key: ComponentKey) -> F64 | None:
+        if key == BEFORE:
+            return self._poses_before.get(keyframe)
         component = self._world.components.get(key)
         return component.pose(int(keyframe.rpartition("/")[2])) if component is not None else None
 

@@ -35,6 +35,10 @@ class Journal:
     def on_event(self, frame: bytes) -> None:
         """Events are of the moment, too."""
 
+    def nudge(self) -> None:
+        """Something that is not published was appended: it becomes durable with the next save."""
+        self._changed.set()
+
     async def changed(self) -> None:
         """Wait until there is something to save."""
         await self._changed.wait()

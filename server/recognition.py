@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from mapping.places.agreement import Seen
+from mapping.places.place import Place
 from mapping.places.recogniser import Recogniser
 from mapping.tracking.tracker import Tracked
 from streams.frame import Frame, StreamId
@@ -25,17 +26,18 @@ T = TypeVar("T")
 
 
 class Recognition:
-    """Made inside the event loop; `tell` gets pairs of keyframes that show one place."""
+    """Made inside the event loop; `tell` gets pairs of keyframes that show one place, `keep` what is to be stored."""
 
     def __init__(
         self,
         recogniser: Recogniser,
         tell: Callable[[list[Seen]], Awaitable[None]],
+        keep: Callable[[list[Place]], Awaitable[None]],
         observe: Callable[[str, float], None] = lambda hop, seconds: None,
         name: str = "",
     ) -> None:
         """`observe` takes the seconds that each keyframe took."""
-        self.recogniser, self._tell, self._observe = recogniser, tell, observe
+        self.recogniser, self._tell, self._keep, self._observe = recogniser, tell, keep, observe
         self.overtaken = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"places-{name}")
         self._waiting: dict[StreamId, tuple[Tracked, Frame]] = {}
@@ -59,6 +61,8 @@ class Recognition:
         self._observe("recognise", time.perf_counter() - began)
         if seen:
             await self._tell(seen)
+        if settled := await self._run(self.recogniser.settled):
+            await self._keep(settled)
 
     async def forget(self, stream: StreamId) -> None:
         """Drop all that a phone saw."""
@@ -70,6 +74,8 @@ class Recognition:
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
+        if rest := await self._run(self.recogniser.rest):
+            await self._keep(rest)
         await self._run(self.recogniser.close)
         await asyncio.to_thread(self._thread.shutdown)
 

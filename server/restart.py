@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
 
+from mapping.kept import ComponentKey
 from mapping.metric import markers
 from mapping.store.state import SceneState
 from mapping.transforms import Sim3, quat_from_rotation, rotation_from_quat
@@ -14,6 +16,7 @@ from navmesh.tiles import TILE_CELLS
 from server.bus.channel import Channel, Entry
 from server.bus.encode import Footprint
 from server.protocol import Delta, Layer, ProtocolError, unpack_server
+from streams.frame import StreamId
 
 
 def restore_channel(channel: Channel, state: SceneState) -> None:
@@ -70,6 +73,17 @@ def world_from_state(state: SceneState) -> WorldState:
         declared=None if declared is None else markers.Config.model_validate(declared),
         named_worlds={str(name): _sim3_from_plain(place) for name, place in plain.get("named_worlds", [])},
     )
+
+
+def components_to_plain(components: Mapping[ComponentKey, Sim3]) -> list[list[Any]]:
+    """Where trackers' components lie in the world, as plain values."""
+    return [[stream, number, _sim3_to_plain(place)] for (stream, number), place in components.items()]
+
+
+def components_from_state(state: SceneState) -> dict[ComponentKey, Sim3]:
+    """The inverse of `components_to_plain`."""
+    plain = state.meta.attributes.get("components", []) if state.meta is not None else []
+    return {(StreamId(stream), int(number)): _sim3_from_plain(place) for stream, number, place in plain}
 
 
 def _sim3_to_plain(b_from_a: Sim3) -> list[float]:

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from mapping.engines import WindowPrediction
 from mapping.places.agreement import Seen
 from mapping.places.index import LocalIndex, PlaceIndex
+from mapping.places.place import Place
 from mapping.places.recogniser import Config as PlacesConfig
 from mapping.places.recogniser import Recogniser
 from mapping.tracking.tracker import Tracked, TrackerConfig
@@ -89,9 +90,10 @@ class Scene:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"writer-{scene}")
         self._cache = KeyframeCache(config.cache)
         self._journal = Journal(channel)
-        self._recognition = Recognition(
-            Recogniser(config.places, _place_index(scene, config)), self._connect, observe, name=str(scene)
-        )
+        recogniser = Recogniser(config.places, _place_index(scene, config))
+        for place in writer.places_before:
+            recogniser.take_in(place)
+        self._recognition = Recognition(recogniser, self._connect, self._keep_places, observe, name=str(scene))
         self._tasks: dict[StreamId, asyncio.Task[None]] = {}
         self._newest_ns = (0, 0)
         """Capture and engine's answer of the newest keyframe in the map: of what is built later, too."""
@@ -130,7 +132,7 @@ class Scene:
 
     def knows(self, stream: StreamId) -> bool:
         """Whether a camera is here, or left something here."""
-        return stream in self.streams or self.writer.map.knows(stream)
+        return stream in self.streams or self.writer.knows(stream)
 
     async def settle(self) -> None:
         """Build whatever is still waiting: for those who want the map as it is, not as it was a moment ago."""
@@ -288,6 +290,10 @@ class Scene:
         """Places were recognised: where enough of them agree, a phone's map becomes part of the world."""
         self._publish(await self.write(self.writer.recognise, seen, self._viewers()))
         self._unfinished.set()
+
+    async def _keep_places(self, places: list[Place]) -> None:
+        await self.write(self.writer.keep_places, places)
+        self._journal.nudge()
 
     def _publish(self, step: Step) -> None:
         """Corrections first, then what was built in the corrected world."""

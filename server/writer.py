@@ -20,7 +20,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from mapping.changes import KeyframeId, MapChange
 from mapping.engines import WindowPrediction
 from mapping.exporters import ExportCamera, ExportScene
+from mapping.kept import ComponentKey
 from mapping.places.agreement import Seen
+from mapping.places.place import Place
+from mapping.places.storing import from_stored, to_stored
 from mapping.scene_map import Config as MapConfig
 from mapping.scene_map import SceneMap, Status
 from mapping.store.records import (
@@ -36,6 +39,7 @@ from mapping.store.scene_store import Config as StoreConfig
 from mapping.store.scene_store import Store
 from mapping.store.state import SceneState
 from mapping.tracking.tracker import Tracked
+from mapping.transforms import Sim3
 from mapping.volume import tsdf
 from navmesh.incremental import Config as TilesConfig
 from navmesh.incremental import Incremental, Viewers
@@ -46,7 +50,7 @@ from navmesh.tiles import TileChange, polygons_m
 from server.bus import encode
 from server.bus.encode import Publication, Removal
 from server.protocol import Layer
-from server.restart import world_from_state, world_to_plain
+from server.restart import components_from_state, components_to_plain, world_from_state, world_to_plain
 from streams.frame import Frame, StreamId
 
 _log = logging.getLogger(__name__)
@@ -129,6 +133,9 @@ class Writer:
         self._seen: dict[StreamId, set[tuple[int, int, int]]] = {}
         self._earlier: dict[KeyframeId, StoredKeyframe] = {}
         """From before a restart: only where they were taken from is left. A restored world never moves."""
+        self._components_before: dict[ComponentKey, Sim3] = {}
+        self.places_before: list[Place] = []
+        """What can be recognised of the world of before a restart."""
 
     # -- the story ----------------------------------------------------------------------------------------------------
 
@@ -200,6 +207,10 @@ class Writer:
         self.store.append(*records)
         return True
 
+    def keep_places(self, places: Iterable[Place]) -> None:
+        """Store what can be recognised in keyframes, so that phones find into the map after a restart."""
+        self.store.append(*(to_stored(place) for place in places))
+
     def restore(self, state: SceneState) -> None:
         """Go on from what a store held."""
         blocks = state.blocks.all()
@@ -210,6 +221,9 @@ class Writer:
             world_from_state(state),
         )
         self._earlier = {key: msgspec.structs.replace(k, jpeg=None) for key, k in state.keyframes.items()}
+        self._components_before = components_from_state(state)
+        self.places_before = from_stored(state.places.values(), self._components_before)
+        self.map.remember(self.places_before)
         self.query_epoch, self.is_settled = state.meta.epoch, False
         self._tiles.mark(MapChange(state.meta.epoch, dirty_blocks=blocks.keys))
         self._unconfirmed = {slot for slot, tile in state.tiles.items() if slot[0] in TILE_LAYERS and not tile.removed}
@@ -236,11 +250,17 @@ class Writer:
             nav_polygons_m=tuple(polygon for tile in tiles.nav for polygon in polygons_m(tile)),
         )
 
+    def knows(self, stream: StreamId) -> bool:
+        """Whether anything of a phone is kept, be it of before a restart."""
+        before = (key.rpartition("/")[0] for key in (*self._earlier, *(place.keyframe for place in self.places_before)))
+        return self.map.knows(stream) or stream in before
+
     def forget(self, stream: StreamId) -> tuple[list[Publication | Removal], Status]:
         """Drop what identifies a phone: its keyframes and points. The fused surface, which names nobody, stays."""
         self._seen.pop(stream, None)
         self._seen_due.pop(stream, None)
         self._earlier = {key: keyframe for key, keyframe in self._earlier.items() if keyframe.stream != stream}
+        self.places_before = [p for p in self.places_before if p.keyframe.rpartition("/")[0] != stream]
         points: list[Publication | Removal] = [Removal("points", (key,)) for key in self.map.forget(stream)]
         removals = [*points, *(Removal(layer, (stream,)) for layer in CAMERA_LAYERS)]
         return removals, self.map.status
@@ -257,7 +277,8 @@ class Writer:
             scale_source=status.scale_source,
             gravity_source=status.gravity_source,
             seq_ceiling=seq_ceiling,
-            attributes=world_to_plain(self.map.snapshot()),
+            attributes=world_to_plain(self.map.snapshot())
+            | {"components": components_to_plain(self._components_before | self.map.components_in_world())},
         )
 
     def _walk(self, changes: Sequence[MapChange], viewers: Viewers, seconds: dict[str, float]) -> Step:

@@ -56,6 +56,7 @@ class Recogniser:
         self._likeness: dict[KeyframeId, float] = {}
         """How much each place looks like the one before it."""
         self._num_pairs: Counter[ComponentKey] = Counter()
+        self._unsettled: dict[KeyframeId, None] = {}
         self._young: deque[tuple[KeyframeId, KeyframeId]] = deque(maxlen=config.young)
         """Pairs found of late of which a side's landmarks still move."""
 
@@ -74,6 +75,7 @@ class Recogniser:
         if place is None:
             return []
         self._remember(place)
+        self._unsettled[place.keyframe] = None
         seen: dict[tuple[KeyframeId, KeyframeId], Seen | None] = {}
         self._look_again(place, seen)
         for other in self._candidates(place):
@@ -95,9 +97,24 @@ class Recogniser:
 
     def forget(self, stream: StreamId) -> None:
         """Drop all that a phone saw."""
-        for keyframe in [k for k, place in self._places.items() if place.component[0] == stream]:
+        for keyframe in [keyframe for keyframe in self._places if keyframe.rpartition("/")[0] == stream]:
             self._drop(keyframe)
         self._index.remove(stream)
+
+    def settled(self) -> list[Place]:
+        """Places that will not be known better any more, once each: to be stored."""
+        recent = {keyframe for component in self._walks for keyframe in self._recent(component)}
+        return self._hand_over(keyframe for keyframe in self._unsettled if keyframe not in recent)
+
+    def rest(self) -> list[Place]:
+        """All that `settled` would give some day, as it is now: for the end."""
+        return self._hand_over(self._unsettled)
+
+    def _hand_over(self, keyframes: Iterable[KeyframeId]) -> list[Place]:
+        done = list(keyframes)
+        for keyframe in done:
+            del self._unsettled[keyframe]
+        return [self._places[keyframe] for keyframe in done]
 
     def close(self) -> None:
         """Let go of the index."""
@@ -159,7 +176,7 @@ class Recogniser:
         self._likeness[place.keyframe] = float(before @ place.embedding)
         self._places[place.keyframe] = place
         walk.append(place.keyframe)
-        stream, component = place.component
+        stream, component = StreamId(place.keyframe.rpartition("/")[0]), place.component[1]
         self._index.add(
             Entry(place.keyframe, stream, component, place.embedding, place.component_from_camera, place.intrinsics,
                   place.capture_ns)
@@ -174,6 +191,7 @@ class Recogniser:
     def _drop(self, keyframe: KeyframeId) -> None:
         place = self._places.pop(keyframe)
         del self._likeness[keyframe]
+        self._unsettled.pop(keyframe, None)
         walk = self._walks[place.component]
         walk.remove(keyframe)
         if not walk:

@@ -96,6 +96,29 @@ class StoredKeyframe(_Record, frozen=True, eq=False, tag="keyframe"):
             _require("depth", self.depth, np.uint16, (self.intrinsics.height, self.intrinsics.width))
 
 
+class StoredPlace(_Record, frozen=True, eq=False, tag="place"):
+    """What can be recognised in a keyframe: descriptors of its corners, no picture."""
+
+    id: KeyframeId
+    stream: StreamId
+    component: int
+    """Which of the stream's unconnected maps the pose and the depths belong to."""
+    capture_ns: int
+    component_from_camera: NDArray[np.float64]  # (4, 4)
+    intrinsics: Intrinsics
+    focal_px: float
+    descriptors: NDArray[np.uint8]  # (n, 32)
+    xy: NDArray[np.float32]  # (n, 2) undistorted, at z = 1
+    depth: NDArray[np.float32]  # (n,) component units, 0 = unknown
+
+    def __post_init__(self) -> None:
+        n = len(self.descriptors)
+        _require("component_from_camera", self.component_from_camera, np.float64, (4, 4))
+        _require("descriptors", self.descriptors, np.uint8, (n, 32))
+        _require("xy", self.xy, np.float32, (n, 2))
+        _require("depth", self.depth, np.float32, (n,))
+
+
 class MovedKeyframes(_Record, frozen=True, eq=False, tag="moved"):
     """New poses of keyframes that are stored already (a loop closed, the map turned)."""
 
@@ -113,7 +136,7 @@ class EraseKeyframes(_Record, frozen=True, eq=False, tag="erase"):
     before_ns: int | None = None
     ids: list[KeyframeId] | None = None
 
-    def matches(self, keyframe: StoredKeyframe) -> bool:
+    def matches(self, keyframe: StoredKeyframe | StoredPlace) -> bool:
         return (
             (self.stream is None or keyframe.stream == self.stream)
             and (self.before_ns is None or keyframe.capture_ns < self.before_ns)
@@ -132,7 +155,9 @@ class StoredTile(_Record, frozen=True, eq=False, tag="tile"):
     removed: bool = False
 
 
-Record = SceneMeta | StoredBlocks | DropBlocks | StoredKeyframe | MovedKeyframes | EraseKeyframes | StoredTile
+Record = (
+    SceneMeta | StoredBlocks | DropBlocks | StoredKeyframe | StoredPlace | MovedKeyframes | EraseKeyframes | StoredTile
+)
 
 
 def encode(record: Record) -> bytes:

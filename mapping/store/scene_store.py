@@ -38,6 +38,7 @@ from mapping.store.records import (
     SceneMeta,
     StoredBlocks,
     StoredKeyframe,
+    StoredPlace,
     decode,
     encode,
 )
@@ -127,7 +128,8 @@ class Store:
                 self._oldest_capture_ns = None
             state = read_state(self._directory.snapshot, map(self._directory.segment, self._directory.segments()))
             with self._writer_lock:
-                self._note_captures(keyframe.capture_ns for keyframe in state.keyframes.values())
+                kept: list[StoredKeyframe | StoredPlace] = [*state.keyframes.values(), *state.places.values()]
+                self._note_captures(keyframe.capture_ns for keyframe in kept)
             return state
 
     # -- writing -------------------------------------------------------------------------------------------------------
@@ -140,7 +142,8 @@ class Store:
         """
         payloads = [encode(part) for record in records for part in self._fit(record)]
         with self._writer_lock:
-            self._note_captures(record.capture_ns for record in records if isinstance(record, StoredKeyframe))
+            kept = (record for record in records if isinstance(record, StoredKeyframe | StoredPlace))
+            self._note_captures(record.capture_ns for record in kept)
             return self._writer.append(payloads)
 
     def commit(self) -> int:
@@ -298,6 +301,7 @@ def write_snapshot(path: Path, state: SceneState) -> None:
     for name in _BLOCK_COLUMNS:
         _write_array(group, f"blocks/{name}", getattr(blocks, name), ROWS_PER_CHUNK, ROWS_PER_SHARD)
     _write_rows(group, "keyframes", [encode(keyframe) for keyframe in state.keyframes.values()])
+    _write_rows(group, "places", [encode(place) for place in state.places.values()])
     _write_rows(group, "tiles", [encode(tile) for tile in state.tiles.values()])
     with warnings.catch_warnings():  # zarr warns that the v3 specification does not mention consolidated metadata yet
         warnings.simplefilter("ignore")
@@ -318,8 +322,10 @@ def read_snapshot(path: Path) -> SceneState:
         if group.attrs["meta"] is not None:
             state.meta = msgspec.convert(group.attrs["meta"], SceneMeta)
         state.blocks.put(StoredBlocks(**{name: group[f"blocks/{name}"][:] for name in _BLOCK_COLUMNS}))
-        for record in (*_read_rows(group, "keyframes"), *_read_rows(group, "tiles")):
-            state.apply(record)
+        for name in ("keyframes", "places", "tiles"):
+            if name in group:  # snapshots of before there were places lack them
+                for record in _read_rows(group, name):
+                    state.apply(record)
     except StoreError:
         raise
     except Exception as error:  # zarr raises whatever its codecs and stores raise

@@ -19,6 +19,7 @@ from mapping.store.records import (
     SceneMeta,
     StoredBlocks,
     StoredKeyframe,
+    StoredPlace,
     StoredTile,
 )
 
@@ -97,6 +98,7 @@ class SceneState:
     """None = nothing was ever stored about this scene."""
     blocks: BlockTable = field(default_factory=BlockTable)
     keyframes: dict[KeyframeId, StoredKeyframe] = field(default_factory=dict)
+    places: dict[KeyframeId, StoredPlace] = field(default_factory=dict)
     tiles: dict[tuple[str, LayerKey], StoredTile] = field(default_factory=dict)
     """Newest message per (layer, key), removals included: who resumes must hear of them too."""
 
@@ -113,6 +115,8 @@ class SceneState:
                 self.blocks.drop(record.keys)
             case StoredKeyframe():
                 self.keyframes[record.id] = record
+            case StoredPlace():
+                self.places[record.id] = record
             case MovedKeyframes():
                 for keyframe, pose in zip(record.ids, record.world_from_camera, strict=True):
                     if keyframe in self.keyframes:
@@ -120,3 +124,4 @@ class SceneState:
                         self.keyframes[keyframe] = msgspec.structs.replace(old, world_from_camera=pose)
             case EraseKeyframes():
                 self.keyframes = {k: v for k, v in self.keyframes.items() if not record.matches(v)}
+                self.places = {k: v for k, v in self.places.items() if not record.matches(v)}

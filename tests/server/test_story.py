@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -15,6 +16,8 @@ import pytest
 import trimesh
 
 from benchmarks import synthetic
+from mapping.store.scene_store import Config as StoreConfig
+from mapping.store.scene_store import Store
 from server.api.contract import Busy, CameraHeightCue, Conflict, NotFound, PosedOptions, StreamOptions, Unprocessable
 from server.api.queries_contract import NearestAnswer, NearestQuestion
 from server.bus.bus import Bus
@@ -241,6 +244,26 @@ async def test_a_stranger_who_sees_known_ground_is_recognised_and_joins(film: li
     np.testing.assert_allclose(stream.world_from_camera, film[-1].pose.world_from_camera, atol=0.02)
     assert scenes.scene(MAIN).epoch > before.epoch
     await scenes.close()
+
+
+async def test_after_a_restart_who_sees_known_ground_is_recognised_and_joins(film: list[Frame], tmp_path: Path) -> None:
+    scenes = await open_scenes(tmp_path, unmarked())
+    await mapped(scenes, film)
+    await scenes.close()
+    scenes = await open_scenes(tmp_path, unmarked())
+    again = [replace(frame, stream=StreamId("again")) for frame in film]
+    stream = await scenes.replay(
+        MAIN, StreamId("again"), play(again), StreamOptions(world="elsewhere"), is_patient=True
+    )
+    await stream.ended
+    assert stream.counters.state == "tracked"
+    assert stream.world_from_camera is not None
+    np.testing.assert_allclose(stream.world_from_camera, film[-1].pose.world_from_camera, atol=0.02)
+    await scenes.delete_stream(RGBD)
+    await scenes.close()
+    with contextlib.closing(Store.open(tmp_path / MAIN, StoreConfig())) as store:
+        streams = {place.stream for place in store.load().places.values()}
+    assert streams == {"again"}
 
 
 async def test_a_stranger_without_a_place_in_the_world_is_told_so_and_maps_nothing(
