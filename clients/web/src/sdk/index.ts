@@ -1,3 +1,14 @@
+export {
+  type Accept,
+  AssetBus,
+  type AssetEvent,
+  type AssetFile,
+  type AssetOptions,
+  connectAssets,
+  type Callbacks as SlotCallbacks,
+  type Prepared,
+  type Ref as AssetRef,
+} from "./assets.js";
 export { ClockEstimate, type ClockSample } from "./clock.js";
 export {
   type ClientOptions,
