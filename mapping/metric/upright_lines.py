@@ -25,9 +25,10 @@ _MIN_LENGTH = 0.04
 _MAX_EDGES = 200
 _MIN_IMAGES = 6
 _MIN_SEARCH_DEG = 4.0
-_MIN_PEAK = 2.0
+_MIN_PEAK = 1.8
+"""Times the votes that edges which run anyhow would give."""
 _RIVAL_DEG = 6.0
-_MAX_RIVAL = 0.95
+_MAX_RIVAL = 0.9
 _SEARCHES = ((2.0, 1.5), (0.5, 1.0), (0.2, 0.8))
 """Step of each search and width of an edge's vote, in degrees; each looks as far around as the one before steps."""
 _OUTLIER_DEG = 5.0
@@ -106,8 +107,8 @@ def _most_crossed(edges: Edges, guess: F64, guess_sigma_deg: float) -> F64 | Non
             likely = votes * np.exp(-0.5 * (away_deg / guess_sigma_deg) ** 2)
             up = candidates[int(np.argmax(likely))]
             rivals = likely[candidates @ up < np.cos(np.radians(_RIVAL_DEG))]
-            stands_out = votes[int(np.argmax(likely))] > _MIN_PEAK * np.median(votes)
-            if not stands_out or (len(rivals) and rivals.max() > _MAX_RIVAL * likely.max()):
+            by_chance = np.sqrt(0.5 * np.pi) * np.radians(width_deg) * edges.weights.sum()
+            if votes[int(np.argmax(likely))] < _MIN_PEAK * by_chance or np.any(rivals > _MAX_RIVAL * likely.max()):
                 return None
         else:
             up = candidates[int(np.argmax(votes))]
