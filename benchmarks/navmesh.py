@@ -124,7 +124,7 @@ def full_build(copies: int) -> tuple[Figures, tuple[NavTile, ...]]:
     tiles to Detour are not in it. CPU time is that of all threads.
     """
     source = Copies(copies)
-    config = NAV_ONLY.model_copy(update={"batch_tiles": 16})
+    config = NAV_ONLY.model_copy(update={"batch_tiles": 64})
     begun, cpu_begun = time.perf_counter(), time.process_time()
     one = Incremental(source, [HUMAN], config).step().nav
     one_s, one_cpu_s = time.perf_counter() - begun, time.process_time() - cpu_begun

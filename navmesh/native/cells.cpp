@@ -53,12 +53,17 @@ std::vector<TileXZ> CellStore::mark(const BlockKey* keys, std::size_t count) {
     TileXZ last{2 * kFarthest, 2 * kFarthest};
     for (std::size_t n = 0; n < count; ++n)
         if (const std::int32_t slot = insert(keys[n]); slot != kNoSlot) make_stale(slot, Stale::yes);
-    for (std::size_t n = 0; n < count; ++n)
+    for (std::size_t n = 0; n < count; ++n) {
+        if (is_all_stale_around(keys[n])) {
+            if (const TileXZ tile = tile_of(keys[n]); tile != last) tiles.insert(last = tile);
+            continue;
+        }
         around(keys[n], [&](int, std::int32_t slot) {
             make_stale(slot, Stale::yes);
             const TileXZ tile = tile_of(blocks_[slot].key);
             if (tile != last) tiles.insert(last = tile);
         });
+    }
     return {tiles.begin(), tiles.end()};
 }
 
@@ -161,7 +166,16 @@ std::int32_t CellStore::insert(const BlockKey& key) {
     const auto slot = static_cast<std::int32_t>(blocks_.size());
     if (slot % kChunk == 0) chunks_.push_back(std::make_unique<std::uint16_t[]>(kChunk * words()));
     blocks_.push_back({key});
+    ++tile->blocks;
     return column.slots[at] = slot;
+}
+
+// Where a whole map is marked, most blocks stand amid a tile of which nothing more can become stale.
+bool CellStore::is_all_stale_around(const BlockKey& key) const {
+    const auto is_inner = [](std::int32_t at) { return (at & 7) != 0 && (at & 7) != 7; };
+    if (!is_inner(key[0]) || !is_inner(key[2])) return false;
+    const auto tile = tiles_.find(tile_of(key));
+    return tile != tiles_.end() && tile->second->stale.size() == tile->second->blocks;
 }
 
 void CellStore::make_stale(std::int32_t slot, Stale how) {

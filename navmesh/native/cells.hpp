@@ -96,6 +96,7 @@ private:
     struct Tile {
         std::array<BlockColumn, kTileBlocks * kTileBlocks> columns;
         std::vector<std::int32_t> stale;
+        std::size_t blocks = 0;
     };
     struct Picked {
         std::int32_t slot;
@@ -104,6 +105,7 @@ private:
         Outcome outcome{};
     };
 
+    bool is_all_stale_around(const BlockKey& key) const;
     void make_stale(std::int32_t slot, Stale how);
     template <class Visit>
     void around(const BlockKey& key, Visit visit) const;

@@ -183,14 +183,31 @@ COMMONGROUND_INLINE bool next_states(const Neighbourhood& v, const LatchParams& 
     return any(contradicted) || turns >= p.contradiction_cells;
 }
 
+// Cells with nothing solid right above them. The highest of a block always counts: what is above it lies in another.
+COMMONGROUND_INLINE Ints tops(Ints solid) { return solid & ~((solid & 0xFFFF) >> 1); }
+
+// Only tops can be ground: of what stands upright, most cells need no slope.
+COMMONGROUND_INLINE void keep_tops(const std::uint16_t* next, Surface& surface) {
+    surface.low = kBlockEdge, surface.high = -1;
+    for (int x = 0; x < kBlockEdge; ++x) {
+        const Ints top = tops(load_words(next + kSolid * kBlockColumns + 8 * x));
+        for (int y = 0; y < kBlockEdge; ++y) {
+            surface.near[x][y] &= (top & (3 << (2 * y))) != 0;
+            if (!any(surface.near[x][y])) continue;
+            surface.low = std::min(surface.low, y);
+            surface.high = std::max(surface.high, y);
+        }
+    }
+}
+
 COMMONGROUND_INLINE void next_steepness(const Neighbourhood& v, const LatchParams& p, const std::uint16_t* old,
                                         std::uint16_t* next, const Surface& surface) {
     Padded near;
     fill(near, v, p, surface.low, surface.high);
     const int limits = static_cast<int>(p.limits.size());
     for (int x = 0; x < kBlockEdge; ++x) {
-        const Ints solid = load_words(next + kSolid * kBlockColumns + 8 * x);
-        const Ints was_solid = load_words(old + kSolid * kBlockColumns + 8 * x);
+        const Ints top = tops(load_words(next + kSolid * kBlockColumns + 8 * x));
+        const Ints was_top = tops(load_words(old + kSolid * kBlockColumns + 8 * x));
         for (int y = surface.low; y <= surface.high; ++y) {
             if (!any(surface.near[x][y])) continue;
             const Floats cosine = surface.edge[x][y] ? all(-1.0f) : up_cosine(near, x, y);
@@ -200,10 +217,10 @@ COMMONGROUND_INLINE void next_steepness(const Neighbourhood& v, const LatchParam
                 const SlopeLimit& limit = p.limits[k];
                 Ints steep = load_words(plane);
                 for (int bit = 1 << (2 * y); bit <= 2 << (2 * y); bit <<= 1) {
-                    const Floats threshold = (was_solid & bit) != 0
+                    const Floats threshold = (was_top & bit) != 0
                                                  ? ((was_steep & bit) != 0 ? all(limit.while_steep) : all(limit.while_level))
                                                  : all(limit.at_first);
-                    steep |= (cosine < threshold) & surface.near[x][y] & solid & bit;
+                    steep |= (cosine < threshold) & surface.near[x][y] & top & bit;
                 }
                 store_words(steep, plane);
             }
@@ -228,6 +245,7 @@ Outcome latch_block(const Neighbourhood& voxels, const LatchParams& params, bool
         std::memset(old, 0, words * sizeof *old);
         next_states<false>(voxels, params, old, next, surface);
     }
+    if (surface.high >= 0) keep_tops(next, surface);
     if (surface.high >= 0) next_steepness(voxels, params, old, next, surface);
     const bool changed = std::memcmp(next, planes, words * sizeof *next) != 0;
     if (changed) std::memcpy(planes, next, words * sizeof *next);

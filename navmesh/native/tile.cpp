@@ -1,5 +1,6 @@
 #include "tile.hpp"
 
+#include "erosion.hpp"
 #include "surface.hpp"
 
 #include <DetourAlloc.h>
@@ -201,8 +202,7 @@ Tile build_tile(const Heightfield& field, const TileParams& p) {
     if (!has_ground(field, p.border)) return empty_tile(field.grid(), p);
 
     const CompactPtr compact = walkable_surface(field, {p.walkable_height, p.walkable_climb, p.filter_low_hanging});
-    if (p.walkable_radius > 0)
-        require(rcErodeWalkableArea(&context, p.walkable_radius, *compact), "erosion by the agent's radius");
+    require(erode(context, p.walkable_radius, *compact), "erosion by the agent's radius");
     divide_into_regions(context, *compact, p);
 
     const ContoursPtr contours(rcAllocContourSet());

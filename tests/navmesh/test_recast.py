@@ -141,6 +141,24 @@ def test_a_mesh_and_the_same_shape_in_spans_give_the_same_polygons() -> None:
         build_from_triangles(corners * np.float32("nan"), triangles, f, HUMAN, Config())
 
 
+@given(seed=st.integers(0, 2**32 - 1), radius=st.integers(1, 7))
+@settings(max_examples=30, deadline=None)
+def test_storeys_above_change_nothing_below(seed: int, radius: int) -> None:
+    """Ground under the open sky is judged and eroded by the row, all other as Recast does it: with the same result."""
+    f = TileFrame(TileKey(0, 0), 0.05, 0.025, border_cells=10, tile_cells=64)
+    rng = np.random.default_rng(seed)
+    ground = slab(f)
+    ground[:, 3] += np.repeat(rng.integers(0, 14, len(ground) // 12), 12).astype(np.uint16)
+    ground = ground[rng.random(len(ground)) > 0.002]
+    sky = slab(f) + np.array([0, 0, 5000, 5000, 0], np.uint16)
+    is_island = (sky[:, 0] < 3) & (sky[:, 1] < 3)  # its middle is a place, until it is eroded
+    sky[:, 4] = np.where(is_island, WALKABLE, 0)
+    agent = Agent(radius_m=0.05 * radius)
+    config = Config(radius_margin_cells=0, min_region_m2=0)
+    alone = build_from_spans(ground, f, agent, config)
+    assert build_from_spans(np.concatenate([ground, sky]), f, agent, config).blob == alone.blob
+
+
 # -- worlds -----------------------------------------------------------------------------------------------------------
 
 
