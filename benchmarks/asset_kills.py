@@ -101,7 +101,7 @@ def inspect(folder: Path, kills: int, answered: int) -> Kills:
         at = page[-1].seq
     steps: list[int] = []
     broken = 0
-    for asset in catalog.assets(None, "", ASSETS + 1, 0):
+    for asset in catalog.assets(None, None, "", ASSETS + 1, 0):
         for version in range(1, asset.latest + 1):
             found = catalog.version(asset.asset, version)
             steps.append(int(found.provenance["step"]))

@@ -12,7 +12,7 @@ import logging
 import math
 import secrets
 import time
-from collections import Counter
+from collections import Counter, deque
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, WebSocket, WebSocketDisconnect
@@ -40,6 +40,7 @@ CLOSE_TRY_LATER = 1013
 STALLED_S = 10.0
 """So long a client may take nothing while something waits for it."""
 CHECK_EVERY_S = 1.0
+MAX_ANSWERS = 512
 INBOUND_PER_S, INBOUND_BURST = 100.0, 400
 log = logging.getLogger(__name__)
 
@@ -103,6 +104,7 @@ class _Connection:
         self._session = secrets.token_urlsafe(9)
         self._grant: Grant | None = None
         self._backlog = Backlog()
+        self._answers: deque[bytes] = deque()
         self._room = asyncio.Event()
         self._lost: asyncio.Future[_Close] = self._loop.create_future()
         self._check: asyncio.TimerHandle | None = None
@@ -253,6 +255,8 @@ class _Connection:
             self._bus.tell(lambda catalog, now_ns: catalog.hold(self._session, held, now_ns))
         else:
             self._bus.tell(lambda catalog, now_ns: catalog.renew(self._session, now_ns))
+        if not self._wire.is_writable:
+            return  # late, it would say nothing of the clock
         caught_up = {"seq": self._feed.seq} if not self._backlog and self._feed.has(self) else {}
         self._say("pong", t0_ms=ping.t0_ms, t1_ms=t1_ms, t2_ms=_now_ms(), **caught_up)
 
@@ -281,6 +285,8 @@ class _Connection:
             await self._room.wait()
 
     def _drain(self) -> None:
+        while self._wire.is_writable and self._answers:
+            self._wire.send_text(self._answers.popleft())
         while self._wire.is_writable and (text := self._backlog.pop()) is not None:
             self._wire.send_text(text)
         if not self._backlog:
@@ -305,9 +311,11 @@ class _Connection:
             self._lost.set_result(_Close(code, reason))
 
     def _say(self, type: str, **fields: Any) -> None:
-        """Answers are few: a client that sends and does not read is held back by its rate, then found stalled."""
+        """Answer, as soon as there is room."""
         if self._wire.is_writable:
             self._wire.send_text(m.pack(type, **fields))
+        elif len(self._answers) < MAX_ANSWERS:
+            self._answers.append(m.pack(type, **fields))
         else:
             self._lose(CLOSE_TOO_SLOW, "answers are not read; connect again and resume")
 

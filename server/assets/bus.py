@@ -21,7 +21,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,6 +43,9 @@ Work = Callable[[Catalog, int], T]
 
 MAX_WAITING = 8192
 LIST_LIMIT = 100_000
+RETRY_S = 1.0
+"""After a full disk, deadlines are tried again so often."""
+LEAST_GRACE_S = 60.0
 _MIME = {"glb": "model/gltf-binary", "gltf": "model/gltf+json", "png": "image/png", "jpg": "image/jpeg"}
 log = logging.getLogger(__name__)
 
@@ -61,6 +64,7 @@ class AssetBus:
         self._hashes: dict[Path, tuple[int, int, str]] = {}
         self._scanning = threading.Lock()
         self._is_closed = False
+        self._sweeper = ThreadPoolExecutor(1, thread_name_prefix="asset sweep")
         opened: Future[tuple[Blobs, str]] = Future()
         self._thread = threading.Thread(target=self._live, args=(folder, opened), name="asset bus", daemon=True)
         self._thread.start()
@@ -78,6 +82,7 @@ class AssetBus:
             self._is_closed = True
             self._queue.put(None)
             self._thread.join()
+            self._sweeper.shutdown()
 
     # -- asking the thread ---------------------------------------------------------------------------------------------
 
@@ -146,7 +151,7 @@ class AssetBus:
 
     def list_assets(self, asset_type: AssetType | None = None) -> list[Asset]:
         """All assets, with who uses them."""
-        return self.do(lambda catalog, now_ns: catalog.assets(asset_type, "", LIST_LIMIT, now_ns))
+        return self.do(lambda catalog, now_ns: catalog.assets(asset_type, None, "", LIST_LIMIT, now_ns))
 
     def get(self, asset: str) -> Asset:
         """Raises: NotFound, Gone."""
@@ -237,27 +242,30 @@ class AssetBus:
             opened.set_exception(error)
             return
         opened.set_result((catalog.blobs, catalog.epoch))
-        next_sweep_ns = 0
+        next_sweep_ns = _later(self.config.sweep_s)  # not at once: clients come back and say what they hold
+        next_tick_ns = 0
         try:
             while True:
+                due_ns = max(min(catalog.due_ns() or next_sweep_ns, next_sweep_ns), next_tick_ns)
                 try:
-                    request = self._queue.get(timeout=self._patience_s(catalog, next_sweep_ns))
+                    request = self._queue.get(timeout=_seconds_until(due_ns))
                 except queue.Empty:
                     request = _nothing, None
                 if request is None:
                     return
                 _do(catalog, *request)
-                now_ns = time.time_ns()
-                if now_ns >= next_sweep_ns:
-                    next_sweep_ns = now_ns + int(self.config.sweep_s * 1e9)
-                    _do(catalog, Catalog.sweep, None)
-                _do(catalog, Catalog.tick, None)
+                if time.time_ns() >= next_sweep_ns:
+                    next_sweep_ns = _later(self.config.sweep_s)
+                    _do(catalog, self._sweep_beside, None)
+                if time.time_ns() >= next_tick_ns and not _do(catalog, Catalog.tick, None):
+                    next_tick_ns = _later(RETRY_S)
         finally:
             catalog.close()
 
-    def _patience_s(self, catalog: Catalog, next_sweep_ns: int) -> float:
-        due_ns = min(catalog.due_ns() or next_sweep_ns, next_sweep_ns)
-        return min(max(0.0, (due_ns - time.time_ns()) * 1e-9), 60.0)
+    def _sweep_beside(self, catalog: Catalog, now_ns: int) -> None:
+        """Sweep in a thread of its own: a large store takes a while. What is published meanwhile is in its grace."""
+        marked = catalog.marked(now_ns)
+        self._sweeper.submit(self.blobs.sweep, marked.__contains__, max(self.config.grace_s, LEAST_GRACE_S), now_ns)
 
     def _tell_listeners(self, events: list[Event]) -> None:
         for listener in self._listeners:
@@ -268,9 +276,18 @@ def _nothing(catalog: Catalog, now_ns: int) -> None:
     """Only time passes."""
 
 
-def _do(catalog: Catalog, work: Work[Any], future: Future[Any] | None) -> None:
+def _later(seconds: float) -> int:
+    return time.time_ns() + int(seconds * 1e9)
+
+
+def _seconds_until(due_ns: int) -> float:
+    return min(max(0.0, (due_ns - time.time_ns()) * 1e-9), 60.0)
+
+
+def _do(catalog: Catalog, work: Work[Any], future: Future[Any] | None) -> bool:
+    """Whether it went well."""
     if future is not None and not future.set_running_or_notify_cancel():
-        return
+        return True
     try:
         result = work(catalog, time.time_ns())
     except Exception as error:
@@ -278,9 +295,10 @@ def _do(catalog: Catalog, work: Work[Any], future: Future[Any] | None) -> None:
             log.exception("the asset bus failed at a request")
         else:
             future.set_exception(error)
-    else:
-        if future is not None:
-            future.set_result(result)
+        return False
+    if future is not None:
+        future.set_result(result)
+    return True
 
 
 @functools.cache

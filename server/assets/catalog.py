@@ -92,10 +92,14 @@ class Catalog:
 
     # -- assets --------------------------------------------------------------------------------------------------------
 
-    def assets(self, type: AssetType | None, after: str, limit: int, now_ns: int) -> list[Asset]:
-        """Assets that are not gone, by name, beginning after one of them."""
+    def assets(self, type: AssetType | None, scope: str | None, after: str, limit: int, now_ns: int) -> list[Asset]:
+        """Assets that are not gone, by name, beginning after one of them.
+
+        Args:
+            scope: the only scene whose assets are listed, beside those of no scene; None = all.
+        """
         usage = self._leases.usage(now_ns)
-        return [self._seen(asset, usage[asset.asset]) for asset in self._registry.page(type, after, limit)]
+        return [self._seen(asset, usage[asset.asset]) for asset in self._registry.page(type, scope, after, limit)]
 
     def asset(self, asset: str, now_ns: int) -> Asset:
         """Raises: NotFound, Gone."""
@@ -186,6 +190,10 @@ class Catalog:
 
     def find_slot(self, slot: str) -> Slot | None:
         return self._slots.find(slot)
+
+    def present(self, names: Iterable[str]) -> list[Slot]:
+        """Those of the slots that (still) are there."""
+        return [slot for name in names if (slot := self._slots.find(name)) is not None]
 
     def showing(self, asset: str) -> list[Slot]:
         """Slots that show an asset, or are about to."""
@@ -302,8 +310,11 @@ class Catalog:
 
     def sweep(self, now_ns: int) -> Swept:
         """Remove blobs that nothing needs: no asset that is not gone, no slot (nor its rollbacks), no client."""
-        marked = self._registry.marked(self._slots.refs() | self._leases.refs(now_ns))
-        return self.blobs.sweep(marked.__contains__, self.config.grace_s, now_ns)
+        return self.blobs.sweep(self.marked(now_ns).__contains__, self.config.grace_s, now_ns)
+
+    def marked(self, now_ns: int) -> set[str]:
+        """Blobs that an asset, a slot, one of its rollbacks or a client needs."""
+        return self._registry.marked(self._slots.refs() | self._leases.refs(now_ns))
 
     def knows(self, sha256: str) -> bool:
         """Whether these bytes are, or were, part of an asset."""

@@ -63,10 +63,13 @@ class Registry:
             found = self.get(found.alias_of)
         return found
 
-    def page(self, type: AssetType | None, after: str, limit: int) -> list[Asset]:
-        """Assets that are not gone, by name, beginning after one of them."""
-        select = f"SELECT {_COLUMNS} FROM assets WHERE tombstone IS NULL AND asset > ? AND (? IS NULL OR type = ?)"
-        return [_asset(row) for row in self._db.execute(f"{select} ORDER BY asset LIMIT ?", (after, type, type, limit))]
+    def page(self, type: AssetType | None, scope: str | None, after: str, limit: int) -> list[Asset]:
+        """Assets that are not gone, by name, beginning after one of them; of one scene and of none, or all."""
+        select = (
+            f"SELECT {_COLUMNS} FROM assets WHERE tombstone IS NULL AND asset > ? AND (? IS NULL OR type = ?)"
+            " AND (? IS NULL OR scene IS NULL OR scene = ?) ORDER BY asset LIMIT ?"
+        )
+        return [_asset(row) for row in self._db.execute(select, (after, type, type, scope, scope, limit))]
 
     def version(self, asset: str, version: int | None = None) -> Version:
         """A version, the latest if none is named; also of assets that are gone.
