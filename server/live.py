@@ -12,6 +12,7 @@ import numpy as np
 
 from mapping.changes import KeyframeId
 from mapping.engines import View, Window
+from mapping.tracking.lenses import Lenses
 from mapping.tracking.tracker import Tracked, Tracker, TrackerConfig
 from mapping.transforms import F64, invert
 from streams.cache import KeyframeCache
@@ -75,6 +76,7 @@ class LiveStream:
         is_patient: bool = False,
         tracker: TrackerConfig = TrackerConfig(),  # noqa: B008
         keyframes: KeyframeConfig = KeyframeConfig(),  # noqa: B008
+        lenses: Lenses | None = None,
     ) -> None:
         """`is_patient`: the source waits for the map (a recording played fast); otherwise the newest keyframe wins."""
         self.id, self.kind, self.frames, self.send, self.is_patient = stream, kind, frames, send, is_patient
@@ -85,7 +87,7 @@ class LiveStream:
         """Done when the last frame is posed and the last keyframe mapped."""
         self.failure: str | None = None
         """Why it ended before its last frame."""
-        self._mind = Mind(Tracker(stream, tracker), KeyframeSelector(keyframes))
+        self._mind = Mind(Tracker(stream, tracker, lenses), KeyframeSelector(keyframes))
 
     def follow(self, frame: Frame) -> tuple[Tracked, Keyframe | None]:
         """Pose one frame and judge whether the map should have it. Called by one thread at a time, off the loop."""

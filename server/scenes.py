@@ -20,6 +20,7 @@ from mapping import exporters
 from mapping.metric import markers
 from mapping.scene_map import StreamOptions as MapStreamOptions
 from mapping.store.scene_store import Store
+from mapping.tracking.lenses import Lenses
 from server.api.contract import (
     AgentProfile,
     Busy,
@@ -55,6 +56,7 @@ from streams.webrtc import WhipConfig, WhipPeer, WhipSession
 
 _log = logging.getLogger(__name__)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_LENSES = "lenses.json"
 
 
 class Config(BaseModel):
@@ -97,6 +99,7 @@ class Scenes:
         self._whip: dict[str, WhipSession] = {}
         self._posed: dict[StreamId, Mailbox[Frame] | Turnstile[Frame]] = {}
         threads = config.tracker_threads or max(2, os.cpu_count() or 2)
+        self._lenses = _stored_lenses(folder / _LENSES)
         self._trackers = ThreadPoolExecutor(threads, thread_name_prefix="tracker")
 
     async def start(self, first: SceneId) -> None:
@@ -114,6 +117,7 @@ class Scenes:
         self._open.clear()
         self._queries.close()
         self._trackers.shutdown(wait=False)
+        await asyncio.to_thread((self._folder / _LENSES).write_text, self._lenses.to_json())
 
     # -- scenes --------------------------------------------------------------------------------------------------------
 
@@ -261,8 +265,8 @@ class Scenes:
         await self._find(scene).settle()
 
     def _make(self, scene: Scene, stream: StreamId, kind: Kind, frames: AsyncIterator[Frame], **how: Any) -> LiveStream:
-        config = scene.config
-        return LiveStream(stream, kind, frames, tracker=config.tracker, keyframes=config.keyframes, **how)
+        how |= {"tracker": scene.config.tracker, "keyframes": scene.config.keyframes, "lenses": self._lenses}
+        return LiveStream(stream, kind, frames, **how)
 
     def _admit(self, scene: SceneId) -> Scene:
         found = self._find(scene)
@@ -329,6 +333,14 @@ def stored_scenes(folder: Path) -> list[SceneId]:
     """The scenes that are kept in a folder; it need not exist."""
     found = sorted(folder.iterdir()) if folder.is_dir() else []
     return [SceneId(path.name) for path in found if path.is_dir() and is_scene_name(path.name)]
+
+
+def _stored_lenses(path: Path) -> Lenses:
+    """What earlier sessions learnt of cameras; nothing if that cannot be read."""
+    try:
+        return Lenses.from_json(path.read_text())
+    except (OSError, ValueError):
+        return Lenses()
 
 
 async def _until_silent(frames: Mailbox[Frame] | Turnstile[Frame], silence_s: float) -> AsyncIterator[Frame]:

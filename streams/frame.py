@@ -137,6 +137,8 @@ class Frame:
     """Server clock when the decoded frame reached us."""
     image: Image
     intrinsics: Intrinsics | None = None
+    camera: str = ""
+    """Names device and lens where the source knows; what is learnt of a lens holds for all frames of its name."""
     pose: GivenPose | None = None
     depth: DepthMap | None = None
     motion: Motion | None = None

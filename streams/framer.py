@@ -12,7 +12,7 @@ import av
 import numpy as np
 
 from streams.clock import NS_PER_MS, ClockConfig, OffsetSample, StreamClock, TimeSource
-from streams.datachannel import Capture, KnownCamera, Offset, PhoneMotion
+from streams.datachannel import Capture, Info, KnownCamera, Offset, PhoneMotion
 from streams.frame import Frame, Intrinsics, Motion, StreamId
 from streams.pictures import image_from_video
 
@@ -34,6 +34,7 @@ class Framer:
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._stream, self._camera, self._now_ns = stream, camera, now_ns
+        self._name = ""  # of the lens in use
         self._lock = threading.Lock()
         self._clock = StreamClock(config)
         self._motions: deque[tuple[int, Motion]] = deque(maxlen=MOTION_SAMPLES)
@@ -48,7 +49,7 @@ class Framer:
         with self._lock:
             return median(self._latencies_ns) / NS_PER_MS if self._latencies_ns else None
 
-    def hear(self, message: Offset | Capture | PhoneMotion | KnownCamera, now_ns: int) -> None:
+    def hear(self, message: Offset | Capture | PhoneMotion | KnownCamera | Info, now_ns: int) -> None:
         """Take in what the page says."""
         with self._lock:
             match message:
@@ -60,6 +61,8 @@ class Framer:
                 case PhoneMotion():
                     at_ns = self._clock.offset.server_ns(message.at_ms, now_ns)
                     self._motions.append((now_ns if at_ns is None else at_ns, _motion(message)))
+                case Info():
+                    self._name = message.label
                 case KnownCamera():
                     m = message
                     self._camera = Intrinsics(m.fx, m.fy, m.cx, m.cy, m.width, m.height, m.k1)
@@ -85,6 +88,7 @@ class Framer:
                 capture_ns=capture.ns,
                 received_ns=self._now_ns(),
                 image=image,
+                camera=self._name,
                 intrinsics=_fitted(self._camera, image.width, image.height),
                 motion=self._motion_at(capture.ns),
                 encoded_ns=complete_ns,

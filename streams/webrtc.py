@@ -303,6 +303,7 @@ class WhipSession:
                 self.send(datachannel.Pong(t0=t0, t1=now_ns / NS_PER_MS, t2=time.time_ns() / NS_PER_MS))
             case datachannel.Info():
                 self.info = message
+                self._framer.hear(message, now_ns)
             case None:
                 pass
             case _:

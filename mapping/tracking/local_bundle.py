@@ -30,6 +30,7 @@ def calibrate(local_map: LocalMap, *, iterations: int, focal_sigma: float, trust
     free, fixed = np.arange(1, len(local_map.nodes)), np.zeros(1, np.int64)
     sigma = _adjust(local_map, free, fixed, iterations, focal_sigma) / local_map.focal_px
     if sigma < trust_sigma:
+        local_map.focal_sigma = sigma
         return True
     local_map.poses, local_map.points, local_map.placed, local_map.focal_px = before
     for node, (landmarks, pixels) in zip(local_map.nodes, observations, strict=True):

@@ -45,6 +45,7 @@ class LocalMap:
 
     def __init__(self, focal_px: float, max_nodes: int) -> None:
         self.focal_px = focal_px
+        self.focal_sigma = float("inf")  # relative; of the last calibration that was believed
         self.nodes: list[Node] = []
         self.poses: F64 = np.empty((0, 3, 4))  # camera_from_map of the nodes
         self._max_nodes = max_nodes

@@ -18,6 +18,7 @@ from mapping.tracking import ambiguity, bundle, flow, patches, places, pose, tur
 from mapping.tracking.beginning import begin
 from mapping.tracking.follower import FollowConfig, Follower, Step
 from mapping.tracking.gyro import Gyro
+from mapping.tracking.lenses import Lenses
 from mapping.tracking.posed import PosedFollower
 from mapping.tracking.starter import Starter
 from mapping.tracking.turn import turn_between
@@ -25,6 +26,8 @@ from mapping.tracking.two_view import StartConfig
 from mapping.tracking.view import View, look, seconds_between
 from mapping.transforms import F64, exp_so3, log_so3
 from streams.frame import DepthMap, Frame, GivenPose, Intrinsics, StreamId
+
+_CALIBRATED = 14  # nodes from which a focal length is worth telling others
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,8 +85,17 @@ class TrackerConfig(BaseModel):
 class Tracker:
     """Follows one stream."""
 
-    def __init__(self, stream: StreamId, config: TrackerConfig = TrackerConfig()) -> None:  # noqa: B008
+    def __init__(
+        self,
+        stream: StreamId,
+        config: TrackerConfig = TrackerConfig(),  # noqa: B008
+        lenses: Lenses | None = None,
+    ) -> None:
+        """`lenses`: what other sessions found out about cameras that do not know their focal length."""
         self._stream, self._config = stream, config
+        self._lenses = lenses if lenses is not None else Lenses()
+        self._lens_name, self._fov_deg = "", config.guessed_fov_deg
+        self._learnt_component = -1  # the last one that told `lenses`
         self._component, self._num_components = 0, 0
         self._before: View | None = None
         self._turn_rate = np.zeros(3)  # rad/s, rotation vector of (camera now) from (camera before)
@@ -99,8 +111,9 @@ class Tracker:
 
     def track(self, frame: Frame) -> Tracked:
         """Pose one frame; frames come in the order of their capture."""
-        c = self._config
-        view = look(frame, max_side_px=c.max_side_px, long_side_fov_deg=c.guessed_fov_deg, before=self._before)
+        self._recall_lens(frame)
+        side_px = self._config.max_side_px
+        view = look(frame, max_side_px=side_px, long_side_fov_deg=self._fov_deg, before=self._before)
         if frame.pose is not None:
             self._before = view
             return self._pass_through(view, frame.pose, frame.depth)
@@ -121,6 +134,27 @@ class Tracker:
             return self._start_over(view, turned)
         self._lost_since_ns = None
         return self._tracked(view, self._rejoin(view, step))
+
+    def _recall_lens(self, frame: Frame) -> None:
+        """Guess a camera from what was learnt of its like, as long as no map rests on another guess."""
+        if frame.intrinsics is not None or not frame.camera or self._follower is not None:
+            return
+        name = f"{frame.camera} {_shape(frame.image.width, frame.image.height)}"
+        if name == self._lens_name:
+            return
+        known = self._lenses.recall(name)
+        self._lens_name, self._fov_deg = name, known.fov_deg if known else self._config.guessed_fov_deg
+        self._before, self._starter = None, self._new_starter()
+
+    def _learn_lens(self, view: View) -> None:
+        """Tell `lenses` once a map, when it has been calibrated on enough nodes."""
+        assert self._follower is not None
+        known = self._follower.map
+        is_new = view.is_guess and self._lens_name and self._component != self._learnt_component
+        if is_new and len(known.nodes) > _CALIBRATED and np.isfinite(known.focal_sigma):
+            k = view.intrinsics
+            self._lenses.learn(self._lens_name, self._zoom * k.fx / max(k.width, k.height), known.focal_sigma)
+            self._learnt_component = self._component
 
     def _turn(self, view: View, frame: Frame) -> tuple[F64, F64 | None]:
         """How the camera turned since the previous frame: the best guess, and what the gyro measured.
@@ -257,6 +291,7 @@ class Tracker:
         self._zoom = self._follower.map.focal_px / view.lens.focal_px
         landmarks = None
         if step.node is not None:
+            self._learn_lens(view)
             landmarks = self._follower.landmarks_of(step.node).astype(np.float32)
         return Tracked(
             self._stream,
@@ -304,6 +339,11 @@ class Tracker:
             inliers=len(step.landmarks),
             landmarks_component=step.landmarks.astype(np.float32) if step.is_node else None,
         )
+
+
+def _shape(width: int, height: int) -> str:
+    """Names the shape of a picture, upright or not: phones crop the same lens differently for another shape."""
+    return f"{max(width, height) / max(1, min(width, height)):.2f}"
 
 
 def component_from_camera(camera_from_map: F64) -> F64:
