@@ -20,6 +20,7 @@ from mapping.component import Component, StreamOptions
 from mapping.engines import WindowPrediction
 from mapping.kept import ComponentKey, Kept, KeptKeyframes
 from mapping.metric import markers, upright_lines
+from mapping.places import matching
 from mapping.places.agreement import Config as AgreementConfig
 from mapping.places.agreement import Seen
 from mapping.places.place import Place
@@ -430,3 +431,4 @@ def warm_up() -> None:
     depth_maps.warm_up()
     surface.warm_up()
     visibility.warm_up()
+    matching.warm_up()

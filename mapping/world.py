@@ -18,6 +18,7 @@ from mapping.kept import ComponentKey, Kept, KeptKeyframes
 from mapping.metric import anchor, scale
 from mapping.metric.anchor import Anchor
 from mapping.metric.markers import Config as MarkerConfig
+from mapping.places.graph import settle
 from mapping.places.ties import Tie
 from mapping.transforms import F64, Sim3, invert
 from streams.frame import StreamId
@@ -147,20 +148,26 @@ class World:
         self.learn_from(component)
 
     def hang(self, ties: Iterable[Tie]) -> list[Component]:
-        """Place components by their ties to those that stand by themselves, strongest first; returns which moved."""
+        """Place components by their ties to those that stand by themselves; returns which moved.
+
+        The strongest ties say where to begin, then all of them are heard at once.
+        """
         places = {
             key: place
             for key, component in self.components.items()
             if (place := component.world_from_component) is not None and key not in self._hung
         }
         ordered = sorted((t for t in ties if {t.a, t.b} <= self.components.keys()), key=lambda t: -t.num_inliers)
-        moved = []
+        hung: list[ComponentKey] = []
         while (tie := next((t for t in ordered if (t.a in places) != (t.b in places)), None)) is not None:
             if tie.b in places:
                 key, place = tie.a, places[tie.b] @ tie.b_from_a
             else:
                 key, place = tie.b, places[tie.a] @ tie.b_from_a.inverse()
             places[key] = place
+            hung.append(key)
+        moved = []
+        for key, place in settle(places, hung, [tie.edge for tie in ordered]).items():
             component = self.components[key]
             before = component.world_from_component
             if before is None or component.is_moved(before, place):

@@ -25,6 +25,9 @@ PoseOf = Callable[[KeyframeId, ComponentKey], F64 | None]
 """component_from_camera (4, 4) of a keyframe of that component, as it is known by now; None = forgotten."""
 
 
+_NUM_POINTS = 40
+
+
 class Config(BaseModel):
     """What it takes to believe that two components show one place."""
 
@@ -70,6 +73,7 @@ class Agreed:
 
     b_from_a: Sim3  # between components
     pairs: tuple[Seen, ...]
+    points_a: F64  # (n, 3) some of the points it rests on, in component a
     num_inliers: int
     scale_sigma: float
     position_sigma: float
@@ -117,7 +121,8 @@ def _fitted(
     scale_sigma, position_sigma = float(np.hypot(sigma[6], spread)), float(np.linalg.norm(sigma[3:6])) / depth
     if scale_sigma > config.max_scale_sigma or position_sigma > config.max_position_sigma:
         return None
-    return Agreed(b_from_a, members, num, scale_sigma, position_sigma)
+    some = points[:: max(1, len(points) // _NUM_POINTS)]
+    return Agreed(b_from_a, members, b_from_a.inverse().apply(some), num, scale_sigma, position_sigma)
 
 
 def _between_components(pair: Pair, a_from_camera: F64, b_from_camera: F64) -> Sim3:

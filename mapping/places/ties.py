@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from mapping.kept import ComponentKey
 from mapping.places.agreement import Agreed, Config, PoseOf, Seen, agree
-from mapping.transforms import Sim3
+from mapping.places.graph import Edge
+from mapping.transforms import F64, Sim3
 from streams.frame import StreamId
 
 _GROWN = 1.5
@@ -20,7 +21,13 @@ class Tie:
     a: ComponentKey
     b: ComponentKey
     b_from_a: Sim3
+    points_a: F64  # (n, 3) some of the points of a that it rests on
     num_inliers: int
+
+    @property
+    def edge(self) -> Edge:
+        """The tie as the graph takes it."""
+        return Edge(self.a, self.b, self.points_a, self.b_from_a.apply(self.points_a), float(self.num_inliers))
 
 
 class Ties:
@@ -43,9 +50,11 @@ class Ties:
             touched[key] = kept
         changed = False
         for key, kept in touched.items():
+            if not self._may_be_news(key, kept):
+                continue
             agreed = agree(kept, pose_of, self._config)
             if agreed is not None and self._is_news(key, agreed):
-                self._tie[key] = Tie(*key, agreed.b_from_a, agreed.num_inliers)
+                self._tie[key] = Tie(*key, agreed.b_from_a, agreed.points_a, agreed.num_inliers)
                 changed = True
         return changed
 
@@ -57,6 +66,10 @@ class Ties:
         for table in (self._seen, self._tie):
             for key in [key for key in table if stream in (key[0][0], key[1][0])]:
                 del table[key]
+
+    def _may_be_news(self, key: tuple[ComponentKey, ComponentKey], kept: list[Seen]) -> bool:
+        known = self._tie.get(key)
+        return known is None or sum(s.pair.num_inliers for s in kept) >= _GROWN * known.num_inliers
 
     def _is_news(self, key: tuple[ComponentKey, ComponentKey], agreed: Agreed) -> bool:
         known = self._tie.get(key)
