@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.clips import Clip
-from benchmarks.evaluation.peers import NAMES, PeerRun, compare
-from benchmarks.evaluation.peers.vocabulary import write_vocabulary
+from benchmarks.evaluation.peers import NAMES, PeerRun, compare, vocabulary
 from benchmarks.evaluation.poses import PoseMarks
 from mapping.transforms import Sim3, exp_so3
 
@@ -45,8 +44,11 @@ def test_ours_is_compared_with_theirs(painted: Path, monkeypatch: pytest.MonkeyP
     assert figures["ours_against_it_deg"] == pytest.approx(0.0, abs=1e-3)
 
 
-def test_a_vocabulary_is_a_tree_in_the_format_of_dbow2(painted: Path, tmp_path: Path) -> None:
-    write_vocabulary(Clip.open(painted), tmp_path / "v.txt")
+def test_a_vocabulary_is_a_tree_in_the_format_of_dbow2(
+    painted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vocabulary, "_PICTURES", 8)
+    vocabulary.write_vocabulary(Clip.open(painted), tmp_path / "v.txt")
     first, *nodes = (tmp_path / "v.txt").read_text().splitlines()
     assert first == "10 4 0 0"
     parents = [int(node.split()[0]) for node in nodes]
@@ -54,4 +56,4 @@ def test_a_vocabulary_is_a_tree_in_the_format_of_dbow2(painted: Path, tmp_path: 
     assert all(len(node.split()) == 2 + 32 + 1 for node in nodes)
     assert all(parent <= i for i, parent in enumerate(parents)), "a node comes after its parent"
     assert not any(is_leaf[parent - 1] for parent in parents if parent)
-    assert sum(is_leaf) > 500
+    assert sum(is_leaf) > 200
