@@ -25,7 +25,10 @@ def waves(views: int, height: int, width: int) -> F32:
 
 
 def seeded_network(sizes: Architecture) -> Vggt:
-    """The network with all of its heads, float32, on the CPU, with weights made from their names."""
+    """The network with all of its heads, float32, on the CPU, with weights made from their names.
+
+    They require gradients, as the published network's did: PyTorch multiplies in another order where they do not.
+    """
     network = Vggt(sizes, has_points=True, has_tracks=True)
     fill(network)
     network.eval()

@@ -55,7 +55,8 @@ class Tracker(nn.Module):
         maps = self.fmap_norm(maps.movedim(1, -1)).movedim(-1, 1)
         start = points_px / _CELL
         points = start[:, None].expand(-1, views, -1)  # all that follows is (n, views, ...)
-        vectors = _at(maps[:1], start)[:, None].expand(-1, views, -1)
+        # One view's vectors lie together in memory, as the published ones do: products are rounded by layout.
+        vectors = _at(maps[:1], start).repeat(views, 1, 1).transpose(0, 1)
         correlation = Correlation(maps, self.sizes.levels, self.sizes.radius)
         state = self.query_ref_token.shape[-1]
         place = _at(grid_embedding(state, maps.shape[2], maps.shape[3], maps.device).to(maps.dtype), start)[:, None]

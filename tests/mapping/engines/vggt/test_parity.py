@@ -50,13 +50,17 @@ def assert_equal(report: dict[str, object], but: set[str]) -> None:
     assert not wrong
 
 
+def chaotic(report: dict[str, object]) -> set[str]:
+    """What may differ: nothing on a processor that rounds the dense heads as that of the golden did."""
+    arrays = report["arrays"]
+    assert isinstance(arrays, dict)
+    return set() if arrays["depth"]["abs"] == 0.0 else CHAOTIC
+
+
 @pytest.mark.parametrize("name", ["vggt_tiny_3x70x98", "vggt_tiny_1x98x70"])
 def test_tiny_network_says_what_the_published_one_says(name: str) -> None:
     report = compare("tiny", GOLDENS / f"{name}.npz")
-    arrays = report["arrays"]
-    assert isinstance(arrays, dict)
-    is_same_rounding = arrays["depth"]["abs"] == 0.0
-    assert_equal(report, but=set() if is_same_rounding else CHAOTIC)
+    assert_equal(report, but=chaotic(report))
 
 
 def test_what_rounding_alone_can_do_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +78,8 @@ def test_what_rounding_alone_can_do_is_told(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_full_network_says_what_the_published_one_says() -> None:
-    assert_equal(compare("1b", GOLDENS / "vggt_1b_2x154x210.npz"), but=CHAOTIC)
+    report = compare("1b", GOLDENS / "vggt_1b_2x154x210.npz")
+    assert_equal(report, but=chaotic(report))
 
 
 def test_a_difference_is_seen() -> None:
