@@ -32,7 +32,7 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1200px; margin: 2em auto; padding: 0 1em; color: #222 }
 table { border-collapse: collapse; margin: 1em 0 } td, th { padding: .2em .7em; border-bottom: 1px solid #ddd }
 td { text-align: right; font-variant-numeric: tabular-nums } td:first-child { text-align: left }
-img { max-width: 100% } .scroll { overflow-x: auto } .all { columns: 3 20em; font-size: 13px } .all b { color: #777; font-weight: 400 }
+img { width: 100%; min-width: 52em } .scroll { overflow-x: auto } .all { columns: 3 20em; font-size: 13px } .all b { color: #777; font-weight: 400 }
 @media (prefers-color-scheme: dark) { body { background: #181a1b; color: #ddd } td, th { border-color: #444 } img { filter: brightness(.9) } }
 """  # noqa: E501
 
@@ -74,7 +74,7 @@ def _section(folder: Path, run: Figures) -> str:
         f"<div><b>{html.escape(key)}</b> {_shown(value)}</div>" for key, value in run.items() if key != "peers"
     )
     return (
-        f"<h2>{name}</h2><img alt='path, error over time and map of {name}' src='data:image/png;base64,{picture}'>"
+        f"<h2>{name}</h2><div class=scroll><img alt='path, error over time and map of {name}' src='data:image/png;base64,{picture}'></div>"
         f"{peers}<details open><summary>every figure</summary><div class=all>{every}</div></details>"
     )
 
