@@ -23,6 +23,7 @@ from websockets.uri import parse_uri
 from clients.assets import AssetClient, Prepared, connect_assets
 
 FRAME_S = 1 / 60
+READ_AFTER_S = 0.02
 BAD_SHARE = 0.25
 BAD_AFTER_S = 0.3
 
@@ -33,6 +34,7 @@ class LeanReader(asyncio.Protocol):
     def __init__(self, url: str, token: str | None) -> None:
         self._websocket, self._token = ClientProtocol(parse_uri(url), max_size=None), token
         self._is_open = False
+        self._unread: list[tuple[int, bytes]] = []
         self.came_ns: dict[int, int] = {}
         self.greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -42,19 +44,26 @@ class LeanReader(asyncio.Protocol):
         self._flush()
 
     def data_received(self, data: bytes) -> None:
-        self._websocket.receive_data(data)
-        now_ns = time.time_ns()
-        for event in self._websocket.events_received():
-            if not self._is_open:
-                self._is_open = True
-                token = {"token": self._token} if self._token else {}
-                self._websocket.send_text(json.dumps({"type": "hello", "client": "benchmark", **token}).encode())
-            elif isinstance(event, Frame) and event.opcode is Opcode.TEXT:
-                head = bytes(event.data[:30])
-                if head.startswith(b'{"seq":'):
-                    self.came_ns[int(head[7:].partition(b",")[0])] = now_ns
-                elif not self.greeted.done():
-                    self.greeted.set_result(None)
+        """Only note it now: reading it would delay those who come next in this process."""
+        self._unread.append((time.time_ns(), data))
+        if len(self._unread) == 1:
+            asyncio.get_running_loop().call_later(READ_AFTER_S, self._read)
+
+    def _read(self) -> None:
+        for came_ns, data in self._unread:
+            self._websocket.receive_data(data)
+            for event in self._websocket.events_received():
+                if not self._is_open:
+                    self._is_open = True
+                    token = {"token": self._token} if self._token else {}
+                    self._websocket.send_text(json.dumps({"type": "hello", "client": "benchmark", **token}).encode())
+                elif isinstance(event, Frame) and event.opcode is Opcode.TEXT:
+                    head = bytes(event.data[:30])
+                    if head.startswith(b'{"seq":'):
+                        self.came_ns[int(head[7:].partition(b",")[0])] = came_ns
+                    elif not self.greeted.done():
+                        self.greeted.set_result(None)
+        self._unread.clear()
         self._flush()
 
     def _flush(self) -> None:

@@ -51,7 +51,7 @@ from server.web import identify, serving
 
 SLOT, EVENTS, EVERY_S = "place", 200, 0.05
 MODEL_BYTES = 100_000
-FILL_EVENTS = 200
+FILL_EVENTS = 400
 """Of 35 KB each, seen by the stalled client alone: more than any buffer on the way takes."""
 S = 1_000_000_000
 
@@ -174,10 +174,11 @@ async def _stalled(server: AssetServer) -> socket.socket:
     return line
 
 
-async def _is_closed(line: socket.socket, within_s: float = 15.0) -> bool:
+async def _is_closed(line: socket.socket, within_s: float = 30.0) -> bool:
     """Whether the server has given it up: what is left to read ends with a close frame, or the line is cut."""
 
     def read() -> bool:
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
         line.settimeout(within_s)
         by = time.monotonic() + within_s
         try:

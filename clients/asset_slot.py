@@ -8,7 +8,6 @@ be shown any more. `commit` and `rollback` run on the event loop between two of 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
@@ -76,7 +75,9 @@ class Binding(Generic[R]):
         self._have: dict[Ref, R] = {}
         self._failed: set[tuple[int, Ref]] = set()
         self._told: set[int] = set()
+        self._complaints: list[tuple[int, str]] = []
         self._changed = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
         self.shown: Ref | None = None
 
     @property
@@ -107,6 +108,7 @@ class Binding(Generic[R]):
             self._show = goal
             if self._prepare is not None and self._prepare.revision <= goal.revision:
                 self._prepare = None
+            self._arrange(goal)
             self._changed.set()
 
     def settle(self, revision: int) -> None:
@@ -134,22 +136,37 @@ class Binding(Generic[R]):
                 await self._step()
                 await self._changed.wait()
         finally:
+            if self._timer is not None:
+                self._timer.cancel()
             for resource in self._have.values():
                 self._dispose(resource)
 
     async def _step(self) -> None:
-        if (goal := self._show) is not None and goal.what != self.shown:
-            if not await self._get(goal) or await self._is_overtaken(goal):
-                return
-            if not await self._change_over(goal):
-                return
-        elif goal is not None:
-            await self._tell(goal.revision, True)
+        """Load what is missing, say how it went, free what is over. Changing over does not wait for any of it."""
+        while self._complaints:
+            revision, reason = self._complaints.pop()
+            await self._tell(revision, False, reason)
+        if (goal := self._show) is not None and await self._get(goal):
+            self._arrange(goal)
         if (coming := self._prepare) is not None:
             await self._get(coming)
         if self._prepare is None and self._show is not None and self._settled >= self._show.revision:
-            for what in [what for what in self._have if what != self.shown]:
+            for what in [what for what in self._have if what not in (self.shown, self._show.what)]:
                 self._dispose(self._have.pop(what))
+
+    def _arrange(self, goal: Goal) -> None:
+        """Change over as soon as it is there and its time has come."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._show is not goal or goal.what not in self._have or goal.what == self.shown:
+            return
+        wait_s = self._wait_s(goal.at_ms)
+        if wait_s > 0:
+            self._timer = asyncio.get_running_loop().call_later(wait_s, self._arrange, goal)
+        elif (goal.revision, goal.what) not in self._failed:
+            self._change_over(goal)
+            self._changed.set()
 
     async def _get(self, goal: Goal) -> bool:
         """Have it ready and say so; False when it failed or is not wanted any more."""
@@ -188,34 +205,20 @@ class Binding(Generic[R]):
         made = self._do.prepare(Prepared(goal.what, file, await self._fetch(file)))
         return await made if inspect.isawaitable(made) else made
 
-    async def _is_overtaken(self, goal: Goal) -> bool:
-        """Wait for the time to change over; True when something else is to be shown by then."""
-        while (wait_s := self._wait_s(goal.at_ms)) > 0 and self._show is goal:
-            self._changed.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await self._changed.wait()
-        if self._show is not goal:
-            self._changed.set()
-        return self._show is not goal
-
-    async def _change_over(self, goal: Goal) -> bool:
-        before = self.shown
+    def _change_over(self, goal: Goal) -> None:
         old = self.resource
         try:
-            if goal.is_rollback and before is not None and self._do.rollback is not None:
+            if goal.is_rollback and self.shown is not None and self._do.rollback is not None:
                 self._do.rollback(self._have[goal.what])
             else:
                 self._do.commit(self._have[goal.what], old)
-        except Exception as error:
+            self.shown = goal.what
+        except Exception as error:  # whatever the program's own functions raise
             log.exception("an asset cannot be shown", extra={"slot": self.slot})
             self._failed.add((goal.revision, goal.what))
+            self._complaints.append((goal.revision, f"{type(error).__name__}: {error}"))
             if old is not None and self._do.rollback is not None:
                 self._do.rollback(old)
-            await self._tell(goal.revision, False, f"{type(error).__name__}: {error}")
-            return False
-        self.shown = goal.what
-        return True
 
     async def _tell(self, revision: int, is_ready: bool, reason: str = "") -> None:
         if revision not in self._told or not is_ready:

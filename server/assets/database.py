@@ -1,12 +1,15 @@
 """One SQLite file, and changes to it: whole or not at all, with the events that tell of them in the same transaction.
 
-Events are numbered without gaps, since a number is given out only by the transaction that commits. WAL with full sync:
-what was answered is on the disk. One thread uses it.
+Events are numbered without gaps, since a number is given out only by the transaction that commits. A killed process
+loses nothing. Events are told at the commit, and a request is answered a moment later, when it is on the disk: what was
+answered survives a power cut, too. Clients may then have seen events that did not; so after one, numbers begin a new
+epoch. One thread uses it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -16,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from mapping import disk
 from server.api.contract import Refused
 from server.assets.blobs import StorageFull
 
@@ -93,8 +97,10 @@ class Database:
         self._keep_events, self._on_events = keep_events, on_events
         self._in_change = False
         self.connection.execute("PRAGMA journal_mode = WAL")
-        self.connection.execute("PRAGMA synchronous = FULL")
+        self.connection.execute("PRAGMA synchronous = NORMAL")  # `change` syncs, after it has told of the events
         self._create()
+        self._begin_epoch()
+        self._log = os.open(f"{path}-wal", os.O_RDONLY | os.O_CLOEXEC)
         self.epoch = str(self._one("SELECT value FROM meta WHERE key = 'epoch'"))
         """Of this store: sequence numbers of another mean nothing here."""
         self.seq = int(self._one("SELECT seq FROM sqlite_sequence WHERE name = 'events'") or 0)
@@ -109,7 +115,7 @@ class Database:
         """
         assert not self._in_change, "changes do not nest"
         self._in_change = True
-        change = Change(self.connection, now_ns)
+        change, written = Change(self.connection, now_ns), self.connection.total_changes
         try:
             try:
                 self.connection.execute("BEGIN IMMEDIATE")
@@ -132,6 +138,8 @@ class Database:
             self._on_events(change.events)
             if self.seq // TRIM_EVERY != before // TRIM_EVERY:
                 self._trim()
+        if self.connection.total_changes != written:
+            disk.sync_file(self._log)
 
     def events_since(self, seq: int, limit: int) -> list[Event] | None:
         """What happened after `seq`, oldest first; None when that is not all kept any more, or has not happened."""
@@ -144,7 +152,18 @@ class Database:
         return found
 
     def close(self) -> None:
+        """Bring everything to the disk, and note that there is nothing more."""
+        with contextlib.suppress(sqlite3.OperationalError):
+            self.connection.execute("INSERT OR REPLACE INTO meta VALUES ('boot', '')")
+        disk.sync_file(self._log)
+        os.close(self._log)
         self.connection.close()
+
+    def _begin_epoch(self) -> None:
+        """Go on with the present epoch, unless the machine went down while the store was open."""
+        now, before = _boot(), self._one("SELECT value FROM meta WHERE key = 'boot'")
+        values = ({} if before in (None, "", now) else {"epoch": secrets.token_hex(8)}) | {"boot": now}
+        self.connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(values.items()))
 
     def _create(self) -> None:
         version = self._one("PRAGMA user_version")
@@ -163,6 +182,14 @@ class Database:
     def _one(self, select: str) -> Any:
         row = self.connection.execute(select).fetchone()
         return None if row is None else row[0]
+
+
+def _boot() -> str:
+    """Names the time since the machine started; where that cannot be told, every start of ours is one."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return secrets.token_hex(8)
 
 
 class Gone(Refused):

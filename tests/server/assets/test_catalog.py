@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mapping import disk
 from mapping.transforms import Sim3, exp_so3
 from server.api.contract import Busy, Conflict, NotFound, Unprocessable
 from server.assets import database
@@ -293,6 +294,32 @@ def test_there_are_limits(tmp_path: Path) -> None:
     store.show("place", "a")
     with pytest.raises(Busy):
         store.show("another", "a")
+    store.catalog.close()
+
+
+def test_what_is_answered_is_synced_after_its_events_and_a_power_cut_begins_an_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    store = Store(tmp_path)
+    monkeypatch.setattr(disk, "sync_file", lambda _: order.append(f"synced after {len(store.told)} events"))
+    store.catalog.register("chair", NewAsset(name="chair"), NOW)
+    store.catalog.register("chair", NewAsset(name="chair"), NOW)
+    assert order == ["synced after 1 events"], "what changes nothing needs no disk"
+    epoch = store.catalog.epoch
+    another = Catalog(tmp_path, Config(), NOW, store.told.extend)  # as after kill -9: nothing was closed
+    assert another.epoch == epoch
+    another.close()
+    monkeypatch.setattr(database, "_boot", lambda: "before the power cut")
+    Catalog(tmp_path, Config(), NOW, store.told.extend)
+    monkeypatch.setattr(database, "_boot", lambda: "after it")
+    after = Catalog(tmp_path, Config(), NOW, store.told.extend)
+    assert after.epoch != epoch
+    assert after.seq == 1
+    after.close()
+    again = Catalog(tmp_path, Config(), NOW, store.told.extend)
+    assert again.epoch == after.epoch
+    again.close()
     store.catalog.close()
 
 
