@@ -74,7 +74,8 @@ def _section(folder: Path, run: Figures) -> str:
         f"<div><b>{html.escape(key)}</b> {_shown(value)}</div>" for key, value in run.items() if key != "peers"
     )
     return (
-        f"<h2>{name}</h2><div class=scroll><img alt='path, error over time and map of {name}' src='data:image/png;base64,{picture}'></div>"
+        f"<h2>{name}</h2><div class=scroll>"
+        f"<img alt='path, error over time and map of {name}' src='data:image/png;base64,{picture}'></div>"
         f"{peers}<details open><summary>every figure</summary><div class=all>{every}</div></details>"
     )
 
