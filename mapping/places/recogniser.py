@@ -10,19 +10,22 @@ from collections import Counter, deque
 from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from mapping.changes import KeyframeId
 from mapping.kept import ComponentKey
 from mapping.places.agreement import Seen
-from mapping.places.features import with_depth_of
+from mapping.places.embedding import embed
+from mapping.places.features import detect, with_depth_of
 from mapping.places.index import Entry, LocalIndex, PlaceIndex
+from mapping.places.locating import Located, PlaceInWorld, locate
 from mapping.places.place import Place, place_of
 from mapping.places.verification import Config as VerificationConfig
 from mapping.places.verification import verify
 from mapping.placing import keyframe_id
 from mapping.tracking.tracker import Tracked
-from streams.frame import Frame, StreamId
+from streams.frame import Frame, Intrinsics, StreamId
 
 
 class Config(BaseModel):
@@ -39,6 +42,8 @@ class Config(BaseModel):
     """Pairs that are looked at again while a component is new."""
     refreshed: int = Field(default=8, ge=0)
     """Earlier keyframes of the same component whose features take over the depth of new landmarks."""
+    located_by: int = Field(default=6, ge=1)
+    """Places that a single picture is matched with."""
     max_places: int = Field(default=1500, ge=2)
     """Keyframes remembered; when full, the one most like another of its component goes."""
     verification: VerificationConfig = VerificationConfig()
@@ -86,6 +91,13 @@ class Recogniser:
         self._num_pairs.update(component for pair in news for component in (pair.a_component, pair.b_component))
         self._young.extend((pair.a, pair.b) for pair in news)
         return found
+
+    def locate(self, gray: NDArray[np.uint8], intrinsics: Intrinsics, in_world: PlaceInWorld) -> Located | None:
+        """Pose a single picture (h, w) in the whole map; nothing of it is kept."""
+        features = detect(gray, intrinsics)
+        matches = self._index.nearest(embed(features.descriptors), self._config.located_by)
+        known = [place for match in matches if (place := self._places.get(match.keyframe)) is not None]
+        return locate(features, known, in_world, self._config.verification)
 
     def places(self) -> Iterable[Place]:
         """All that is remembered, oldest first."""
