@@ -156,7 +156,7 @@ def plot(rows: list[Row], file: Path) -> None:
     """Both panels over the map's side: milliseconds, and bytes per square metre."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    figure = Figure(figsize=(9, 4.6), layout="constrained")
     time_axes, memory_axes = figure.subplots(1, 2)
     drawn = [row for row in rows if "skipped" not in row]
     sides = [row["side_m"] for row in drawn]
@@ -172,11 +172,11 @@ def plot(rows: list[Row], file: Path) -> None:
         time_axes.plot(sides, [row[key] for row in drawn], "o-", label=name)
     for key, name in (("navmesh_bytes_per_m2", "NavMesh: cells, tiles, Detour"), ("voxel_bytes_per_m2", "voxels")):
         memory_axes.plot(sides, [row[key] for row in drawn], "o-", label=name)
-    memory_axes.set_ylim(bottom=1e3, top=1e5)
+    memory_axes.set_ylim(bottom=1e3, top=1e6)
     for axes, unit in ((time_axes, "CPU ms"), (memory_axes, "resident bytes per m²")):
         axes.set(xscale="log", yscale="log", xlabel="side of the map, m", ylabel=unit)
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=7)
+        axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     figure.savefig(file, dpi=150)
 
 
