@@ -1,16 +1,17 @@
 #include "spans.hpp"
 
 #include "areas.hpp"
+#include "solids.hpp"
 
 #include <algorithm>
 #include <cstdlib>
 #include <stdexcept>
+#include <utility>
 
 namespace commonground {
 
 namespace {
 
-constexpr std::size_t kMostSpans = 255;  // in a column: Recast's limit
 constexpr int kTileCells = kTileBlocks * kBlockEdge;
 constexpr int kThinCells = 4;     // two voxels: as tall as what noise makes of a wall's face
 constexpr int kTread = 3;         // columns of level ground that noise does not make of a slope, all within two of a place
@@ -28,13 +29,13 @@ public:
         : cells_(cells), params_(params), margin_(kSpanReach), side_(kTileCells + 2 * (params.border_cells + margin_)) {
         origin_x_ = tile[0] * kTileCells - params.border_cells - margin_;
         origin_z_ = tile[1] * kTileCells - params.border_cells - margin_;
-        starts_.reserve(static_cast<std::size_t>(side_) * side_ + 1);
-        solids_.resize(2 * starts_.capacity());
+        Solids found = find_solids(cells, {origin_x_, origin_z_, side_, params.slope_limit});
+        solids_ = std::move(found.solids);
+        starts_ = std::move(found.starts);
         ground_.assign(static_cast<std::size_t>(side_) * side_, kNoGround);
     }
 
     std::vector<TileSpan> make() {
-        find_solids();
         forgive_edges();
         find_grounds();
         level();
@@ -44,110 +45,6 @@ public:
     }
 
 private:
-    const BlockColumn* block_column(int x, int z) const {
-        const int i = x >> 3, k = z >> 3;
-        const BlockColumn* const tile = cells_.columns({i >> 3, k >> 3});
-        return tile ? tile + (i & 7) * kTileBlocks + (k & 7) : nullptr;
-    }
-
-    // Four blocks above each other as one word for each column, the lowest height first. Only blocks that matter are in it:
-    // with something solid in them, or right above such a one, to say whether that is ground.
-    struct Storey {
-        int height;
-        std::uint64_t solid[kBlockColumns], free[kBlockColumns], steep[kBlockColumns];
-    };
-    using Stack = std::vector<Storey>;
-    static constexpr int kStoreyCells = 64;
-
-    // Every column from the bottom up, a whole row of blocks at a time.
-    void find_solids() {
-        std::vector<Stack> row(static_cast<std::size_t>((side_ + 14) / 8));
-        for (int z = 0; z < side_; ++z) {
-            if (z == 0 || ((origin_z_ + z) & 7) == 0) {
-                int x = origin_x_ & ~7;
-                for (Stack& blocks : row) {
-                    stack(x, origin_z_ + z, blocks);
-                    x += 8;
-                }
-            }
-            for (int x = 0; x < side_; ++x) {
-                starts_.push_back(static_cast<std::int32_t>(count_));
-                if (solids_.size() < count_ + kMostSpans) solids_.resize(2 * solids_.size() + kMostSpans);
-                const int world_x = origin_x_ + x;
-                add_column(row[static_cast<std::size_t>((world_x >> 3) - (origin_x_ >> 3))],
-                           (world_x & 7) * kBlockEdge + ((origin_z_ + z) & 7));
-            }
-        }
-        starts_.push_back(static_cast<std::int32_t>(count_));
-        solids_.resize(count_);
-    }
-
-    void stack(int x, int z, Stack& stack) const {
-        stack.clear();
-        const BlockColumn* const blocks = block_column(x, z);
-        if (!blocks) return;
-        bool was_solid = false;
-        int height = blocks->bottom * kCellsTall + kBaseCells;
-        for (const std::int32_t slot : blocks->slots) {
-            const std::uint16_t* const planes = slot == CellStore::kNoSlot ? nullptr : cells_.planes(slot);
-            unsigned any = 0;
-            for (int column = 0; planes && column < kBlockColumns; ++column) any |= planes[kSolid * kBlockColumns + column];
-            if (planes && (any || was_solid)) {
-                if (stack.empty() || height >= stack.back().height + kStoreyCells) stack.push_back({height, {}, {}, {}});
-                add_block(planes, height - stack.back().height, stack.back());
-            }
-            was_solid = any != 0;
-            height += kCellsTall;
-        }
-    }
-
-    void add_block(const std::uint16_t* planes, int shift, Storey& storey) const {
-        const std::uint16_t* const solid = planes + kSolid * kBlockColumns;
-        const std::uint16_t* const free = planes + kFree * kBlockColumns;
-        const std::uint16_t* const steep = planes + (kSteep + params_.slope_limit) * kBlockColumns;
-        for (int column = 0; column < kBlockColumns; ++column) {
-            storey.solid[column] |= std::uint64_t{solid[column]} << shift;
-            storey.free[column] |= std::uint64_t{free[column]} << shift;
-            storey.steep[column] |= std::uint64_t{steep[column]} << shift;
-        }
-    }
-
-    void add_column(const Stack& stack, int column) {
-        const std::size_t begin = count_;
-        int bottom = -1, end = 0;  // of the solid that goes on above the storey before; of that storey
-        bool is_steep = false;
-        for (const Storey& storey : stack) {
-            if (bottom >= 0 && end != storey.height) {  // no block in between: unknown above what ends there
-                emit(begin, bottom, end, kBlocked);
-                bottom = -1;
-            }
-            end = storey.height + kStoreyCells;
-            const std::uint64_t solid = storey.solid[column], free = storey.free[column], steep = storey.steep[column];
-            const std::uint64_t below = solid << 1 | (bottom >= 0);
-            std::uint64_t begins = solid & ~below, ends = ~solid & below;
-            for (; ends; ends &= ends - 1) {
-                if (bottom < 0) {
-                    bottom = storey.height + __builtin_ctzll(begins);
-                    begins &= begins - 1;
-                }
-                const int h = __builtin_ctzll(ends);
-                if (h > 0) is_steep = steep >> (h - 1) & 1;
-                const bool is_seen = free >> h & 1;  // from above
-                emit(begin, bottom, storey.height + h, !is_seen ? kBlocked : is_steep ? kSteepGround : kFloor);
-                bottom = -1;
-            }
-            if (begins) bottom = storey.height + __builtin_ctzll(begins);
-            is_steep = steep >> (kStoreyCells - 1) & 1;
-        }
-        if (bottom >= 0) emit(begin, bottom, end, kBlocked);
-    }
-
-    void emit(std::size_t column_begin, int low, int high, std::uint8_t area) {
-        const int cut = std::min(high, kMostCells);
-        if (low < cut && count_ - column_begin < kMostSpans)
-            solids_[count_++] = {static_cast<std::int16_t>(low), static_cast<std::int16_t>(cut), cut == high ? area : kBlocked};
-    }
-
     // Calls steep ground level where level ground of the same height lies within two columns, or some lower and some higher
     // that are no more than a step apart. The gradient at the edge of a step, halfway up a riser, or at the foot of a wall is
     // that of both sides: it leans where nothing leans. A slope that is truly too steep has nothing level beside it.
@@ -284,7 +181,7 @@ private:
 
     // Was air seen right below this height? Then the gap is a hole.
     bool lies_open(int x, int z, int height) const {
-        const BlockColumn* const blocks = block_column(origin_x_ + x, origin_z_ + z);
+        const BlockColumn* const blocks = block_column(cells_, origin_x_ + x, origin_z_ + z);
         if (!blocks) return false;
         const int h = height - 3 - kBaseCells;
         const std::int64_t at = (h >> 4) - static_cast<std::int64_t>(blocks->bottom);
@@ -391,7 +288,6 @@ private:
     const int margin_, side_;
     int origin_x_ = 0, origin_z_ = 0;  // of column (0, 0), in the world's cells
     std::vector<Solid> solids_;
-    std::size_t count_ = 0;  // of solids found so far
     std::vector<std::int32_t> starts_;  // where the solids of each column begin
     std::vector<std::int16_t> ground_;  // of each column: the height of its only ground, kNoGround or kManyGrounds
     std::vector<Bridge> bridges_;
