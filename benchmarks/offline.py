@@ -27,7 +27,7 @@ from streams.cache import KeyframeCache
 from streams.frame import Frame, StreamId
 from streams.keyframes import Keyframe
 
-WINDOW = 8
+WINDOW = 12
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -60,7 +60,7 @@ class Config(BaseModel):
     postgres: SecretStr | None = None
     """`postgresql://...` of a database with pgvector that several servers share: places are looked up there, in table
     `scene_geometry`. Not set: in this process."""
-    window: int = Field(default=8, ge=2)
+    window: int = Field(default=12, ge=2)
     """Keyframes of one stream that are inferred together."""
     deadline_s: float = Field(default=2.0, gt=0)
     """A keyframe whose turn has not come by then is not mapped any more."""
