@@ -46,6 +46,7 @@ from server.auth import Grant, Role
 from server.bus.bus import Bus
 from server.config import Settings
 from server.metrics import Metrics
+from server.protocol import CLOSE_TOO_SLOW
 from server.run import SWITCH_INTERVAL_S
 from server.web import identify, serving
 
@@ -64,6 +65,7 @@ class AssetServer:
     port: int
     token: str
     """Of those who may see one scene."""
+    metrics: Metrics
 
     @contextlib.asynccontextmanager
     async def clients(self, count: int, *options: str) -> AsyncIterator[Clients]:
@@ -107,11 +109,12 @@ async def asset_server(folder: Path) -> AsyncIterator[AssetServer]:
     maps, identity = Bus(), identify(settings)
     scenes = cast("Scenes", SimpleNamespace(bus=maps))  # no route of a map is asked
     token = identity.tokens.issue(Grant("main", Role.SUBSCRIBE), 3600, int(time.time()))
+    metrics = Metrics()
     async with (
         opened(settings.assets, folder / "assets", maps) as assets,
-        serving(settings, scenes, identity, Metrics(), assets) as port,
+        serving(settings, scenes, identity, metrics, assets) as port,
     ):
-        yield AssetServer(assets.bus, port, token)
+        yield AssetServer(assets.bus, port, token, metrics)
 
 
 async def measure(num_clients: int, num_swaps: int) -> dict[str, Any]:
@@ -122,8 +125,9 @@ async def measure(num_clients: int, num_swaps: int) -> dict[str, Any]:
                 alone = await _publish(server, "alone")
                 stalled = await _stalled(server)
                 beside = await _publish(server, "beside")
-                await asyncio.sleep(STALLED_S)  # whoever reads again before is not given up
-                was_closed = await _is_closed(stalled)
+                await asyncio.sleep(STALLED_S)
+                stalled.close()
+                was_closed = server.metrics.closed.labels(CLOSE_TOO_SLOW)._value.get() == 1
                 came_ns = (await readers.finish())["came_ns"]
             swaps = await _swap(server, num_clients, num_swaps)
     return {
@@ -172,30 +176,6 @@ async def _stalled(server: AssetServer) -> socket.socket:
         await server.register(f"fill{number % 20}", "elsewhere")
         await server.publish(f"fill{number % 20}", files, number)
     return line
-
-
-async def _is_closed(line: socket.socket, within_s: float = 30.0) -> bool:
-    """Whether the server has given it up: what is left to read ends with a close frame, or the line is cut."""
-
-    def read() -> bool:
-        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
-        line.settimeout(within_s)
-        by = time.monotonic() + within_s
-        try:
-            while time.monotonic() < by:
-                data = line.recv(1 << 20)
-                if not data or b"nothing was read" in data or b"too much waits" in data:
-                    return True
-        except TimeoutError:
-            return False
-        except OSError:
-            return True
-        return False
-
-    try:
-        return await asyncio.to_thread(read)
-    finally:
-        line.close()
 
 
 async def _swap(server: AssetServer, num_clients: int, num_swaps: int) -> dict[str, Any]:

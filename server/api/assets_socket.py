@@ -126,6 +126,7 @@ class _Connection:
                 self._check.cancel()
             self._let_go()
         if close is not None:
+            self._sockets.metrics.closed.labels(close.code).inc()
             log.info("asset client closed", extra={"session": self._session, "code": close.code, "why": str(close)})
             self._wire.evict(close.code, str(close))
 
