@@ -129,7 +129,7 @@ def posed_frames(flat: Flat, walk: Walk, stream: StreamId, fps: float, seconds: 
         camera = replace(small, cx=small.cx + 0.25, cy=small.cy + 0.25)
         yield Frame(
             stream, seq, capture_ns, capture_ns, Image(rgb=view.rgb), view.intrinsics,
-            GivenPose(view.world_from_camera), DepthMap(depth, camera),
+            pose=GivenPose(view.world_from_camera), depth=DepthMap(depth, camera),
         )  # fmt: skip
 
 
