@@ -134,12 +134,11 @@ class Query:
         """
         world = self._world(agent)
         points_m, revisions, is_partial = world.path(start_m, goal_m, search_m)
-        for _ in range(MAX_LEGS - 1):
-            if not is_partial or len(points_m) == 0:
+        legs = MAX_LEGS - 1 if is_partial and world.reachable(start_m, goal_m, search_m) else 0
+        for _ in range(legs):
+            if not is_partial:
                 break
             x, y, z = (float(v) for v in points_m[-1])
-            if not world.reachable((x, y, z), goal_m, search_m):
-                break
             leg_m, leg_revisions, is_partial = world.path((x, y, z), goal_m, search_m)
             if len(leg_m) == 0:  # the tile was taken away meanwhile
                 break

@@ -17,8 +17,6 @@ namespace commonground {
 
 namespace {
 
-constexpr std::uint32_t kUnlabelled = 0;
-
 bool is_finite(const Point& point) {
     return std::all_of(point.begin(), point.end(), [](float value) { return std::isfinite(value); });
 }
@@ -96,7 +94,7 @@ World::World(const WorldParams& params)
     }
     max_path_ = params.max_nodes;
     corridor_.resize(static_cast<std::size_t>(max_path_));
-    components_.resize(static_cast<std::size_t>(mesh.maxTiles));
+    connectivity_.emplace(*mesh_);
     revisions_.resize(static_cast<std::size_t>(mesh.maxTiles));
 }
 
@@ -122,12 +120,12 @@ void World::set_tile(const std::uint8_t* data, std::size_t size, int x, int z, s
     if (dtStatusFailed(mesh_->addTile(copy, static_cast<int>(size), DT_TILE_FREE_DATA, 0, &added))) {
         dtFree(copy);
         tile_count_ -= old != 0;
-        components_stale_ = true;
+        connectivity_->changed(x, z);
         throw std::invalid_argument("Detour refused the tile");
     }
     revisions_[mesh_->decodePolyIdTile(added)] = revision;
     tile_count_ += old == 0;
-    components_stale_ = true;
+    connectivity_->changed(x, z);
 }
 
 bool World::remove_tile(int x, int z) {
@@ -136,7 +134,7 @@ bool World::remove_tile(int x, int z) {
     if (!tile) return false;
     mesh_->removeTile(tile, nullptr, nullptr);
     --tile_count_;
-    components_stale_ = true;
+    connectivity_->changed(x, z);
     return true;
 }
 
@@ -160,7 +158,7 @@ bool World::reachable(const Point& from, const Point& to, const Point& half_exte
     check_query(to, half_extents);
     const std::lock_guard<std::mutex> lock(mutex_);
     const Anchor start = anchor(from, half_extents), goal = anchor(to, half_extents);
-    return start.poly && goal.poly && component_of(start.poly) == component_of(goal.poly);
+    return start.poly && goal.poly && connectivity_->island_of(start.poly) == connectivity_->island_of(goal.poly);
 }
 
 PathResult World::path(const Point& from, const Point& to, const Point& half_extents) const {
@@ -172,10 +170,10 @@ PathResult World::path(const Point& from, const Point& to, const Point& half_ext
     if (!start.poly) return result;
     Anchor goal = anchor(to, half_extents);
     // An island that cannot be reached would make the search visit everything that can: ask the labels first.
-    bool reached = goal.poly && component_of(goal.poly) == component_of(start.poly);
+    bool reached = goal.poly && connectivity_->island_of(goal.poly) == connectivity_->island_of(start.poly);
     if (!reached) {
-        const std::uint32_t home = component_of(start.poly);
-        goal = anchor(to, half_extents, [&](dtPolyRef poly) { return component_of(poly) == home; });
+        const std::uint32_t home = connectivity_->island_of(start.poly);
+        goal = anchor(to, half_extents, [&](dtPolyRef poly) { return connectivity_->island_of(poly) == home; });
     }
     if (!goal.poly) return result;
 
@@ -284,43 +282,6 @@ std::vector<TileUse> World::tiles_of(const dtPolyRef* polys, int count) const {
 
 float World::climb_of(dtPolyRef poly) const {
     return const_mesh().getTile(static_cast<int>(mesh_->decodePolyIdTile(poly)))->header->walkableClimb;
-}
-
-std::uint32_t World::component_of(dtPolyRef poly) const {
-    if (components_stale_) label_components();
-    return components_[mesh_->decodePolyIdTile(poly)][mesh_->decodePolyIdPoly(poly)];
-}
-
-void World::label_components() const {
-    const dtNavMesh& mesh = *mesh_;
-    for (int t = 0; t < mesh.getMaxTiles(); ++t) {
-        const dtMeshTile* tile = mesh.getTile(t);
-        components_[t].assign(tile->header ? static_cast<std::size_t>(tile->header->polyCount) : 0, kUnlabelled);
-    }
-    std::uint32_t label = kUnlabelled;
-    std::vector<dtPolyRef> open;
-    for (int t = 0; t < mesh.getMaxTiles(); ++t) {
-        const dtMeshTile* first = mesh.getTile(t);
-        for (std::size_t p = 0; p < components_[t].size(); ++p) {
-            if (components_[t][p] != kUnlabelled) continue;
-            components_[t][p] = ++label;
-            open.push_back(mesh.getPolyRefBase(first) | static_cast<dtPolyRef>(p));
-            while (!open.empty()) {
-                const dtMeshTile* tile = nullptr;
-                const dtPoly* poly = nullptr;
-                mesh.getTileAndPolyByRefUnsafe(open.back(), &tile, &poly);
-                open.pop_back();
-                for (unsigned link = poly->firstLink; link != DT_NULL_LINK; link = tile->links[link].next) {
-                    const dtPolyRef next = tile->links[link].ref;
-                    std::uint32_t& mark = components_[mesh.decodePolyIdTile(next)][mesh.decodePolyIdPoly(next)];
-                    if (mark != kUnlabelled) continue;
-                    mark = label;
-                    open.push_back(next);
-                }
-            }
-        }
-    }
-    components_stale_ = false;
 }
 
 }  // namespace commonground

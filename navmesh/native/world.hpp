@@ -1,6 +1,8 @@
 // A live Detour navmesh: tiles come and go by their bytes, queries run in between.
 #pragma once
 
+#include "connectivity.hpp"
+
 #include <DetourNavMesh.h>
 #include <DetourNavMeshQuery.h>
 
@@ -90,8 +92,6 @@ private:
     std::vector<TileUse> tiles_of(const dtPolyRef* polys, int count) const;
     float climb_of(dtPolyRef poly) const;
     const dtNavMesh& const_mesh() const { return *mesh_; }
-    std::uint32_t component_of(dtPolyRef poly) const;
-    void label_components() const;
 
     mutable std::mutex mutex_;
     std::unique_ptr<dtNavMesh, void (*)(dtNavMesh*)> mesh_;
@@ -101,9 +101,7 @@ private:
     mutable std::vector<dtPolyRef> corridor_;  // of the query that holds the lock
     int tile_count_ = 0;
     std::vector<std::uint32_t> revisions_;  // per tile slot
-    // Per tile slot, per polygon: which island it belongs to. Labelled anew by the first query after a change.
-    mutable std::vector<std::vector<std::uint32_t>> components_;
-    mutable bool components_stale_ = true;
+    mutable std::optional<Connectivity> connectivity_;  // brought up to date by the first query after a change
 };
 
 }  // namespace commonground
