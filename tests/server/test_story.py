@@ -46,7 +46,7 @@ def film() -> list[Frame]:
         depth = DepthMap(view.depth_m, small)
         pose = GivenPose(world_from_camera)
         at_ns = 10**18 + i * PERIOD_NS
-        frames.append(Frame(RGBD, i, at_ns, at_ns, Image(rgb=view.rgb), small, pose, depth))
+        frames.append(Frame(RGBD, i, at_ns, at_ns, Image(rgb=view.rgb), small, pose=pose, depth=depth))
     return frames
 
 
