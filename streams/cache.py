@@ -19,7 +19,7 @@ class CacheConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_bytes: PositiveInt = 512 * 1024 * 1024
-    keep_newest: PositiveInt = 8
+    keep_newest: PositiveInt = 12
     """Of each stream, the newest this many go only when nothing else is left: the next window needs them."""
 
 

@@ -137,10 +137,10 @@ class Frame:
     """Server clock when the decoded frame reached us."""
     image: Image
     intrinsics: Intrinsics | None = None
-    camera: str = ""
-    """Names device and lens where the source knows; what is learnt of a lens holds for all frames of its name."""
     pose: GivenPose | None = None
     depth: DepthMap | None = None
     motion: Motion | None = None
     encoded_ns: int = 0
     """Server clock when its last packet arrived; 0 = it did not come encoded. Decoding lasted until `received_ns`."""
+    camera: str = ""
+    """Names device and lens where the source knows; what is learnt of a lens holds for all frames of its name."""
