@@ -30,6 +30,7 @@ from benchmarks.evaluation.result import percentile
 from benchmarks.evaluation.session import Poses
 from benchmarks.trajectory import WRONG_DEG, WRONG_M, align_by_orientation
 from mapping.tracking import tracker
+from mapping.tracking.lenses import Lenses
 from mapping.tracking.tracker import Tracker
 from mapping.transforms import F64, Sim3, angle_between
 from streams.frame import Frame, Image
@@ -68,7 +69,8 @@ def measure(clip: Clip, *, knows_k: bool = True) -> dict[str, Any]:
     phone = replace(
         Phone.of(clip, knows_k=knows_k), frames=tuple(i for i in range(len(clip.images)) if i not in set(out))
     )
-    follower = Tracker(phone.name)
+    lenses = Lenses()
+    follower = Tracker(phone.name, lenses=lenses)
     components: dict[int, Poses] = {}
     for seq in phone.frames:
         tracked = follower.track(phone.frame(seq, START_NS))
@@ -76,28 +78,33 @@ def measure(clip: Clip, *, knows_k: bool = True) -> dict[str, Any]:
             components.setdefault(tracked.component, {})[seq] = tracked.component_from_camera
     truth_from = {c: _aligned(poses, clip) for c, poses in components.items() if len(poses) >= 3}
     mapped = np.array(sorted(seq for poses in components.values() for seq in poses))
-    queries = [ask(follower, phone, seq, truth_from, mapped) for seq in out] if len(mapped) else []
+    queries = [ask(_copied(follower, lenses), phone, seq, truth_from, mapped) for seq in out] if len(mapped) else []
     return summary(clip, queries)
 
 
 def ask(follower: Tracker, phone: Phone, seq: int, truth_from: dict[int, Sim3], mapped: np.ndarray[Any, Any]) -> Query:
-    """Blind a copy of the tracker, show it a frame, and see where it thinks it is."""
-    copied, gap_s = copy.deepcopy(follower), float(np.abs(mapped - seq).min()) / phone.clip.fps
+    """Blind the tracker, show it a frame, and see where it thinks it is."""
+    gap_s = float(np.abs(mapped - seq).min()) / phone.clip.fps
     shown = phone.frame(seq, START_NS)
     now_ns = START_NS + round((phone.frames[-1] / phone.clip.fps + 1.0) * 1e9)
     dark = replace(shown, image=Image(rgb=np.zeros_like(shown.image.rgb)))
     for step in range(round(_BLIND_S / _STEP_S)):
-        copied.track(_at(dark, now_ns, step))
+        follower.track(_at(dark, now_ns, step))
     first = round(_BLIND_S / _STEP_S)
     for look in range(round(_PATIENCE_S / _STEP_S)):
         before_s = time.thread_time()
-        tracked = copied.track(_at(shown, now_ns, first + look))
+        tracked = follower.track(_at(shown, now_ns, first + look))
         ms = (time.thread_time() - before_s) * 1e3
         place, pose = truth_from.get(tracked.component), tracked.component_from_camera
         if pose is not None and place is not None:
             off_m, off_deg = _off(place.apply_pose(pose), phone.clip.truth[seq])
             return Query(seq, gap_s, off_m, off_deg, ms, look + 1)
     return Query(seq, gap_s, None, None, None, round(_PATIENCE_S / _STEP_S))
+
+
+def _copied(follower: Tracker, lenses: Lenses) -> Tracker:
+    """The same state, to be asked once; what is known of lenses is shared, as between sessions."""
+    return copy.deepcopy(follower, {id(lenses): lenses})
 
 
 def summary(clip: Clip, queries: Sequence[Query]) -> dict[str, Any]:
