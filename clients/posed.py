@@ -1,8 +1,9 @@
 """A camera that knows where it is: an AR app, a robot, a scan with depth. No video, one request a frame.
 
-async with PosedCamera("https://localhost:8443", "main", world="lab", ca="var/tls/ca.pem") as camera:
-    for jpeg, world_from_camera, depth_png in recording:
-        await camera.send(jpeg, world_from_camera, Pinhole(600, 600, 320, 240, 640, 480), depth_png=depth_png)
+camera = await posed_camera("https://localhost:8443", "main", world="lab", ca="var/tls/ca.pem")
+for jpeg, world_from_camera, depth_png in recording:
+    await camera.send(jpeg, world_from_camera, Pinhole(600, 600, 320, 240, 640, 480), depth_png=depth_png)
+await camera.close()
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ async def posed_camera(
         scene: The map to film into.
         world: Cameras that name the same world share their coordinates.
         frames: What becomes of frames that come faster than the map takes them: `newest` leaves the older ones out
-            (live), with `every` each `send` waits for its turn (a recording).
+            (live), with `every` each `send` waits for its turn (a recording). Either way the map keeps those that show
+            something new.
         token: A grant to publish; none is needed on the server's own machine.
         ca: The server's certificate authority, or whether to check at all.
 
@@ -111,6 +113,15 @@ class PosedCamera:
             parts["depth"] = depth_png
         content_type, body = _multipart(parts)
         await self._http.request("POST", self._frames, body, content_type)
+
+    async def close(self) -> None:
+        """No more frames: the camera leaves the map's cameras, what it mapped stays. Without this it is let go when it
+        has been silent for a while (30 s, if the server's settings do not say otherwise).
+
+        Raises:
+            HttpError: the server cannot be reached, or let the stream go before.
+        """
+        await self._http.request("DELETE", self._frames)
 
 
 def _multipart(parts: dict[str, bytes]) -> tuple[str, bytes]:

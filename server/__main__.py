@@ -111,7 +111,7 @@ def export(
             run.export_navmesh(settings, scene, out, agent)
         else:
             run.export(settings, scene, out)
-    console.print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+    console.print(f"{out}: {out.stat().st_size / 1e3:,.0f} kB")
 
 
 @app.command()

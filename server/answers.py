@@ -84,7 +84,7 @@ def _path(question: PathQuestion, query: Query, agent: str) -> Found:
         agent=agent,
         points_m=points,
         length_m=path.length_m if points else 0.0,
-        is_partial=path.is_partial,
+        is_partial=path.is_partial and len(points) > 0,
     )
     return Found(found, tiles)
 

@@ -130,7 +130,7 @@ def _check_agents(questions: Sequence[Question], agents: Sequence[str]) -> None:
 
 
 def _moved(epoch: int) -> Conflict:
-    return Conflict(f"the map has moved on to epoch {epoch}; apply its xform and ask again", epoch=epoch)
+    return Conflict(f"the map is at epoch {epoch}; bring your coordinates there (its xform) and ask again", epoch=epoch)
 
 
 def _finish(found: Found, channel: Channel, began_seq: int, facts: dict[str, Any]) -> Answer:

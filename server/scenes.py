@@ -245,6 +245,15 @@ class Scenes:
                 if not await every.put(frame, self._config.posed_wait_s):
                     raise Busy("the map is behind; send this frame again", retry_after_s=1)
 
+    async def end_posed(self, stream: StreamId) -> None:
+        match self._posed.pop(stream, None):
+            case None:
+                raise NotFound(f"there is no posed stream {stream!r}; it may have ended")
+            case Mailbox() as newest:
+                newest.close()
+            case Turnstile() as every:
+                await every.close()
+
     async def replay(
         self,
         scene: SceneId,
@@ -265,7 +274,10 @@ class Scenes:
         await self._find(scene).settle()
 
     def _make(self, scene: Scene, stream: StreamId, kind: Kind, frames: AsyncIterator[Frame], **how: Any) -> LiveStream:
-        how |= {"tracker": scene.config.tracker, "keyframes": scene.config.keyframes, "lenses": self._lenses}
+        keyframes = scene.config.keyframes
+        if kind == "posed" and how.get("is_patient"):  # sent as fast as they are taken: their times say little
+            keyframes = keyframes.model_copy(update={"min_age_s": 0.0})
+        how |= {"tracker": scene.config.tracker, "keyframes": keyframes, "lenses": self._lenses}
         return LiveStream(stream, kind, frames, **how)
 
     def _admit(self, scene: SceneId) -> Scene:

@@ -223,6 +223,10 @@ class Scenes(Protocol):
         """Raises Busy when there are too many streams."""
         ...
 
+    async def end_posed(self, stream: StreamId) -> None:
+        """No more frames; those that wait are still mapped. NotFound when it has ended."""
+        ...
+
     async def offer_posed(self, stream: StreamId, frame: Frame) -> None:
         """Hand in a frame with its pose; Busy when its stream uses every frame and there was no room for too long."""
         ...

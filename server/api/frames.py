@@ -77,7 +77,7 @@ class FrameIntake:
 
 
 def router(scenes: Scenes, guard: Guard, seals: Seals) -> APIRouter:
-    """The one route; its address is known to the camera alone."""
+    """The routes of a camera's frames; their address is known to the camera alone."""
     api = APIRouter(prefix="/v1", tags=["streams"])
     intake = FrameIntake(scenes)
 
@@ -90,6 +90,16 @@ def router(scenes: Scenes, guard: Guard, seals: Seals) -> APIRouter:
             raise NotFound("there is no such stream; open one first, and post to the address it gives")
         await intake.take(owned.stream, await _parts(request))
         return Response(status_code=202)
+
+    @api.delete("/streams/{name}/frames", status_code=204, response_class=Response)
+    async def end_frames(name: str, request: Request) -> Response:
+        """There are no more frames: the camera goes, what it mapped stays."""
+        guard.require_somewhere(request, Role.PUBLISH)
+        owned = seals.open(name)
+        if owned is None:
+            raise NotFound("there is no such stream")
+        await scenes.end_posed(owned.stream)
+        return Response(status_code=204)
 
     return api
 

@@ -46,7 +46,9 @@ PointText = Annotated[str, Query(max_length=200, description="x,y,z in world met
 AgentName = Annotated[str | None, Query(max_length=64, description="a profile of the scene; its first one if left out")]
 Walk = Annotated[float, Query(gt=0, le=MAX_WALK_M, description="how far one walks at most, m")]
 Within = Annotated[float, Query(gt=0, le=MAX_WITHIN_M, description="how far from a point ground is looked for, m")]
-IslandsToo = Annotated[bool, Query(description="whether it may be a table top or other ground that no way leads to")]
+IslandsToo = Annotated[
+    bool, Query(description="whether it may be a table top or other small ground (under 4 m²) that leads nowhere")
+]
 Epoch = Annotated[int | None, Query(description="the coordinates' epoch; 409 if the map has moved on")]
 
 
@@ -59,6 +61,15 @@ class Asked:
     epoch: int | None
 
 
+def _only_known(request: Request) -> None:
+    """Refuse a parameter that no question has: a typo would be answered for somebody else."""
+    if unknown := request.query_params.keys() - PARAMETERS:
+        raise Unprocessable(f"there is no parameter {min(unknown)[:64]!r}; there are {', '.join(sorted(PARAMETERS))}")
+
+
+PARAMETERS = frozenset({"from", "to", "point", "agent", "within_m", "walk_m", "islands", "camera", "epoch"})
+
+
 def _asked(agent: AgentName = None, within_m: Within = DEFAULT_WITHIN_M, epoch: Epoch = None) -> Asked:
     return Asked(agent, within_m, epoch)
 
@@ -68,7 +79,9 @@ Walker = Annotated[Asked, Depends(_asked)]
 
 def router(scenes: Scenes, guard: Guard) -> APIRouter:
     """Routes that ask a map; each question counts against the caller's rate of queries."""
-    api = APIRouter(prefix="/v1/scenes/{scene}", tags=["queries"], responses=PROBLEM)
+    api = APIRouter(
+        prefix="/v1/scenes/{scene}", tags=["queries"], responses=PROBLEM, dependencies=[Depends(_only_known)]
+    )
 
     async def ask(request: Request, scene: str, questions: Sequence[Question], epoch: int | None) -> BatchAnswer:
         grant = guard.require(request, Role.SUBSCRIBE, scene)
@@ -82,7 +95,11 @@ def router(scenes: Scenes, guard: Guard) -> APIRouter:
 
     @api.get("/path", response_model=PathAnswer, responses=_example(PATH_EXAMPLE))
     async def find_path(request: Request, scene: SceneName, start: From, goal: To, walker: Walker) -> Answer:
-        """The shortest way over walkable ground, or the way to the nearest place that can be reached."""
+        """The shortest way over walkable ground.
+
+        Where the goal cannot be reached: the way to the nearest place within `within_m` of it that can (`partial`), or
+        `found: false`. What was not found may be after a change of any tile; `tiles` are those of a way that was.
+        """
         question = _read(PathQuestion, start=start, goal=goal, agent=walker.agent, within_m=walker.within_m)
         return await ask_one(request, scene, question, walker.epoch)
 

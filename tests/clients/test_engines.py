@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -115,12 +116,26 @@ async def test_javascript_engines_follow_the_server(tmp_path: Path) -> None:
             assert_equals_ours(floor, pairs, await report_of(process, floor))
 
 
+def assert_survives_damage(program: Path, tile_set: bytes, lines: list[str], damaged: Path) -> None:
+    """Detour itself would trust every byte."""
+    random = np.random.default_rng(3)
+    for _ in range(30):
+        content = np.frombuffer(tile_set, np.uint8).copy()
+        content[random.integers(12, len(content), 20)] = random.integers(0, 256, 20)
+        damaged.write_bytes(content.tobytes())
+        ended = subprocess.run([program, damaged], input="\n".join(lines), text=True, capture_output=True, timeout=60)
+        assert ended.returncode >= 0, f"died of signal {-ended.returncode}"
+
+
 async def test_cpp_detour_loads_the_exported_tile_set(tmp_path: Path) -> None:
     built = tmp_path / "find_paths"
     include = [f"-I{root}/include/recastnavigation" for root in ("/usr", "/usr/local")]
     flags = ["-std=c++17", "-Wall", "-Wextra", "-Werror", *include]
     source = ENGINES / "cpp" / "find_paths.cpp"
-    await run(program("g++"), *flags, str(source), "-lDetour", "-o", str(built))
+    native = ENGINES.parents[1] / "navmesh" / "native"
+    await run(
+        program("g++"), *flags, f"-I{native}", str(source), str(native / "blob.cpp"), "-lDetour", "-o", str(built)
+    )
     async with live_floor(tmp_path / "server") as floor:
         pairs = pairs_on(floor.query, 40)
         async with httpx.AsyncClient(base_url=floor.url) as http:
@@ -134,6 +149,7 @@ async def test_cpp_detour_loads_the_exported_tile_set(tmp_path: Path) -> None:
     (tmp_path / "cut.bin").write_bytes(tile_set[:-1])
     with pytest.raises(AssertionError, match="cut short"):
         await run(str(built), str(tmp_path / "cut.bin"))
+    assert_survives_damage(built, tile_set, lines, tmp_path / "damaged.bin")
 
 
 async def test_godot_follows_the_server(tmp_path: Path) -> None:

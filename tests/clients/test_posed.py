@@ -23,9 +23,12 @@ def jpeg(width: int = WIDTH, height: int = HEIGHT) -> bytes:
 async def test_a_scan_becomes_a_floor(live_server: Any) -> None:
     secured = {"token": live_server.token, "ca": live_server.ca}
     camera = await posed_camera(live_server.url, "main", world="scan", frames="every", **secured)
-    for world_from_camera in list(poses())[:6]:
+    for world_from_camera in poses():
         depth_mm = np.rint(depth_m(world_from_camera) * 1000).astype(np.uint16)
         await camera.send(jpeg(), world_from_camera, LENS, depth_png=cv2.imencode(".png", depth_mm)[1].tobytes())
+    await camera.close()
+    with pytest.raises(HttpError):
+        await camera.close()
     async with connect(live_server.url, **secured) as client:
         async for update in client.subscribe("main", layers=["nav"]):
             if isinstance(update, Put):

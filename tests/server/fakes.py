@@ -157,6 +157,9 @@ class FakeScenes:
         self.posed[stream] = []
         return stream
 
+    async def end_posed(self, stream: StreamId) -> None:
+        self.posed.pop(stream)
+
     async def offer_posed(self, stream: StreamId, frame: Frame) -> None:
         self.posed[stream].append(frame)
 

@@ -297,12 +297,15 @@ async def test_a_posed_stream_that_falls_silent_is_ended(film: list[Frame], tmp_
 
 
 async def test_a_posed_stream_may_ask_that_every_frame_is_used(film: list[Frame], tmp_path: Path) -> None:
-    scenes = await open_scenes(tmp_path, Config(posed_wait_s=60, posed_silence_s=2))
+    scenes = await open_scenes(tmp_path, Config(posed_wait_s=60))
     name = await scenes.open_posed(MAIN, PosedOptions(world="room", frames="every"))
     stream = scenes._find(MAIN).streams[name]
     for frame in film:
         await scenes.offer_posed(name, replace(frame, stream=name))
+    await scenes.end_posed(name)
     await stream.ended
+    with pytest.raises(NotFound):
+        await scenes.end_posed(name)
     assert (stream.counters.frames, stream.counters.dropped) == (len(film), 0)
     assert stream.counters.mapped == stream.counters.keyframes > 3
     await scenes.close()

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from streams.mailbox import MailboxClosed
 from streams.turnstile import Turnstile
 
 LONG_S = 30.0
@@ -31,3 +34,12 @@ async def test_a_sender_that_waited_in_vain_is_told_and_its_item_is_gone() -> No
     assert await turnstile.get() == "first"
     assert await turnstile.put("third", LONG_S)
     assert await turnstile.get() == "third"
+
+
+async def test_a_closed_one_gives_what_waits_and_then_ends() -> None:
+    turnstile: Turnstile[str] = Turnstile(size=2)
+    assert await turnstile.put("last", LONG_S)
+    await turnstile.close()
+    assert await turnstile.get() == "last"
+    with pytest.raises(MailboxClosed):
+        await turnstile.get()

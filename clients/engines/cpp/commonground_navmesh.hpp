@@ -1,9 +1,12 @@
 // A Commonground NavMesh in your own Detour: from a file (`commonground export SCENE nav.bin`), or tile by tile as the
-// map changes (part `blob` of the `nav` layer; see server/protocol/asyncapi.yaml). Needs Detour 1.5 or newer with 32-bit references.
+// map changes (part `blob` of the `nav` layer; see server/protocol/asyncapi.yaml). Needs Detour 1.5 or newer with 32-bit
+// references, and the server's own check of tiles, which Detour would trust: navmesh/native/blob.hpp and blob.cpp.
 #pragma once
 
 #include <DetourAlloc.h>
 #include <DetourNavMesh.h>
+
+#include "blob.hpp"
 
 #include <cstdint>
 #include <cstring>
@@ -30,13 +33,12 @@ inline NavMesh make_navmesh(float tile_size, float base, int max_tiles = 1 << 12
     return mesh;
 }
 
-// Add a tile, or replace the one that lies there. References to polygons of the old one become invalid.
+// Add a tile, or replace the one that lies there. References to polygons of the old one become invalid. Throws
+// std::invalid_argument when it is no whole, self-consistent tile; the old one then stays.
 inline void put_tile(dtNavMesh& mesh, const void* blob, std::size_t size, dtTileRef at = 0) {
+    check_blob(static_cast<const std::uint8_t*>(blob), size);
     dtMeshHeader header;
-    if (size < sizeof header) throw std::runtime_error("not a Detour tile: too short");
     std::memcpy(&header, blob, sizeof header);
-    if (header.magic != DT_NAVMESH_MAGIC || header.version != DT_NAVMESH_VERSION)
-        throw std::runtime_error("not a Detour tile of this Detour's version and byte order");
     if (const dtTileRef old = mesh.getTileRefAt(header.x, header.y, header.layer)) mesh.removeTile(old, nullptr, nullptr);
     // Detour links tiles inside their buffers, and frees them: it gets a copy of its own.
     auto* copy = static_cast<unsigned char*>(dtAlloc(size, DT_ALLOC_PERM));
