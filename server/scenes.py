@@ -171,6 +171,7 @@ class Scenes:
         state = await asyncio.to_thread(store.load)
         lineage = state.meta.lineage if state.meta is not None else None
         channel = self.bus.open(scene, lineage=lineage, epoch=state.meta.epoch if state.meta is not None else 0)
+        channel.agents = frozenset(agent.name for agent in each.map.agents)
         restore_channel(channel, state)
         writer = Writer(scene, each.map, store)
         if state.meta is not None:

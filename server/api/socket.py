@@ -245,6 +245,10 @@ class _Connection:
         if not _is_sound(message.roi):
             self._refuse("bad_request", "roi needs a positive radius_m and finite center_m or follow")
             return
+        if message.agents is not None and (unknown := set(message.agents) - (channel.agents or set(message.agents))):
+            known = ", ".join(sorted(channel.agents or ()))
+            self._refuse("bad_request", f"no agent {min(unknown)!r} on this map; there are {known}")
+            return
         if message.scene not in self._scenes and len(self._scenes) >= MAX_SUBSCRIPTIONS:
             self._refuse("too_many", f"at most {MAX_SUBSCRIPTIONS} scenes on one connection")
             return

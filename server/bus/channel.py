@@ -111,6 +111,8 @@ class Channel:
         self.epoch = epoch
         self.scale_source = "none"
         self.gravity_source = "none"
+        self.agents: frozenset[str] | None = None
+        """Whom the scene has a NavMesh for; None = nobody said."""
         self._entries: dict[EntryKey, Entry] = {}
         self._tombstones: OrderedDict[EntryKey, Entry] = OrderedDict()
         self._recent: OrderedDict[int, int] = OrderedDict()

@@ -223,7 +223,7 @@ async def served(folder: Path, bus: BusConfig | None = None, **settings: object)
     made = Settings(**given)  # type: ignore[arg-type]
     identity, metrics = identify(made), Metrics()
     scenes = FakeScenes(Bus(bus or BusConfig()))
-    scenes.bus.open("main")
+    scenes.bus.open("main").agents = frozenset({"human"})
     async with (
         serving(made, scenes, identity, metrics) as port,
         httpx.AsyncClient(base_url=f"http://localhost:{port}") as http,

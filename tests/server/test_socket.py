@@ -159,6 +159,7 @@ async def test_requests_that_make_no_sense_are_answered_and_survived(tmp_path: P
             (p.Subscribe(scene="main", layers=["nav"], max_hz=nan), "bad_request"),
             (p.Subscribe(scene="main", layers=["nav"], roi=p.Roi(radius_m=nan, center_m=(0, 0, 0))), "bad_request"),
             (p.Subscribe(scene="main", layers=["nav"], roi=p.Roi(radius_m=1)), "bad_request"),
+            (p.Subscribe(scene="main", layers=["nav"], agents=["nobody"]), "bad_request"),
             (p.UpdateRoi(scene="main", roi=None), "not_subscribed"),
         ]
         for message, code in bad:
