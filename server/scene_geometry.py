@@ -98,7 +98,7 @@ class PostgresIndex:
         self._scene, self._config = scene, config
         self._jobs: deque[_Job] = deque()
         self._changed = threading.Condition()
-        self._is_closing = False
+        self._is_closing = self._has_failed = False
         self._is_up = threading.Event()
         self.dropped = 0
         """Keyframes that were not written because too many waited."""
@@ -190,6 +190,8 @@ class PostgresIndex:
                 _close(connection)
                 connection = None
                 self._put_back(job, error)
+                if self._is_closing:
+                    return
             except psycopg.Error as error:  # it does not like this one
                 _log.exception("scene_geometry", extra={"scene": self._scene})
                 if job is not None and job.answer is not None and not job.answer.done():
@@ -199,13 +201,11 @@ class PostgresIndex:
     def _next(self) -> _Job | None:
         """The next job; None when the index is being closed, or to try the connection."""
         with self._changed:
-            if not self._jobs and not self._is_closing and self.is_up:
-                self._changed.wait()
-            elif not self.is_up and not self._is_closing:
-                self._changed.wait(self._config.retry_s if self._has_failed else 0.0)
+            if self._has_failed:
+                self._changed.wait_for(lambda: self._is_closing, self._config.retry_s)
+            elif self.is_up:
+                self._changed.wait_for(lambda: self._is_closing or self._jobs)
             return self._jobs.popleft() if self._jobs else None
-
-    _has_failed = False
 
     def _connected(self) -> psycopg.Connection[Any]:
         c = self._config

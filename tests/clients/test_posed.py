@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from clients.http import HttpError
+from clients.http import Http, HttpError
 from clients.posed import Pinhole, posed_camera
 from clients.sdk import Put, connect
 from tests.clients.posed_rooms import FOCAL, HEIGHT, WIDTH, depth_m, poses
@@ -21,8 +21,9 @@ def jpeg(width: int = WIDTH, height: int = HEIGHT) -> bytes:
 
 
 async def test_a_scan_becomes_a_floor(live_server: Any) -> None:
-    secured = {"token": live_server.token, "ca": live_server.ca}
-    camera = await posed_camera(live_server.url, "main", world="scan", frames="every", **secured)
+    secured = {"ca": live_server.ca}  # this machine's own admin needs no token
+    await Http(live_server.url, **secured).request("POST", "v1/scenes", b'{"scene": "scan"}')
+    camera = await posed_camera(live_server.url, "scan", world="scan", frames="every", **secured)
     for world_from_camera in poses():
         depth_mm = np.rint(depth_m(world_from_camera) * 1000).astype(np.uint16)
         await camera.send(jpeg(), world_from_camera, LENS, depth_png=cv2.imencode(".png", depth_mm)[1].tobytes())
@@ -30,7 +31,7 @@ async def test_a_scan_becomes_a_floor(live_server: Any) -> None:
     with pytest.raises(HttpError):
         await camera.close()
     async with connect(live_server.url, **secured) as client:
-        async for update in client.subscribe("main", layers=["nav"]):
+        async for update in client.subscribe("scan", layers=["nav"]):
             if isinstance(update, Put):
                 assert len(update.arrays["polys"]) > 0
                 return

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,6 +132,7 @@ def test_a_database_that_is_not_there_stops_nobody(tmp_path: Path) -> None:
     index.remove(StreamId("a"))
     assert index.dropped >= 2
     index.close()
+    assert all(thread.name != "scene_geometry-main" for thread in threading.enumerate()), "it still knocks"
 
 
 def _backends(database: Any) -> list[int]:
