@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mapping.changes import KeyframeId, MapChange, VoxelSource
 from mapping.component import Component, StreamOptions
 from mapping.engines import WindowPrediction
+from mapping.fusion import Fusion
 from mapping.kept import ComponentKey, Kept, KeptKeyframes
 from mapping.metric import markers, upright_lines
 from mapping.places import matching
@@ -32,7 +33,7 @@ from mapping.transforms import F64, Sim3
 from mapping.volume import depth as depth_maps
 from mapping.volume import surface, tsdf, visibility
 from mapping.volume.depth import working_size
-from mapping.volume.visibility import DepthView, Sight, line_of_sight
+from mapping.volume.visibility import DepthView, Sight
 from mapping.world import World, WorldState
 from streams.frame import DepthMap, Frame, Intrinsics, StreamId
 
@@ -40,8 +41,6 @@ __all__ = ["Config", "Points", "SceneMap", "Status", "StreamOptions", "warm_up"]
 
 _LOG = logging.getLogger(__name__)
 _SURE = 0.5
-_MOVED_VOXELS = 1.0
-_MOVED_DEG = 0.5
 
 
 class Config(BaseModel):
@@ -103,17 +102,13 @@ class SceneMap:
 
     def __init__(self, config: Config = Config()) -> None:  # noqa: B008
         self._config = config
-        self._tsdf = tsdf.Tsdf(config.volume)
         self._kept = KeptKeyframes(config.max_keyframes)
         self._world = World(self._kept)
+        self._fusion = Fusion(config.volume, self._kept, self._world.world_from)
         self._finder = markers.MarkerFinder(config.marker) if config.marker.search else None
         self._ties = Ties(config.agreement)
         self._poses_before: dict[KeyframeId, F64] = {}
         """world_from_camera (4, 4) of places of before a restart."""
-        self._waiting: dict[KeyframeId, None] = {}
-        """Keyframes to be fused, in the order of their coming; those outside the world wait for their component."""
-        self._anew: set[KeyframeId] = set()
-        """Those of them that stood in the volume of the epoch before: while there are some, the map is not whole."""
 
     # The story
 
@@ -135,7 +130,7 @@ class SceneMap:
         elif seen:
             self._world.learn_from(component)
             if self._world.refine(component):
-                self._wait_if_moved(self._kept.of(component.key))
+                self._fusion.wait_if_moved(self._kept.of(component.key))
 
     def place(self, tracked: Tracked, frame: Frame, prediction: WindowPrediction | None = None) -> MapChange:
         """Give an observed keyframe its depth: the engine's, or the frame's own where `prediction` is None.
@@ -152,8 +147,8 @@ class SceneMap:
         kept = keep(component, pose, tracked, frame, working_size(depth, self._config.depth_side_px))
         gone = self._kept.add(kept)
         if gone is not None:
-            self._waiting.pop(gone.id, None)
-        self._waiting[kept.id] = None
+            self._fusion.forget(gone.id)
+        self._fusion.wait(kept)
         return self._change(self._poses([*self._look_again(component, depths), kept]))
 
     def fuse(self) -> MapChange:
@@ -165,10 +160,9 @@ class SceneMap:
         """
         moved = self._world.reconsider()
         dirty = [] if moved is None or moved[1] == "merge" else [self._start_anew(moved[1])]
-        batch = self._pending()[: self._config.fuse_batch]
-        news = self._poses(kept for kept in batch if kept.id not in self._anew)
-        dirty += [self._integrate(kept) for kept in batch]
-        self._anew &= {kept.id for kept in self._pending()}
+        batch = self._fusion.pending()[: self._config.fuse_batch]
+        news = self._poses(kept for kept in batch if self._fusion.is_new(kept))
+        dirty += self._fusion.step(batch)
         if moved is None:
             return self._change(news, dirty)
         new_from_old, reason = moved
@@ -186,7 +180,7 @@ class SceneMap:
             if kept is not None and kept.component == component.key:
                 kept.component_from_camera = pose
                 moved.append(kept)
-        self._wait_if_moved(moved)
+        self._fusion.wait_if_moved(moved)
         return self._change(self._poses(moved))
 
     def recognise(self, seen: Iterable[Seen]) -> MapChange:
@@ -197,7 +191,7 @@ class SceneMap:
         if not self._ties.add(seen, self._pose_in_component):
             return self._change()
         kept = [kept for component in self._world.hang(self._ties) for kept in self._kept.of(component.key)]
-        self._wait_if_moved(kept)
+        self._fusion.wait_if_moved(kept)
         return self._change(self._poses(kept))
 
     # What people and other parts of the house know
@@ -217,7 +211,7 @@ class SceneMap:
             raise ValueError(f"there is no component {component} of {stream} to align")
         self._world.put(known, world_from_component)
         kept = self._kept.of(known.key)
-        self._wait_if_moved(kept)
+        self._fusion.wait_if_moved(kept)
         return self._change(self._poses(kept))
 
     def declare_distance(self, a_world: F64, b_world: F64, distance_m: float) -> None:
@@ -242,7 +236,7 @@ class SceneMap:
     @property
     def voxels(self) -> VoxelSource:
         """The volume; copy windows out of it between calls, not during them."""
-        return self._tsdf
+        return self._fusion.volume
 
     @property
     def status(self) -> Status:
@@ -258,10 +252,10 @@ class SceneMap:
             aligned=tuple(self.components_in_world()),
             unaligned=tuple(key for key, c in components.items() if c.world_from_component is None),
             num_keyframes=len(self._kept),
-            num_pending=len(self._pending()),
-            is_rebuilding=bool(self._anew),
-            num_blocks=self._tsdf.num_blocks,
-            is_full=self._tsdf.is_full,
+            num_pending=len(self._fusion.pending()),
+            is_rebuilding=self._fusion.is_rebuilding,
+            num_blocks=self._fusion.volume.num_blocks,
+            is_full=self._fusion.volume.is_full,
         )
 
     def world_from_component(self, stream: StreamId, component: int) -> Sim3 | None:
@@ -304,17 +298,11 @@ class SceneMap:
         Raises:
             ValueError: see `visibility.line_of_sight`.
         """
-        newest_first = reversed(list(self._kept))
-        views = (
-            DepthView(f.world_from_camera, kept.intrinsics, f.depth, f.metres_per_unit)
-            for kept in newest_first
-            if (f := kept.fused_as) is not None
-        )
-        return line_of_sight(self._tsdf, eye_m, target_m, views)
+        return self._fusion.line_of_sight(eye_m, target_m)
 
     def blocks(self, keys: NDArray[np.int32]) -> tsdf.Blocks:
-        """Copy voxels (n, 3 BlockKeys) to be stored; keys of blocks that do not exist are left out."""
-        return self._tsdf.blocks(keys)
+        """Copy voxels (n, 3 NDArray[np.int32]) to be stored; keys of blocks that do not exist are left out."""
+        return self._fusion.volume.blocks(keys)
 
     # What is kept, and forgotten
 
@@ -330,7 +318,7 @@ class SceneMap:
         """
         if self._world.components:
             raise ValueError("restore a map before its first keyframe")
-        self._tsdf.load(blocks)
+        self._fusion.volume.load(blocks)
         self._world.settle(state)
         if state.declared is not None:
             self._finder = markers.MarkerFinder(state.declared)
@@ -353,7 +341,7 @@ class SceneMap:
         """Drop a phone's keyframes with their pictures, poses and cues; returns their ids. Its voxels stay."""
         gone = self._kept.forget(stream)
         for keyframe in gone:
-            self._waiting.pop(keyframe, None)
+            self._fusion.forget(keyframe)
         self._world.forget(stream)
         self._ties.forget(stream)
         before = self._poses_before.items()
@@ -366,29 +354,9 @@ class SceneMap:
         component = self._world.components.get(key)
         return component.pose(int(keyframe.rpartition("/")[2])) if component is not None else None
 
-    # How keyframes get into the volume
-
     def _start_anew(self, reason: str) -> NDArray[np.int32]:
-        """Empty the volume and let every kept keyframe wait to be fused where it lies in the world as it is now."""
         _LOG.info("map epoch %d (%s): fusing %d keyframes anew", self._world.state.epoch, reason, len(self._kept))
-        for kept in self._kept:
-            kept.fused_as = None
-        self._waiting = dict.fromkeys(kept.id for kept in self._kept)
-        self._anew = set(self.keyframe_poses())
-        return self._tsdf.clear()
-
-    def _pending(self) -> list[Kept]:
-        """Keyframes that wait and can be fused: those of components that lie in the world."""
-        waiting = (self._kept.get(keyframe) for keyframe in self._waiting)
-        return [kept for kept in waiting if kept is not None and self._world.world_from(kept.component) is not None]
-
-    def _wait_if_moved(self, keyframes: Iterable[Kept]) -> None:
-        """Let the next calls of `fuse` bring these in, unless they stand in the volume near enough already."""
-        max_m, max_rad = _MOVED_VOXELS * self._config.volume.voxel_size_m, float(np.radians(_MOVED_DEG))
-        for kept in keyframes:
-            world = self._world.world_from(kept.component)
-            if world is None or kept.is_moved(world.apply_pose(kept.component_from_camera), world, max_m, max_rad):
-                self._waiting[kept.id] = None
+        return self._fusion.start_anew()
 
     def _look_again(self, component: Component, depths: dict[KeyframeId, DepthMap]) -> list[Kept]:
         """Give keyframes that are kept the better depth an engine has for them by now; returns those it is for."""
@@ -396,21 +364,8 @@ class SceneMap:
         better = [(known, depth) for known, depth in seen if known.component == component.key]
         for known, depth in better:
             known.look_again(working_size(depth, self._config.depth_side_px))
-            self._waiting[known.id] = None
+            self._fusion.wait(known)
         return [known for known, _ in better]
-
-    def _integrate(self, kept: Kept) -> NDArray[np.int32]:
-        """Fuse a keyframe as it stands now, taking back what it had put elsewhere; returns the blocks that changed."""
-        world = self._world.world_from(kept.component)
-        assert world is not None
-        dirty = []
-        if (before := kept.fused_as) is not None:
-            dirty.append(self._tsdf.withdraw(kept.depth_m(before), before.world_from_camera))
-        now = kept.fused_from(world.apply_pose(kept.component_from_camera), world.scale)
-        dirty.append(self._tsdf.integrate(kept.depth_m(now), now.world_from_camera, kept.rgb))
-        kept.fused_as = now
-        del self._waiting[kept.id]
-        return np.concatenate(dirty)
 
     def _poses(self, keyframes: Iterable[Kept]) -> dict[KeyframeId, F64]:
         """world_from_camera (4, 4) of those that lie in the world."""

@@ -14,7 +14,7 @@ from mapping.store.scene_store import Config as StoreConfig
 from mapping.store.scene_store import Store
 from server.bus.encode import Publication
 from server.writer import Config, Writer
-from tests.mapping.test_scene_map import Phone, off_room
+from tests.mapping.walking import Phone, off_room
 
 NUM_KEYFRAMES = 6
 CONFIG = Config(

@@ -1,0 +1,102 @@
+"""The volume and what stands in it: which keyframes wait to be fused, which have to be taken back first.
+
+A keyframe stands in the volume as it was when it was fused (`Kept.fused_as`). Where its pose, its component's place or
+its depth is known better by now, it waits; fusing it takes back what it had put elsewhere. A new epoch empties the
+volume and lets all of them wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping.changes import KeyframeId
+from mapping.kept import ComponentKey, Kept, KeptKeyframes
+from mapping.transforms import F64, Sim3
+from mapping.volume import tsdf
+from mapping.volume.visibility import DepthView, Sight, line_of_sight
+
+_MOVED_VOXELS = 1.0
+_MOVED_DEG = 0.5
+
+
+class Fusion:
+    """Keeps a volume in step with kept keyframes. One caller at a time."""
+
+    def __init__(
+        self, config: tsdf.Config, kept: KeptKeyframes, world_from_component: Callable[[ComponentKey], Sim3 | None]
+    ) -> None:
+        self.volume = tsdf.Tsdf(config)
+        self._kept, self._world_from = kept, world_from_component
+        self._max_moved_m, self._max_moved_rad = _MOVED_VOXELS * config.voxel_size_m, float(np.radians(_MOVED_DEG))
+        self._waiting: dict[KeyframeId, None] = {}
+        """Keyframes to be fused, in the order of their coming; those outside the world wait for their component."""
+        self._anew: set[KeyframeId] = set()
+        """Those of them that stood in the volume of the epoch before: while there are some, the map is not whole."""
+
+    @property
+    def is_rebuilding(self) -> bool:
+        """Whether the volume does not hold all of the map yet, for an epoch has begun."""
+        return bool(self._anew)
+
+    def pending(self) -> list[Kept]:
+        """Keyframes that wait and can be fused: those of components that lie in the world."""
+        waiting = (self._kept.get(keyframe) for keyframe in self._waiting)
+        return [kept for kept in waiting if kept is not None and self._world_from(kept.component) is not None]
+
+    def is_new(self, kept: Kept) -> bool:
+        """Whether a pending keyframe is not one that the epoch before had fused already."""
+        return kept.id not in self._anew
+
+    def wait(self, kept: Kept) -> None:
+        """Let one of the next steps bring a keyframe in, whether it moved or not."""
+        self._waiting[kept.id] = None
+
+    def wait_if_moved(self, keyframes: Iterable[Kept]) -> None:
+        """Let the next steps bring these in, unless they stand in the volume near enough already."""
+        for kept in keyframes:
+            world = self._world_from(kept.component)
+            pose = None if world is None else world.apply_pose(kept.component_from_camera)
+            if world is None or pose is None or kept.is_moved(pose, world, self._max_moved_m, self._max_moved_rad):
+                self.wait(kept)
+
+    def forget(self, keyframe: KeyframeId) -> None:
+        """Wait no more for a keyframe that is no longer kept; its voxels stay."""
+        self._waiting.pop(keyframe, None)
+
+    def start_anew(self) -> NDArray[np.int32]:
+        """Empty the volume and let every kept keyframe wait to be fused where it lies in the world as it is now."""
+        for kept in self._kept:
+            kept.fused_as = None
+        self._waiting = dict.fromkeys(kept.id for kept in self._kept)
+        self._anew = {kept.id for kept in self.pending()}
+        return self.volume.clear()
+
+    def step(self, batch: Iterable[Kept]) -> list[NDArray[np.int32]]:
+        """Fuse pending keyframes as they stand now; returns the blocks that changed, keyframe by keyframe."""
+        dirty = [self._integrate(kept) for kept in batch]
+        self._anew &= {kept.id for kept in self.pending()}
+        return dirty
+
+    def line_of_sight(self, eye_m: F64, target_m: F64) -> Sight:
+        """See `visibility.line_of_sight`: by the volume and by what the keyframes in it saw through, newest first."""
+        views = (
+            DepthView(f.world_from_camera, kept.intrinsics, f.depth, f.metres_per_unit)
+            for kept in reversed(list(self._kept))
+            if (f := kept.fused_as) is not None
+        )
+        return line_of_sight(self.volume, eye_m, target_m, views)
+
+    def _integrate(self, kept: Kept) -> NDArray[np.int32]:
+        world = self._world_from(kept.component)
+        assert world is not None
+        dirty = []
+        if (before := kept.fused_as) is not None:
+            dirty.append(self.volume.withdraw(kept.depth_m(before), before.world_from_camera))
+        now = kept.fused_from(world.apply_pose(kept.component_from_camera), world.scale)
+        dirty.append(self.volume.integrate(kept.depth_m(now), now.world_from_camera, kept.rgb))
+        kept.fused_as = now
+        del self._waiting[kept.id]
+        return np.concatenate(dirty)
