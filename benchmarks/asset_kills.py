@@ -1,5 +1,7 @@
 """kill -9 of a process that publishes: is all it was told of there, once, and are the events without a gap?
 
+    python -m benchmarks.asset_kills [--kills 1000] [--seed 0] [--json]
+
 A child opens an asset store and goes on where it finds it: it publishes version n of its assets, swaps and rolls back
 slots, deletes, sweeps, and says the number of each step that was answered. The parent kills it at a random instant and
 lets the next one begin, which first does its last step again, as a client does whose answer was lost. At the end the
@@ -10,14 +12,17 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import random
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from server.assets.catalog import Catalog, Config
 from server.assets.database import Event
@@ -60,7 +65,7 @@ def work(catalog: Catalog, step: int) -> None:
         catalog.sweep(now_ns)
 
 
-def write(folder: Path, step: int) -> None:
+def write(folder: Path, step: int) -> NoReturn:
     """The child: until it is killed."""
     catalog = Catalog(folder, CONFIG, time.time_ns(), lambda events: None)
     while True:
@@ -116,10 +121,21 @@ def inspect(folder: Path, kills: int, answered: int) -> Kills:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", type=Path, required=True, help="be the child that is killed")
-    parser.add_argument("--step", type=int, default=0)
+    parser.add_argument("--kills", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--write", type=Path, help="be the child that is killed, with the store here")
+    parser.add_argument("--step", type=int, default=0, help="where the child begins")
     options = parser.parse_args()
-    write(options.write, options.step)
+    if options.write is not None:
+        write(options.write, options.step)
+    with tempfile.TemporaryDirectory() as folder:
+        result = asdict(run(Path(folder), options.kills, options.seed))
+    if options.json:
+        print(json.dumps({"asset_kills": result}))
+        return
+    for name, value in result.items():
+        print(f"{name}: {value}")
 
 
 if __name__ == "__main__":
