@@ -10,7 +10,7 @@ and it runs in a Python environment of its own (3.10 or newer), where only this 
         def run(self, request, context):
             context.stage("mesh")
             for done in range(blocks):
-                context.park()                  # between two blocks: phones' poses come first; a cancelled job ends here
+                context.park()              # between two blocks: phones' poses come first
                 context.progress(done / blocks)
             path = context.spool / "cube.glb"
             path.write_bytes(...)
@@ -100,7 +100,7 @@ class MadeFile:
     """A file of the result, below `Context.spool`."""
 
     role: str
-    """As the asset bus knows them: `lod0`, `lod1`, `lod2`, `collision`, `preview`, `thumbnail`, `texture`, `splat`..."""
+    """As the asset bus knows them: `lod0`, `lod1`, `lod2`, `collision`, `preview`, `thumbnail`, `splat`, ..."""
     path: Path
     encoding: str = "identity"
     extensions: tuple[str, ...] = ()

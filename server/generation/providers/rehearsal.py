@@ -11,7 +11,6 @@ import os
 import struct
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from server.generation.provider import (
