@@ -26,8 +26,10 @@ from pathlib import Path
 import websockets
 from websockets.asyncio.client import ClientConnection
 
-from clients import transport
+from clients.address import socket_url
 from clients.http import Http, HttpError
+from clients.map_socket import binary, open_socket
+from clients.transport import ConnectionFailed
 from server import protocol
 from server.protocol import Delta, Event, Layer, Remove, SnapshotBegin, SnapshotEnd
 
@@ -119,7 +121,7 @@ async def run(clip: Path, folder: Path, rounds: int, seed: int) -> list[ServerRo
             connection = await _subscribed(url, process)
             after = Audit()
             async for frame in connection:
-                if isinstance(after.take(transport.binary(frame)), SnapshotEnd):
+                if isinstance(after.take(binary(frame)), SnapshotEnd):
                     break
             restart_s, entries = time.monotonic() - began, len(after.held)
             problems = before.faults(after)
@@ -152,7 +154,7 @@ async def _follow(connection: ClientConnection, audit: Audit, seconds: float) ->
     while end is None or time.monotonic() < end:
         try:
             async with asyncio.timeout(START_TIMEOUT_S if end is None else max(0.0, end - time.monotonic())):
-                message = audit.take(transport.binary(await connection.recv()))
+                message = audit.take(binary(await connection.recv()))
         except TimeoutError:
             return
         if end is None and isinstance(message, Event) and message.name == "durable" and audit.acknowledged:
@@ -186,11 +188,9 @@ async def _subscribed(url: str, process: Process) -> ClientConnection:
     async with asyncio.timeout(START_TIMEOUT_S):
         while True:
             try:
-                opened, _ = await transport.open_socket(
-                    transport.socket_url(url), None, token=None, name="commonground-durability"
-                )
+                opened, _ = await open_socket(socket_url(url), None, token=None, name="commonground-durability")
                 await opened.send(protocol.pack(protocol.Subscribe(scene=SCENE, layers=LAYERS)))
-            except (transport.ConnectionFailed, websockets.ConnectionClosed):
+            except (ConnectionFailed, websockets.ConnectionClosed):
                 if process.returncode is not None:
                     raise
                 await asyncio.sleep(0.05)

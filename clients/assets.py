@@ -20,22 +20,21 @@ import asyncio
 import contextlib
 import logging
 import os
-import random
 import time
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, TypeVar
-from urllib.parse import urljoin
 
-import msgspec
 import websockets
 from websockets.asyncio.client import ClientConnection
 
-from clients.asset_slot import Binding, Callbacks, Goal, Prepared
+from clients.address import events_url, page_url, tls_context
+from clients.asset_messages import SUBPROTOCOL, Heard, direct, greeting, pack, read
+from clients.asset_slot import Binding, Callbacks, Prepared
 from clients.asset_store import Accept, Asset, AssetFile, AssetStore, Ref
 from clients.clock import ServerClock
 from clients.http import Http, HttpError
-from clients.transport import ConnectionFailed, SdkError, Unauthorized, final, page_url, tls_context
+from clients.transport import SdkError, dial, stay, stopped
 
 __all__ = [
     "Accept",
@@ -53,30 +52,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 R = TypeVar("R")
-SUBPROTOCOL = websockets.Subprotocol("commonground.assets.v1")
-GREETED_WITHIN_S = 10.0
 QUICK_PINGS, PING_EVERY_S = 4, 5.0
-RETRY_FIRST_S, RETRY_MOST_S = 0.25, 8.0
-
-
-class Heard(msgspec.Struct, frozen=True):
-    """Any message of the server; fields that are not there keep their defaults."""
-
-    type: str
-    seq: int = 0
-    epoch: str = ""
-    clock_ms: float = 0.0
-    slot: str = ""
-    rev: int = 0
-    to: Ref | None = None
-    files: tuple[AssetFile, ...] = ()
-    commit_at_ms: float = 0.0
-    view: dict[str, Any] | None = None
-    t0_ms: float = 0.0
-    t1_ms: float = 0.0
-    t2_ms: float = 0.0
-    code: str = ""
-    detail: str = ""
 
 
 class AssetClient(AssetStore):
@@ -84,8 +60,7 @@ class AssetClient(AssetStore):
 
     def __init__(self, url: str, token: str | None, ca: str | os.PathLike[str] | bool, name: str) -> None:
         super().__init__(Http(page_url(url), token=token, ca=ca))
-        address = urljoin(page_url(url), "v1/assets/events")
-        self._url, self._tls = address.replace("http", "ws", 1), tls_context(url, ca)
+        self._url, self._tls = events_url(url), tls_context(url, ca)
         self._token, self._name = token, name
         self._clock = ServerClock()
         self._socket: ClientConnection | None = None
@@ -130,7 +105,7 @@ class AssetClient(AssetStore):
         """Show it no more; its resources are freed."""
         del self._bindings[slot]
         self._tasks.pop(f"{slot} bound", None)
-        await _stopped(self._tasks.pop(slot))
+        await stopped(self._tasks.pop(slot))
         await self._send(type="unbind", slot=slot)
 
     async def ended(self) -> None:
@@ -149,30 +124,8 @@ class AssetClient(AssetStore):
 
     async def _open(self) -> ClientConnection:
         since = f"?since={self._seq}" if self._epoch else ""
-        try:
-            socket = await websockets.connect(
-                self._url + since,
-                ssl=self._tls,
-                subprotocols=[SUBPROTOCOL],
-                compression=None,
-                proxy=None,
-                user_agent_header=self._name,
-                open_timeout=GREETED_WITHIN_S,
-            )
-        except (OSError, TimeoutError, websockets.InvalidHandshake) as error:
-            raise _explained(error, self._url) from error
-        hello = {"type": "hello", "client": self._name}
-        hello |= {"token": self._token} if self._token else {}
-        hello |= {"epoch": self._epoch} if self._epoch else {}
-        try:
-            async with asyncio.timeout(GREETED_WITHIN_S):
-                await socket.send(msgspec.json.encode(hello).decode())
-                heard = _read(await socket.recv())
-        except websockets.ConnectionClosed as error:
-            raise final(error) or ConnectionFailed(f"{self._url} hung up: {error}") from error
-        except (TimeoutError, msgspec.DecodeError) as error:
-            await socket.close()
-            raise ConnectionFailed(f"{self._url} did not greet us as an asset bus does: {error}") from error
+        hello = pack(type="hello", client=self._name, token=self._token or None, epoch=self._epoch or None)
+        socket, heard = await dial(self._url + since, self._tls, SUBPROTOCOL, self._name, hello, greeting)
         self._clock.greet(int(heard.clock_ms * 1e6), time.time_ns())
         if heard.epoch != self._epoch:
             for binding in self._bindings.values():
@@ -182,24 +135,10 @@ class AssetClient(AssetStore):
 
     async def _live(self, socket: ClientConnection) -> None:
         """Run the connection and every one after it, until one ends for good."""
-        retry_s = RETRY_FIRST_S
-        while True:
-            reason = await self._read_all(socket)
-            if (fatal := final(reason)) is not None:
-                raise fatal
-            logger.info("connection lost, coming back", extra={"url": self._url, "reason": str(reason)})
-            while True:
-                await asyncio.sleep(retry_s * random.uniform(0.5, 1.0))
-                retry_s = min(2 * retry_s, RETRY_MOST_S)
-                try:
-                    socket = await self._open()
-                except ConnectionFailed as error:
-                    logger.info("still not there", extra={"url": self._url, "reason": str(error)})
-                else:
-                    retry_s = RETRY_FIRST_S
-                    break
+        await stay(socket, self._use, self._open, self._url)
 
-    async def _read_all(self, socket: ClientConnection) -> websockets.ConnectionClosed:
+    async def _use(self, socket: ClientConnection) -> websockets.ConnectionClosed:
+        """Bind what is bound, and take in what comes until the connection is lost."""
         self._socket = socket
         pinging = asyncio.create_task(self._ping(), name="asset pings")
         try:
@@ -207,12 +146,12 @@ class AssetClient(AssetStore):
                 binding.reconnected()
                 await self._send(type="bind", slot=slot)
             while True:
-                self._hear(_read(await socket.recv()))
+                self._hear(read(await socket.recv()))
         except websockets.ConnectionClosed as error:
             return error
         finally:
             self._socket = None
-            await _stopped(pinging)
+            await stopped(pinging)
 
     def _hear(self, heard: Heard) -> None:
         if heard.type == "pong":
@@ -222,7 +161,7 @@ class AssetClient(AssetStore):
             logger.warning("the server reports an error", extra={"code": heard.code, "detail": heard.detail})
         self._seq = max(self._seq, heard.seq)
         if (binding := self._bindings.get(heard.slot)) is not None:
-            _direct(binding, heard)
+            direct(binding, heard)
             self._hold_now.set()
         elif heard.type == "resync":
             for slot in self._bindings:
@@ -255,45 +194,7 @@ class AssetClient(AssetStore):
         """Send if there is a connection; what was said is said again when there is one."""
         if self._socket is not None:
             with contextlib.suppress(websockets.ConnectionClosed):
-                await self._socket.send(msgspec.json.encode(message).decode())
-
-
-def _direct(binding: Binding[Any], heard: Heard) -> None:
-    """Tell a binding what an event or a view of its slot means for it."""
-    match heard.type:
-        case "slot.prepare" if heard.to is not None:
-            binding.prepare(Goal(heard.rev, heard.to, heard.files))
-        case "slot.commit" | "slot.rolled_back" if heard.to is not None:
-            is_rollback = heard.type == "slot.rolled_back"
-            binding.show(Goal(heard.rev, heard.to, heard.files, heard.commit_at_ms, is_rollback))
-        case "slot.settled" if heard.to is not None:
-            binding.show(Goal(heard.rev, heard.to, heard.files))
-            binding.settle(heard.rev)
-        case "slot.removed":
-            binding.restarted()
-        case "bound" if heard.view is not None:
-            view = msgspec.convert(heard.view, _View)
-            swap = view.swap
-            is_going = swap is not None and swap.phase == "prepare"
-            if view.current is not None:
-                at_ms = 0.0 if swap is None or is_going else swap.commit_at_ms or 0.0
-                binding.show(Goal(view.rev - is_going, view.current, view.files, at_ms))
-            if swap is not None and is_going:
-                binding.prepare(Goal(view.rev, swap.to, swap.files))
-
-
-class _Swap(msgspec.Struct, frozen=True):
-    phase: str
-    to: Ref
-    files: tuple[AssetFile, ...] = ()
-    commit_at_ms: float | None = None
-
-
-class _View(msgspec.Struct, frozen=True):
-    rev: int
-    current: Ref | None
-    files: tuple[AssetFile, ...] = ()
-    swap: _Swap | None = None
+                await self._socket.send(pack(**message))
 
 
 class connect_assets:
@@ -331,7 +232,7 @@ class connect_assets:
         assert live is not None
         socket = client._socket
         for task in (live, *client._tasks.values()):
-            await _stopped(task)
+            await stopped(task)
         if socket is not None:
             await socket.close()
 
@@ -344,20 +245,3 @@ def _tell_end(client: AssetClient, task: asyncio.Task[None]) -> None:
         else:
             client._ended.set_exception(error)
             client._ended.exception()  # seen: a program need not wait for the end
-
-
-def _read(message: str | bytes) -> Heard:
-    return msgspec.json.decode(message, type=Heard)
-
-
-def _explained(error: Exception, url: str) -> SdkError:
-    if isinstance(error, websockets.InvalidStatus) and error.response.status_code in (401, 403):
-        return Unauthorized(f"{url} refused the connection: is the origin or the token allowed?")
-    return ConnectionFailed(f"cannot connect to {url}: {error}. Is the server running there (`commonground serve`)?")
-
-
-async def _stopped(task: asyncio.Task[None]) -> None:
-    """Cancel a task and wait for it, whatever it ended with."""
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError, SdkError, websockets.ConnectionClosed):
-        await task

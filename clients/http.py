@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from urllib.parse import urljoin, urlsplit
 
-from clients.transport import tls_context
+from clients.address import tls_context
 
 TIMEOUT_S = 10.0
 MAX_ANSWER_BYTES = 16 << 20

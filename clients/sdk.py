@@ -22,7 +22,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import random
 import ssl
 import time
 from collections.abc import Collection, Coroutine, Iterable
@@ -32,24 +31,14 @@ from typing import TypeVar
 import websockets
 from websockets.asyncio.client import ClientConnection
 
+from clients.address import page_url, socket_url, tls_context
 from clients.clock import ServerClock
 from clients.http import Http
+from clients.map_socket import binary, open_socket
 from clients.mirror import Cleared, Complete, Happened, Moved, Put, Removed, Update
 from clients.queries import Queries
 from clients.subscription import Subscription
-from clients.transport import (
-    ConnectionFailed,
-    Refused,
-    SdkError,
-    Unauthorized,
-    UnsupportedProtocol,
-    binary,
-    final,
-    open_socket,
-    page_url,
-    socket_url,
-    tls_context,
-)
+from clients.transport import ConnectionFailed, Refused, SdkError, Unauthorized, UnsupportedProtocol, stay, stopped
 from server import protocol
 from server.protocol import Layer, Part, Roi
 
@@ -77,7 +66,6 @@ logger = logging.getLogger(__name__)
 ACK_EVERY_S = 0.25
 QUICK_PINGS = 8
 PING_EVERY_S = 5.0
-RETRY_FIRST_S, RETRY_MOST_S = 0.25, 8.0
 Name = TypeVar("Name", bound=str)
 
 
@@ -161,35 +149,24 @@ class Client:
 
     async def _live(self, socket: ClientConnection) -> None:
         """Run the connection and every one after it, until one ends for good."""
-        retry_s = RETRY_FIRST_S
-        while True:
-            self._socket = socket
-            self._asked.clear()
-            for subscription in list(self._subscriptions.values()):
-                await self._ask(subscription)
-            ended = await self._read(socket)
-            self._socket = None
-            fatal = final(ended)
-            if fatal is not None or not self._reconnect:
-                raise fatal or ConnectionFailed(f"{self._url} closed the connection: {ended}")
-            logger.info("connection lost, coming back", extra={"url": self._url, "reason": str(ended)})
-            while True:
-                await asyncio.sleep(retry_s * random.uniform(0.5, 1.0))
-                retry_s = min(2 * retry_s, RETRY_MOST_S)
-                try:
-                    socket = await self._open()
-                except ConnectionFailed as error:
-                    logger.info("still not there", extra={"url": self._url, "reason": str(error)})
-                else:
-                    retry_s = RETRY_FIRST_S
-                    break
+        await stay(socket, self._use, self._open, self._url, reconnect=self._reconnect)
+
+    async def _use(self, socket: ClientConnection) -> websockets.ConnectionClosed:
+        """Ask for what is subscribed to, and take in what comes until the connection is lost."""
+        self._socket = socket
+        self._asked.clear()
+        for subscription in list(self._subscriptions.values()):
+            await self._ask(subscription)
+        ended = await self._read(socket)
+        self._socket = None
+        return ended
 
     async def _read(self, socket: ClientConnection) -> websockets.ConnectionClosed:
         """Take in messages until the connection ends; acks and pings run beside."""
         async with contextlib.AsyncExitStack() as stack:
             for beside in (self._acknowledge(socket), self._ping(socket)):
                 task = asyncio.create_task(beside)
-                stack.push_async_callback(_stopped, task)
+                stack.push_async_callback(stopped, task)
             try:
                 while True:
                     self._receive(binary(await socket.recv()))
@@ -300,7 +277,7 @@ class connect:
     ) -> None:
         socket = self._client._socket
         if self._live is not None:
-            await _stopped(self._live)
+            await stopped(self._live)
         if socket is not None:
             await socket.close()
 
@@ -318,10 +295,3 @@ def _known(what: str, names: Iterable[Name], all_names: Collection[Name]) -> lis
     if unknown := [name for name in found if name not in all_names]:
         raise ValueError(f"no {what} {unknown[0]!r}; there are {', '.join(all_names)}")
     return found
-
-
-async def _stopped(task: asyncio.Task[None]) -> None:
-    """Cancel a task and wait for it, whatever it ended with."""
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError, SdkError, websockets.ConnectionClosed):
-        await task

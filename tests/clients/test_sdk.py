@@ -14,7 +14,6 @@ import websockets
 from websockets.asyncio.server import ServerConnection, serve
 
 from clients import sdk
-from clients.transport import socket_url
 from server import protocol
 from server.protocol import Delta, Event, Remove, Resume, SceneInfo, SnapshotBegin, SnapshotEnd, Synced, Xform
 
@@ -264,13 +263,6 @@ async def test_an_error_answer_ends_the_subscription_it_belongs_to() -> None:
             await take(client.subscribe("flat"), 1)
 
 
-async def test_other_websocket_servers_are_recognised() -> None:
-    async with serve(lambda socket: socket.wait_closed(), "127.0.0.1", 0) as server:
-        connecting = sdk.connect(f"http://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}")
-        with pytest.raises(sdk.UnsupportedProtocol, match="does not speak"):
-            await connecting.__aenter__()
-
-
 async def test_nobody_listening_is_said_plainly() -> None:
     async with fake_server() as fake:
         url = fake.url
@@ -291,21 +283,3 @@ async def test_closing_a_subscription_ends_its_iteration_and_tells_the_server() 
         await fake.wait_for(protocol.Unsubscribe)
         with pytest.raises(ValueError, match="no layer"):
             client.subscribe("flat", ["walls"])  # type: ignore[list-item]
-
-
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("https://localhost:8443", "wss://localhost:8443/v1/map"),
-        ("http://host/base/", "ws://host/base/v1/map"),
-        ("wss://host/v1/map", "wss://host/v1/map"),
-    ],
-)
-def test_socket_url(url: str, expected: str) -> None:
-    assert socket_url(url) == expected
-
-
-@pytest.mark.parametrize("url", ["localhost:8443", "ftp://host", "", "https://"])
-def test_socket_url_refuses_what_is_no_address(url: str) -> None:
-    with pytest.raises(ValueError, match="not a server's address"):
-        socket_url(url)
