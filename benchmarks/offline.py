@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.changes import KeyframeId
 from mapping.engines import GeometryEngine, WindowPrediction
 from mapping.places.recogniser import Recogniser
 from mapping.scene_map import Config as MapConfig
 from mapping.scene_map import SceneMap, StreamOptions
 from mapping.tracking.tracker import Tracked
+from mapping.windows import Config as WindowsConfig
+from mapping.windows import WindowPolicy
 from navmesh.incremental import Config as TilesConfig
 from navmesh.incremental import Incremental
 from navmesh.query import Query
@@ -26,8 +29,6 @@ from server.live import LiveStream
 from streams.cache import KeyframeCache
 from streams.frame import Frame, StreamId
 from streams.keyframes import Keyframe
-
-WINDOW = 12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,14 +55,20 @@ class Run:
 class Offline:
     """One scene in this process and thread."""
 
-    def __init__(self, engine: GeometryEngine | None, agent: Agent, map_config: MapConfig | None = None) -> None:
+    def __init__(
+        self,
+        engine: GeometryEngine | None,
+        agent: Agent,
+        map_config: MapConfig | None = None,
+        windows: WindowsConfig = WindowsConfig(),  # noqa: B008
+    ) -> None:
         """Without an engine only frames with their own depth are mapped."""
         self._engine = engine
         self.map = SceneMap(map_config or MapConfig())
         self.recogniser = Recogniser()
         self.agent = agent
         self._tiles = Incremental(self.map.voxels, (agent,), TilesConfig())
-        self._cache = KeyframeCache()
+        self._cache, self._windows = KeyframeCache(), WindowPolicy(windows)
         self.runs: dict[StreamId, Run] = {}
         self.nav: dict[TileKey, NavTile] = {}
         self.query = Query((agent,), self.map.voxels.voxel_size_m)
@@ -85,7 +92,11 @@ class Offline:
         prediction = None
         if keyframe.frame.depth is None and self._engine is not None:
             self._cache.add(keyframe)
-            prediction = self._engine.predict(run.live.window(self._cache, keyframe, WINDOW))
+            walk = (frame.stream, keyframe.component)
+            chosen = self._windows.choose(walk, KeyframeId(keyframe.id), self._cache.__contains__)
+            prediction = self._engine.predict(run.live.window(self._cache, keyframe, chosen))
+            if (descriptor := prediction.views[-1].descriptor) is not None:
+                self._windows.describe(walk, KeyframeId(keyframe.id), descriptor)
         if tracked.corrected:
             self._tiles.mark(self.map.correct(tracked))
         self.map.observe(tracked, keyframe.frame)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -15,14 +15,16 @@ from mapping.engines import View, Window
 from mapping.tracking.lenses import Lenses
 from mapping.tracking.tracker import Tracked, Tracker, TrackerConfig
 from mapping.transforms import F64, invert
+from server.late import Late
 from streams.cache import KeyframeCache
-from streams.datachannel import Notice, PoseAnswer
+from streams.datachannel import LatePoses, Notice, PoseAnswer
 from streams.frame import Frame, StreamId
 from streams.keyframes import Keyframe, KeyframeConfig, KeyframeSelector, ViewChange, pose_change, sharpness
 from streams.mailbox import Mailbox
 
 Kind = Literal["whip", "posed", "replay"]
-POSES_KEPT = 256
+POSES_KEPT = 4096
+"""Windows hold keyframes of long ago, too, where the tracker thinks they are by now."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +42,8 @@ class Counters:
     frames: int = 0
     dropped: int = 0
     tracked: int = 0
+    late: int = 0
+    """Frames posed only after they had been answered."""
     keyframes: int = 0
     mapped: int = 0
     width: int = 0
@@ -72,7 +76,7 @@ class LiveStream:
         kind: Kind,
         frames: AsyncIterator[Frame],
         *,
-        send: Callable[[PoseAnswer | Notice], object] = lambda _: None,
+        send: Callable[[PoseAnswer | LatePoses | Notice], object] = lambda _: None,
         is_patient: bool = False,
         tracker: TrackerConfig = TrackerConfig(),  # noqa: B008
         keyframes: KeyframeConfig = KeyframeConfig(),  # noqa: B008
@@ -82,6 +86,7 @@ class LiveStream:
         self.id, self.kind, self.frames, self.send, self.is_patient = stream, kind, frames, send, is_patient
         self.due: Mailbox[Due] = Mailbox()
         self.counters = Counters()
+        self.late = Late()
         self.world_from_camera: F64 | None = None
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the last frame is posed and the last keyframe mapped."""
@@ -108,8 +113,8 @@ class LiveStream:
             return tracked, None
         return self._keep(frame, tracked, view)
 
-    def window(self, cache: KeyframeCache, keyframe: Keyframe, size: int) -> Window:
-        """The keyframe with the ones before it, each where the tracker now thinks it was."""
+    def window(self, cache: KeyframeCache, keyframe: Keyframe, chosen: Sequence[str]) -> Window:
+        """The keyframe with the chosen ones before it, each where the tracker now thinks it was."""
         views = [
             View(
                 KeyframeId(k.id),
@@ -118,7 +123,7 @@ class LiveStream:
                 self._mind.poses.get(k.frame.seq, k.component_from_camera),
                 k.landmarks_component,
             )
-            for k in cache.window(self.id, size)
+            for k in cache.window(self.id, 0, also=chosen)
             if k.component == keyframe.component and k.frame.seq < keyframe.frame.seq
         ]
         newest = View(

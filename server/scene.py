@@ -18,6 +18,7 @@ from typing import ParamSpec, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from mapping.changes import KeyframeId
 from mapping.engines import WindowPrediction
 from mapping.places.agreement import Seen
 from mapping.places.index import LocalIndex, PlaceIndex
@@ -25,10 +26,14 @@ from mapping.places.place import Place
 from mapping.places.recogniser import Config as PlacesConfig
 from mapping.places.recogniser import Recogniser
 from mapping.tracking.tracker import Tracked, TrackerConfig
-from mapping.transforms import F64, quat_from_rotation
+from mapping.transforms import F64, Sim3
+from mapping.windows import Config as WindowsConfig
+from mapping.windows import WindowPolicy
 from server.bus import encode
 from server.bus.channel import Channel
 from server.journal import Journal
+from server.late import EVENT as LATE_POSES
+from server.late import pose_of_camera
 from server.live import Due, LiveStream
 from server.recognition import Recognition
 from server.workers.device import NoPrediction
@@ -37,7 +42,7 @@ from server.workers.pool import Pool
 from server.writer import CAMERA_LAYERS, Step, Writer
 from server.writer import Config as WriterConfig
 from streams.cache import CacheConfig, CacheFullError, KeyframeCache
-from streams.datachannel import PoseAnswer, PoseOfCamera
+from streams.datachannel import PoseAnswer
 from streams.frame import Frame, SceneId, StreamId
 from streams.keyframes import Keyframe, KeyframeConfig
 
@@ -60,8 +65,8 @@ class Config(BaseModel):
     postgres: SecretStr | None = None
     """`postgresql://...` of a database with pgvector that several servers share: places are looked up there, in table
     `scene_geometry`. Not set: in this process."""
-    window: int = Field(default=12, ge=2)
-    """Keyframes of one stream that are inferred together."""
+    window: WindowsConfig | None = None
+    """Which keyframes are inferred together; not set: as suits the engine."""
     deadline_s: float = Field(default=2.0, gt=0)
     """A keyframe whose turn has not come by then is not mapped any more."""
     save_s: float = Field(default=0.5, gt=0)
@@ -89,6 +94,7 @@ class Scene:
         self._pool, self._trackers, self._observe = pool, trackers, observe
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"writer-{scene}")
         self._cache = KeyframeCache(config.cache)
+        self._windows = WindowPolicy(config.window or pool.windows)
         self._journal = Journal(channel)
         recogniser = Recogniser(config.places, _place_index(scene, config))
         for place in writer.places_before:
@@ -122,6 +128,7 @@ class Scene:
         """Erase what a camera left that could identify it: keyframes, points, thumbnails."""
         await self.leave(stream)
         self._cache.erase(stream)
+        self._windows.forget(stream)
         await self._recognition.forget(stream)
         removals, self.status = await self.write(self.writer.forget, stream)
         now_ns = time.time_ns()
@@ -221,7 +228,7 @@ class Scene:
                 capture_ns=str(frame.capture_ns),
                 state=tracked.state,
                 is_aligned=aligned,
-                world_from_camera=None if answer is None else _pose_of_camera(answer),
+                world_from_camera=None if answer is None else pose_of_camera(answer),
                 seen_share=counters.seen_share,
                 scale_source=self.status.scale_source,
                 points=tracked.inliers,
@@ -236,6 +243,15 @@ class Scene:
             self.status.scale_source,
         )
         self.channel.publish(pose, capture_ns=frame.capture_ns, infer_ns=tracked_ns, now_ns=time.time_ns())
+        self._tell_late(stream, tracked, world_from_component)
+
+    def _tell_late(self, stream: LiveStream, tracked: Tracked, world_from_component: Sim3 | None) -> None:
+        """Where the camera was in frames that had been answered before its map could tell."""
+        if (news := stream.late.for_phone(tracked, world_from_component)) is not None:
+            stream.counters.late += len(news.poses)
+            stream.send(news)
+        if (poses := stream.late.for_all(tracked, world_from_component)) is not None:
+            self.channel.announce(LATE_POSES, {"stream": stream.id, "epoch": self.channel.epoch, "poses": poses})
 
     # -- second loop: keyframes become the map -------------------------------------------------------------------------
 
@@ -277,14 +293,18 @@ class Scene:
             self._cache.add(keyframe)
         except CacheFullError:
             return None
-        window = stream.window(self._cache, keyframe, self.config.window)
+        walk, name = (stream.id, keyframe.component), KeyframeId(keyframe.id)
+        window = stream.window(self._cache, keyframe, self._windows.choose(walk, name, self._cache.__contains__))
         with self._cache.lease([view.keyframe for view in window.views]):
             try:
                 deadline_s = None if stream.is_patient else self.config.deadline_s
-                return await self._pool.predict(stream.id, window, deadline_s)
+                prediction = await self._pool.predict(stream.id, window, deadline_s)
             except (NoPrediction, LaneFull) as error:
                 _log.info("keyframe without depth", extra={"keyframe": keyframe.id, "reason": str(error)})
                 return None
+        if (descriptor := prediction.views[-1].descriptor) is not None:
+            self._windows.describe(walk, name, descriptor)
+        return prediction
 
     async def _connect(self, seen: list[Seen]) -> None:
         """Places were recognised: where enough of them agree, a phone's map becomes part of the world."""
@@ -381,9 +401,3 @@ def _place_index(scene: SceneId, config: Config) -> PlaceIndex:
 
 SEQ_RESERVE = 1_000_000
 """Sequence numbers that may be given out before the next sync: after a crash, counting goes on beyond them."""
-
-
-def _pose_of_camera(world_from_camera: F64) -> PoseOfCamera:
-    x, y, z = (round(float(v), 5) for v in world_from_camera[:3, 3])
-    w, i, j, k = (round(float(v), 6) for v in quat_from_rotation(world_from_camera[:3, :3]))
-    return PoseOfCamera((x, y, z), (w, i, j, k))

@@ -27,7 +27,7 @@ async def _play(phones: Sequence[Phone], options: Options) -> Session:
     engine = engines.create(options.engine, options.engine_options) if options.with_map else None
     if engine is not None:
         engine.warm_up()
-    offline = Offline(engine, Agent(), options.scene.map.map)
+    offline = Offline(engine, Agent(), options.scene.map.map, options.scene.window or engines.windows(options.engine))
     played = {phone.name: Played(phone) for phone in phones}
     for phone in phones:
         live = WatchedStream(played[phone.name], nothing(), options.scene.tracker, options.scene.keyframes)

@@ -1,8 +1,9 @@
 """Geometry engines: a window of keyframes in, poses and depth out. One file (or package) per engine.
 
 An engine module holds `class Config(BaseModel)` and `create(config) -> GeometryEngine`; the file name is its config key
-and heavy imports stay inside. It may hold `missing(config) -> str | None`, which says what the machine lacks. Programs
-in worker processes find engines by name through `create` below.
+and heavy imports stay inside. It may hold `missing(config) -> str | None`, which says what the machine lacks, and
+`WINDOWS: windows.Config`, which says how its windows are best gathered. Programs in worker processes find engines by
+name through `create` below.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from mapping import plugins
 from mapping.changes import KeyframeId
+from mapping.windows import Config as WindowsConfig
 from streams.frame import Intrinsics
 
 
@@ -48,6 +50,7 @@ class ViewPrediction:
     intrinsics: Intrinsics  # of the depth map's size
     depth: NDArray[np.float32] | None = None  # (h, w) window units along the optical axis, 0 = unknown
     confidence: NDArray[np.float32] | None = None  # (h, w) in 0..1
+    descriptor: NDArray[np.float32] | None = None  # (n,) of unit length: views that look alike have alike ones
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,6 +92,16 @@ def missing(name: str, config: dict[str, Any] | None = None) -> str | None:
     ask = getattr(module, "missing", None)
     settings = module.Config(**(config or {}))
     return None if ask is None else ask(settings)
+
+
+def windows(name: str) -> WindowsConfig:
+    """How an engine's windows are gathered unless somebody says otherwise.
+
+    Raises:
+        ValueError: no such engine.
+    """
+    found: WindowsConfig = getattr(_module(name), "WINDOWS", WindowsConfig())
+    return found
 
 
 def create(name: str, config: dict[str, Any] | None = None) -> GeometryEngine:

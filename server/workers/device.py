@@ -294,6 +294,7 @@ class Device:
                     intrinsics=view.intrinsics,
                     depth=copy(view.depth),
                     confidence=copy(view.confidence),
+                    descriptor=copy(view.descriptor),
                 )
                 for view in reply.views
             )

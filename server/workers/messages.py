@@ -47,6 +47,7 @@ class PredictionRef(msgspec.Struct, frozen=True):
     intrinsics: Intrinsics
     depth: ArrayRef | None
     confidence: ArrayRef | None
+    descriptor: ArrayRef | None = None
 
 
 class Start(msgspec.Struct, frozen=True, tag="start"):

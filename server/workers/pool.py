@@ -10,7 +10,9 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
+from mapping import engines
 from mapping.engines import Window, WindowPrediction
+from mapping.windows import Config as WindowsConfig
 from server.workers.device import Config as DeviceConfig
 from server.workers.device import Device, Expired, JobFailed, NoPrediction, Superseded, Work
 from server.workers.lanes import Job, Lane, LaneFull
@@ -74,6 +76,14 @@ class Pool:
         self._quarantine = Quarantine()
         self._affinity = Affinity()
         self._devices: dict[str, Device] = {}
+
+    @property
+    def windows(self) -> WindowsConfig:
+        """How windows for this pool's engine are best gathered."""
+        try:
+            return engines.windows(self._engine)
+        except ValueError:  # `start` says that there is no such engine
+            return WindowsConfig()
 
     async def start(self) -> None:
         """Start every device's worker and wait until all engines are warm.

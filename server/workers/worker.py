@@ -120,6 +120,7 @@ def _written(view: ViewPrediction, writer: ResultWriter) -> PredictionRef:
         intrinsics=view.intrinsics,
         depth=None if view.depth is None else writer.put(view.depth),
         confidence=None if view.confidence is None else writer.put(view.confidence),
+        descriptor=None if view.descriptor is None else writer.put(view.descriptor),
     )
 
 

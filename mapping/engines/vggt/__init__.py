@@ -11,8 +11,11 @@ from importlib.util import find_spec
 
 from mapping.engines import GeometryEngine
 from mapping.engines.vggt.config import Config
+from mapping.windows import Config as WindowsConfig
 
-__all__ = ["Config", "create", "missing"]
+__all__ = ["WINDOWS", "Config", "create", "missing"]
+
+WINDOWS = WindowsConfig(recent=8, retrieved=8, anchors=1)
 
 _PACKAGES = ("torch", "safetensors", "huggingface_hub")
 

@@ -1,0 +1,121 @@
+"""Which keyframes an engine sees together with a new one: the last few, older ones that look alike, and the first ones.
+
+Nobody waits for a window to fill: every new keyframe has one. Descriptors come later, from the engine that saw the
+keyframe or from whoever describes places, so a new keyframe is looked up by the newest one that has a descriptor.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from mapping.changes import KeyframeId
+from streams.frame import StreamId
+
+Walk = tuple[StreamId, int]
+"""A stream's component: keyframes whose poses have one frame and one unit."""
+
+
+class Config(BaseModel):
+    """How a window is gathered; at most `recent + retrieved + anchors` keyframes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recent: int = Field(default=12, ge=1)
+    """The newest ones, the new one included."""
+    retrieved: int = Field(default=0, ge=0)
+    """Older ones that look more like where the camera is now than the least alike of the newest; `recent` is 3 or
+    more where there shall be some."""
+    anchors: int = Field(default=0, ge=0)
+    """The first ones of the walk: they hold a long window sequence to one beginning."""
+    remembered: int = Field(default=512, ge=2)
+    """Descriptors of one walk; when so many are held, every other one goes."""
+
+
+class WindowPolicy:
+    """Chooses windows for the walks (a stream's components) of one scene. Pure: knows names, no pictures."""
+
+    def __init__(self, config: Config = Config()) -> None:  # noqa: B008
+        self._config = config
+        self._walks: dict[Walk, _Known] = {}
+
+    def choose(
+        self, walk: Walk, keyframe: KeyframeId, is_here: Callable[[KeyframeId], bool] = lambda _: True
+    ) -> tuple[KeyframeId, ...]:
+        """Take in a walk's new keyframe; returns its window, oldest first, the new one last.
+
+        Args:
+            is_here: whether an earlier keyframe's picture is still to be had; those without are not chosen.
+        """
+        known = self._walks.setdefault(walk, _Known(self._config))
+        known.add(keyframe)
+        recent = [k for k in known.newest if k == keyframe or is_here(k)]
+        fixed = {*recent, *filter(is_here, known.first)}
+        alike = known.alike(recent, [k for k in known.descriptors if k not in fixed and is_here(k)])
+        return tuple(sorted({*fixed, *alike}, key=known.age.__getitem__))
+
+    def describe(self, walk: Walk, keyframe: KeyframeId, descriptor: NDArray[np.float32]) -> None:
+        """Say what a chosen keyframe looks like: (n,) of unit length, from one source for all keyframes of a walk."""
+        if (known := self._walks.get(walk)) is not None and keyframe in known.age:
+            known.describe(keyframe, descriptor)
+
+    def forget(self, stream: StreamId) -> None:
+        """Drop all that a stream did."""
+        self._walks = {walk: known for walk, known in self._walks.items() if walk[0] != stream}
+
+
+class _Known:
+    """One component's keyframes as they came."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._count = 0
+        self.age: dict[KeyframeId, int] = {}
+        """When each keyframe came, of those that may still be chosen."""
+        self.first: list[KeyframeId] = []
+        self.newest: deque[KeyframeId] = deque(maxlen=config.recent)
+        self.descriptors: dict[KeyframeId, NDArray[np.float32]] = {}
+
+    def add(self, keyframe: KeyframeId) -> None:
+        if keyframe in self.age:
+            return
+        before = self.newest[0] if len(self.newest) == self._config.recent else None
+        self.age[keyframe] = self._count
+        self._count += 1
+        self.newest.append(keyframe)
+        if len(self.first) < self._config.anchors:
+            self.first.append(keyframe)
+        if before is not None:
+            self._leave_out([before])
+
+    def describe(self, keyframe: KeyframeId, descriptor: NDArray[np.float32]) -> None:
+        if not self._config.retrieved:
+            return
+        self.descriptors[keyframe] = descriptor
+        if len(self.descriptors) > self._config.remembered:
+            gone = sorted(self.descriptors, key=self.age.__getitem__)[1:-1:2]
+            for old in gone:
+                del self.descriptors[old]
+            self._leave_out(gone)
+
+    def alike(self, recent: Collection[KeyframeId], candidates: Collection[KeyframeId]) -> list[KeyframeId]:
+        """The candidates most like the newest described keyframe, if they are as alike as one of the recent ones."""
+        described = [k for k in recent if k in self.descriptors]
+        if len(described) < 2 or not candidates:
+            return []
+        here = self.descriptors[described[-1]]
+        least = min(float(self.descriptors[k] @ here) for k in described[:-1])
+        likeness = np.array([self.descriptors[k] @ here for k in candidates])
+        best = np.argsort(-likeness, kind="stable")[: self._config.retrieved]
+        names = list(candidates)
+        return [names[n] for n in best if likeness[n] >= least]
+
+    def _leave_out(self, keyframes: Collection[KeyframeId]) -> None:
+        """Forget the ages of keyframes that can be chosen no more."""
+        for keyframe in keyframes:
+            if not any(keyframe in kept for kept in (self.newest, self.first, self.descriptors)):
+                del self.age[keyframe]
