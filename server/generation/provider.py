@@ -193,7 +193,11 @@ class Cancelled(BaseException):
 
 
 class GenerationFailed(Exception):
-    """A failure with a name that programs can tell apart, and what a person can do about it."""
+    """A failure with a name that programs can tell apart, and what a person can do about it.
+
+    `unsuitable`: this is nothing for this provider; who asked for any one is given the next. `bad_input`: for nobody.
+    `missing`: weights or code are not installed.
+    """
 
     def __init__(self, code: str, message: str, *, hint: str = "", is_retryable: bool = False) -> None:
         super().__init__(message)
