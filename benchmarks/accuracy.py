@@ -8,10 +8,11 @@ but the tracker. The clip `synthetic` stands for two walks through a rendered fl
 What the keys mean. Poses are judged as they were answered, each group of them that shares a frame (the map's world, or
 a component that never came to lie in it) aligned on its own; `components` and `component_frames` say how many groups
 and how large, `ate_largest_m` is the largest one's own error. `ate_keyframes_m` judges the keyframes as the map holds
-them in the end. `coverage` counts frames posed when they came, of ALL frames of the clip. `wrong_pose_rate` is the
-share of the posed frames more than 0.3 m or 10 degrees off; orientations are compared under the turn that fits them
-best, because the turn of a path of a few metres is only good to degrees. `scale` is true metres per metre of the map
-and `ate_se3_m` leaves it as it is: without a metric cue (`--cue`) both say nothing. `rpe_m` is over one second.
+them in the end. `coverage` counts frames posed when they came, of ALL frames of the clip; `coverage_with_backfill` adds
+those that were answered without a pose and got it once the map could tell (nothing else counts them). `wrong_pose_rate`
+is the share of the posed frames more than 0.3 m or 10 degrees off; orientations are compared under the turn that fits
+them best, because the turn of a path of a few metres is only good to degrees. `scale` is true metres per metre of the
+map and `ate_se3_m` leaves it as it is: without a metric cue (`--cue`) both say nothing. `rpe_m` is over one second.
 
 `depth_absrel` and `depth_within_10pct`: each keyframe's first depth, made from frames up to it, over the surest pixels
 that make up 80 % of those the sensor knows (fewer if `depth_density` is less), one scale per component; `depth_all_*`

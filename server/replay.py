@@ -27,6 +27,8 @@ class Played:
     stream: str
     frames: int
     tracked: int
+    late: int
+    """Frames that were posed once the map could tell, after they had been answered."""
     dropped: int
     keyframes: int
     failure: str | None
@@ -99,6 +101,7 @@ async def _play(
         name,
         counters.frames,
         counters.tracked,
+        counters.late,
         counters.dropped + player.late,
         counters.keyframes,
         stream.failure,

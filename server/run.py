@@ -319,8 +319,9 @@ def tell(console: Console, summary: Summary) -> None:
     console.print(f"[bold]{scene.scene}[/]: {scene.num_keyframes} keyframes, {scene.num_tiles} NavMesh tiles, {scale}")
     for source in summary.sources:
         console.print(
-            f"  {source.stream}: {source.frames} frames, {source.tracked} tracked, {source.keyframes} keyframes,"
-            f" {source.dropped} dropped"
+            f"  {source.stream}: {source.frames} frames, {source.tracked} tracked"
+            + (f" and {source.late} posed afterwards" if source.late else "")
+            + f", {source.keyframes} keyframes, {source.dropped} dropped"
             + (f"; [yellow]ended early:[/] {source.ended_early}" if source.ended_early else "")
             + (f"; [red]failed:[/] {source.failure}" if source.failure else "")
         )

@@ -10,6 +10,7 @@
 | phone | `{"t":"info","label":s,"width":px,"height":px,"screen_angle":0|90|180|270}` | the camera in use |
 | phone | `{"t":"intrinsics","fx":,"fy":,"cx":,"cy":,"width":,"height":,"k1":}` | (2) |
 | server | `{"t":"pose","capture_ns":"..","state":..,"world_from_camera":..,"seen_share":..,..}` | (3) |
+| server | `{"t":"late","is_aligned":bool,"poses":[{"capture_ns":"..","world_from_camera":..},..]}` | (4) |
 | server | `{"t":"notice","level":"info"|"warn","text":s}` | for the person who holds the phone |
 
 (1) Sensors in OpenCV camera axes: unit vector against gravity, angular velocity in rad/s.
@@ -17,6 +18,8 @@
 (3) Where a frame was taken. capture_ns: decimal text, as JavaScript numbers cannot hold it. state: starting, tracked or
 lost. is_aligned: the pose lies in the shared map; false: in a frame of this phone's own, until the map knows where that
 lies. world_from_camera: `{"t":[3],"q_wxyz":[4]}` or null. seen_share: 0..1. scale_source: text. points: count.
+(4) Once, after the first pose of a map: where frames were that had been answered without a pose, oldest first, in the
+frame that this first pose is in.
 
 Times in ms may have fractions. Unknown messages and fields are ignored, so that either side may be newer.
 """
@@ -104,13 +107,23 @@ class PoseAnswer(_Message, frozen=True, kw_only=True, tag="pose"):
     points: int = 0
 
 
+class LatePose(msgspec.Struct, frozen=True):
+    capture_ns: str
+    world_from_camera: PoseOfCamera
+
+
+class LatePoses(_Message, frozen=True, kw_only=True, tag="late"):
+    is_aligned: bool
+    poses: tuple[LatePose, ...]
+
+
 class Notice(_Message, frozen=True, kw_only=True, tag="notice"):
     level: Literal["info", "warn"]
     text: str
 
 
 FromPhone = Ping | Offset | Capture | PhoneMotion | Info | KnownCamera
-ToPhone = Pong | PoseAnswer | Notice
+ToPhone = Pong | PoseAnswer | LatePoses | Notice
 
 _decoder = msgspec.json.Decoder(FromPhone)
 _tag_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])

@@ -44,11 +44,18 @@ def _taken(played: Played, marks: PoseMarks) -> Figures:
         "frames": num_frames,
         "dropped": num_frames - num_taken,
         "coverage": round(marks.num_posed / num_frames, 4),
+        "coverage_with_backfill": round((marks.num_posed + _num_late(played)) / num_frames, 4),
         "coverage_of_taken": round(marks.num_posed / max(1, num_taken), 4),
         "lost_frames": sum(t.state == "lost" for t in tracked),
         "tracker_keyframes": sum(t.keyframe for t in tracked),
         "mapped_keyframes": len(played.mapped),
     }
+
+
+def _num_late(played: Played) -> int:
+    """Frames that were answered without a pose and got one later."""
+    unposed = {a.tracked.seq for a in played.answers if a.tracked.component_from_camera is None}
+    return len(unposed & {late.seq for a in played.answers for late in a.tracked.backfilled})
 
 
 def _pose_errors(session: Session, played: Played, marks: PoseMarks) -> Figures:

@@ -15,6 +15,7 @@ from mapping.scene_map import SceneMap
 from mapping.tracking.tracker import Tracked, TrackerConfig
 from mapping.transforms import F64, Sim3
 from server.live import LiveStream
+from streams.datachannel import PoseAnswer
 from streams.frame import Frame
 from streams.keyframes import Keyframe, KeyframeConfig
 
@@ -121,9 +122,10 @@ class WatchedStream(LiveStream):
         self.played.num_wanted += keyframe is not None
         return tracked, keyframe
 
-    def _sent(self, _: object) -> None:
+    def _sent(self, message: object) -> None:
         """The phone's answer leaves: frames are answered one by one, so it is the last one's."""
-        self.played.pose_latency_ms.append((time.time_ns() - self._captured_ns) * 1e-6)
+        if isinstance(message, PoseAnswer):
+            self.played.pose_latency_ms.append((time.time_ns() - self._captured_ns) * 1e-6)
 
 
 def causal_depth(mapped: Mapped) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:

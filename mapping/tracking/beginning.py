@@ -22,6 +22,15 @@ _MIN_ALIKE = 0.5  # of the landmarks in view: true starts have 0.7 to 1, noise h
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Waited:
+    """A frame from before the map that the map could pose."""
+
+    seq: int
+    capture_ns: int
+    camera_from_map: F64  # (3, 4)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Begun:
     """A map of a few nodes."""
 
@@ -31,8 +40,8 @@ class Begun:
     """Median angle between the rays of the first and the last node."""
     map: LocalMap
     tracks: Tracks
-    waiting: dict[int, F64]
-    """seq -> camera_from_map (3, 4) of earlier frames, nodes or not, that could not be posed when they came."""
+    waited: tuple[Waited, ...]
+    """Earlier frames, nodes or not, that could not be posed when they came; oldest first."""
 
 
 def begin(first: FirstMap, config: GrowConfig) -> Begun | None:
@@ -61,10 +70,10 @@ def begin(first: FirstMap, config: GrowConfig) -> Begun | None:
     adjust_around(local_map, last, window=config.window, anchors=config.anchors, iterations=config.iterations)
     if not _look_the_same(local_map, newest.view, local_map.poses[last]):
         return None
-    waiting = _waiting(local_map, first, landmark_of)
+    waited = _waited(local_map, first, landmark_of)
     tracks = tracks.only(np.isin(tracks.ids, local_map.nodes[last].landmarks))
     tracks = top_up(local_map, last, newest.view, tracks, config)
-    return Begun(newest.view, first.start.parallax_rad, local_map, tracks, waiting)
+    return Begun(newest.view, first.start.parallax_rad, local_map, tracks, waited)
 
 
 def _look_the_same(local_map: LocalMap, view: View, pose: F64) -> bool:
@@ -79,7 +88,7 @@ def _tracks(view: StartView, landmark_of: I64) -> Tracks:
     return Tracks(landmarks, view.pixels).only(landmarks >= 0)
 
 
-def _waiting(local_map: LocalMap, first: FirstMap, landmark_of: I64) -> dict[int, F64]:
+def _waited(local_map: LocalMap, first: FirstMap, landmark_of: I64) -> tuple[Waited, ...]:
     """Pose the remembered frames, each from the pose of the next one."""
     posed = {first.views[k].view.seq: local_map.poses[node].copy() for node, k in enumerate(first.chosen)}
     guess = local_map.poses[0]
@@ -93,5 +102,5 @@ def _waiting(local_map: LocalMap, first: FirstMap, landmark_of: I64) -> dict[int
         fit = fit_pose(guess, local_map.points[tracks.ids], ideal, local_map.focal_px)
         if fit.inliers >= max(_MIN_INLIERS, _MIN_SHARE * len(tracks)):
             guess = posed[view.view.seq] = fit.camera_from_map
-    del posed[first.views[-1].view.seq]
-    return dict(sorted(posed.items()))
+    views = [view.view for view in first.views[:-1] if view.view.seq in posed]
+    return tuple(Waited(view.seq, view.capture_ns, posed[view.seq]) for view in views)

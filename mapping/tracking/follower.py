@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from mapping.tracking.beginning import Begun
+from mapping.tracking.beginning import Begun, Waited
 from mapping.tracking.finding import reobserve
 from mapping.tracking.flow import follow
 from mapping.tracking.growing import GrowConfig, add_node
@@ -64,8 +64,8 @@ class Step:
     """Index of the node this frame became."""
     moved: dict[int, F64] = field(default_factory=dict)
     """seq -> camera_from_map (3, 4) of nodes that moved."""
-    waiting: dict[int, F64] = field(default_factory=dict)
-    """The same of frames that had to wait for the first map."""
+    waited: tuple[Waited, ...] = ()
+    """Frames that had to wait for the first map."""
 
 
 class Follower:
@@ -74,7 +74,7 @@ class Follower:
     def __init__(self, begun: Begun, config: FollowConfig, *, is_guess: bool) -> None:
         """`is_guess`: nobody told the focal length, so it is refined while the map is small."""
         self.config = config
-        self.map, self._tracks, self._waiting = begun.map, begun.tracks, begun.waiting
+        self.map, self._tracks, self._waited = begun.map, begun.tracks, begun.waited
         self.pose: F64 = self.map.poses[-1].copy()  # camera_from_map of the newest frame
         self.refuted = False
         """The map turned out to rest on a wrong start; nothing in it is to be believed."""
@@ -93,9 +93,9 @@ class Follower:
         newest = len(self.map.nodes) - 1
         earlier = {node.seq: self.map.poses[k].copy() for k, node in enumerate(self.map.nodes[:newest])}
         parallax = ray_angles(self.map.points[self._reference_ids], self.pose, self.map.poses[0])
-        waiting, self._waiting = self._waiting, {}
+        waited, self._waited = self._waited, ()
         parallax_rad = float(np.median(parallax))
-        return Step(self.pose, len(self._reference_ids), 1.0, parallax_rad, newest, earlier, waiting)
+        return Step(self.pose, len(self._reference_ids), 1.0, parallax_rad, newest, earlier, waited)
 
     def step(self, view: View, turned: F64) -> Step | None:
         """Pose the next frame, or None when it cannot be trusted.

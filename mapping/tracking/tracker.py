@@ -31,6 +31,15 @@ _CALIBRATED = 14  # nodes from which a focal length is worth telling others
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Backfilled:
+    """Where an earlier frame was, known only now."""
+
+    seq: int
+    capture_ns: int
+    component_from_camera: F64  # (4, 4)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Tracked:
     """What the tracker says about one frame. A component is one connected map with its own origin and scale."""
 
@@ -56,8 +65,8 @@ class Tracked:
     """(n, 3) on keyframes: the landmarks it sees, in the component's frame."""
     corrected: dict[int, F64] = field(default_factory=dict)
     """seq -> component_from_camera of earlier nodes that local bundle adjustment has just moved."""
-    backfilled: dict[int, F64] = field(default_factory=dict)
-    """seq -> component_from_camera of earlier frames, answered `starting` or `lost`, that the new map could pose."""
+    backfilled: tuple[Backfilled, ...] = ()
+    """Earlier frames, answered `starting` or `lost`, that the new map could pose; oldest first."""
 
 
 class TrackerConfig(BaseModel):
@@ -307,7 +316,9 @@ class Tracker:
             inliers=step.inliers,
             landmarks_component=landmarks,
             corrected={seq: component_from_camera(moved) for seq, moved in step.moved.items()},
-            backfilled={seq: component_from_camera(pose) for seq, pose in step.waiting.items()},
+            backfilled=tuple(
+                Backfilled(w.seq, w.capture_ns, component_from_camera(w.camera_from_map)) for w in step.waited
+            ),
         )
 
     def _pass_through(self, view: View, given: GivenPose, depth: DepthMap | None) -> Tracked:

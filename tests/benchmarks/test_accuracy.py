@@ -23,6 +23,7 @@ def test_measures_a_clip_and_leaves_its_trajectory(
     assert figures["clip"] == "painted"
     assert figures["frames"] == 90
     assert figures["coverage"] > 0.7
+    assert figures["coverage_with_backfill"] == 1.0
     assert figures["wrong_pose_rate"] == 0.0
     assert figures["ate_sim3_m"] < 0.02
     assert figures["components"] == 1

@@ -101,7 +101,7 @@ async def test_a_running_server_is_asked_for_the_file(tmp_path: Path) -> None:
 
 
 def test_a_recording_that_broke_off_is_in_the_summary() -> None:
-    played = Played("a.mkv", 30, 28, 0, 5, None, "1.0 s of 2.0 s are in the file")
+    played = Played("a.mkv", 30, 25, 3, 0, 5, None, "1.0 s of 2.0 s are in the file")
     scene = SceneSummary(
         scene="main", epoch=0, scale_source="none", gravity_source="none", num_streams=0, num_keyframes=5, num_tiles=3
     )

@@ -71,9 +71,13 @@ def test_frames_that_waited_for_the_map_get_their_poses(images: list[np.ndarray]
     tracked = follow(images[:40], Tracker(STREAM))
     first = next(t for t in tracked if t.state == "tracked")
     assert first.seq > 2
-    assert set(first.backfilled) == set(range(first.seq))
+    assert [late.seq for late in first.backfilled] == list(range(first.seq))
+    assert [late.capture_ns for late in first.backfilled] == [t.capture_ns for t in tracked[: first.seq]]
     assert not any(t.backfilled for t in tracked if t is not first)
-    waited = [replace(t, component_from_camera=first.backfilled[t.seq]) for t in tracked[: first.seq]]
+    waited = [
+        replace(t, component_from_camera=late.component_from_camera)
+        for t, late in zip(tracked, first.backfilled, strict=False)
+    ]
     assert aligned(waited + tracked[first.seq :], walk(130))[1].max() < 0.02
 
 

@@ -1,0 +1,61 @@
+"""Frames that were answered before the map could tell where they were."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mapping.tracking.tracker import Backfilled, Tracked
+from mapping.transforms import Sim3, exp_so3, rigid
+from server.late import Late
+from streams.datachannel import write_message
+from streams.frame import Intrinsics, StreamId
+
+CAMERA = Intrinsics(500, 500, 320, 240, 640, 480)
+WORLD = Sim3(2.0, exp_so3(np.array([0.0, 0.5, 0.0])), np.array([1.0, 0.0, -1.0]))
+
+
+def tracked(seq: int, *, component: int = 0, backfilled: tuple[Backfilled, ...] = ()) -> Tracked:
+    """What the tracker says of a posed frame."""
+    return Tracked(StreamId("s"), seq, seq, "tracked", component, np.eye(4), CAMERA, backfilled=backfilled)
+
+
+def early() -> tuple[Backfilled, ...]:
+    """Two frames that waited."""
+    return tuple(Backfilled(seq, 10**18 + seq, rigid(np.eye(3), np.array([0.1 * seq, 0, 0]))) for seq in (3, 4))
+
+
+def test_the_phone_hears_at_once_in_its_own_frame_and_everybody_when_it_is_aligned() -> None:
+    late = Late()
+    news = late.for_phone(tracked(5, backfilled=early()), None)
+    assert news is not None
+    assert not news.is_aligned
+    assert [pose.capture_ns for pose in news.poses] == ["1000000000000000003", "1000000000000000004"]
+    assert news.poses[1].world_from_camera.t == (0.4, 0.0, 0.0)
+    assert late.for_all(tracked(5), None) is None
+    assert late.for_phone(tracked(6), None) is None
+    poses = late.for_all(tracked(7), WORLD)
+    assert poses is not None
+    assert [pose["frame"] for pose in poses] == [3, 4]
+    np.testing.assert_allclose(poses[1]["t"], WORLD.apply(np.array([[0.4, 0.0, 0.0]]))[0], atol=1e-5)
+    assert late.for_all(tracked(8), WORLD) is None, "told once"
+
+
+def test_a_phone_that_is_aligned_already_hears_in_the_world() -> None:
+    news = Late().for_phone(tracked(5, backfilled=early()), WORLD)
+    assert news is not None
+    assert news.is_aligned
+    np.testing.assert_allclose(news.poses[0].world_from_camera.t, WORLD.apply(np.array([[0.3, 0, 0]]))[0], atol=1e-5)
+
+
+def test_poses_of_a_component_that_was_left_are_not_told_as_another_ones() -> None:
+    late = Late()
+    late.for_phone(tracked(5, component=1, backfilled=early()), None)
+    assert late.for_all(tracked(6, component=0), WORLD) is None
+    assert late.for_all(tracked(7, component=1), WORLD) is not None
+
+
+def test_all_a_tracker_can_remember_fits_one_message() -> None:
+    many = tuple(Backfilled(seq, 10**18 + seq, rigid(np.eye(3), np.full(3, -1234.56789))) for seq in range(40))
+    news = Late().for_phone(tracked(40, backfilled=many), None)
+    assert news is not None
+    assert len(write_message(news)) < 8192
