@@ -1,0 +1,145 @@
+"""Posed depth and silhouettes into one closed signed distance field, dense and fine, around one thing.
+
+Depth is averaged as in any truncated field (Curless & Levoy 1996). Two facts close it, which the map's own volume must
+not assume: what no view saw is inside, and what any view sees beside the silhouette is outside (the visual hull). So a
+voxel's distance is the larger of what depth says and of how far outside the silhouettes it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from mapping.changes import VoxelWindow
+from mapping.kernels import kernel
+from mapping.objects.mesh import F32, F64, Mesh, from_arrays
+from mapping.objects.view import View
+from mapping.transforms import invert
+from mapping.volume.surface import extract
+
+TRUNCATION_VOXELS = 4.0
+_KEPT_VOXELS = 1.4
+"""Distances are cut to this before the surface is taken: its extraction leaves out steps of three voxels and more."""
+_BLUR_VOXELS = 0.7
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Field:
+    """A box of voxels; voxel (i, j, k) has its centre at `origin_m + (i, j, k) * voxel_m`."""
+
+    origin_m: F64  # (3,) world
+    voxel_m: float
+    distance_m: F32  # (nx, ny, nz) + outside
+
+
+def carve(views: Sequence[View], low_m: F64, high_m: F64, voxel_m: float, floor_m: float | None) -> Field:
+    """The field of what stands between two corners; below `floor_m` (world height) nothing is inside.
+
+    Every view needs depth and a mask.
+    """
+    margin_m = 3 * voxel_m
+    origin_m = np.asarray(low_m, np.float64) - margin_m
+    shape = tuple(int(n) for n in np.ceil((high_m - low_m + 2 * margin_m) / voxel_m) + 1)
+    truncation_m = TRUNCATION_VOXELS * voxel_m
+    total, weight = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    outside_m = np.full(shape, -truncation_m, np.float32)
+    for view in views:
+        assert view.mask is not None
+        assert view.depth_m is not None
+        k = view.intrinsics
+        depth_m = np.where(view.mask, _denoised(view.depth_m), 0).astype(np.float32)
+        rim_px = _signed_distance_px(view.mask)
+        _integrate(
+            depth_m, rim_px, invert(view.world_from_camera), np.array([k.fx, k.fy, k.cx, k.cy]),
+            origin_m, voxel_m, truncation_m, total, weight, outside_m,
+        )  # fmt: skip
+    seen = weight > 0
+    distance_m = np.where(seen, total / np.where(seen, weight, 1), -truncation_m).astype(np.float32)
+    distance_m = np.maximum(distance_m, outside_m)
+    distance_m = gaussian_filter(distance_m, _BLUR_VOXELS, mode="nearest")
+    if floor_m is not None:
+        below_m = floor_m - (origin_m[1] + voxel_m * np.arange(shape[1], dtype=np.float32))
+        distance_m = np.maximum(distance_m, below_m[None, :, None].astype(np.float32))
+    return Field(origin_m, voxel_m, distance_m)
+
+
+def surface(field: Field) -> Mesh:
+    """The field's zero as triangles in the world."""
+    limit_m = _KEPT_VOXELS * field.voxel_m
+    padded = np.pad(np.clip(field.distance_m, -limit_m, limit_m), 1, constant_values=limit_m)
+    window = VoxelWindow((0, 0, 0), padded, np.ones_like(padded), np.zeros((*padded.shape, 3), np.uint8))
+    found = extract(window, field.voxel_m)
+    # The window's voxel (0, 0, 0) has its centre at half a voxel, and the padding added one more.
+    return from_arrays(found.vertices_m + (field.origin_m - 1.5 * field.voxel_m), found.indices)
+
+
+def _denoised(depth_m: F32) -> F32:
+    """Noise of single pixels averaged out, jumps kept."""
+    known = depth_m > 0
+    if not known.any():
+        return depth_m
+    range_m = 0.02 * float(np.median(depth_m[known]))
+    smooth = cv2.bilateralFilter(np.ascontiguousarray(depth_m, np.float32), 5, range_m, 1.5)
+    return np.where(known, smooth, 0).astype(np.float32)
+
+
+def _signed_distance_px(mask: NDArray[np.bool_]) -> F32:
+    """(h, w) pixels to the mask's rim, + inside."""
+    inside = mask.astype(np.uint8)
+    return np.asarray(
+        np.where(
+            mask,
+            cv2.distanceTransform(inside, cv2.DIST_L2, 5) - 0.5,
+            0.5 - cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5),
+        ),
+        np.float32,
+    )
+
+
+@kernel
+def _integrate(
+    depth_m: NDArray[np.float32],
+    rim_px: NDArray[np.float32],
+    camera_from_world: NDArray[np.float64],
+    pinhole: NDArray[np.float64],
+    origin_m: NDArray[np.float64],
+    voxel_m: float,
+    truncation_m: float,
+    total: NDArray[np.float32],
+    weight: NDArray[np.float32],
+    outside_m: NDArray[np.float32],
+) -> None:
+    h, w = depth_m.shape
+    nx, ny, nz = total.shape
+    r = camera_from_world
+    for i in range(nx):
+        px = origin_m[0] + i * voxel_m
+        for j in range(ny):
+            py = origin_m[1] + j * voxel_m
+            for k in range(nz):
+                pz = origin_m[2] + k * voxel_m
+                z = r[2, 0] * px + r[2, 1] * py + r[2, 2] * pz + r[2, 3]
+                if z < 0.02:
+                    continue
+                x = (r[0, 0] * px + r[0, 1] * py + r[0, 2] * pz + r[0, 3]) / z
+                y = (r[1, 0] * px + r[1, 1] * py + r[1, 2] * pz + r[1, 3]) / z
+                u, v = int(np.floor(pinhole[0] * x + pinhole[2])), int(np.floor(pinhole[1] * y + pinhole[3]))
+                if u < 0 or v < 0 or u >= w or v >= h:
+                    continue
+                beside_m = -rim_px[v, u] * z / pinhole[0]
+                outside_m[i, j, k] = max(outside_m[i, j, k], np.float32(min(beside_m, truncation_m)))
+                if not depth_m[v, u] > 0.0:
+                    continue
+                distance_m = depth_m[v, u] - z
+                if distance_m <= -truncation_m:
+                    continue
+                gain = 1.0
+                if distance_m < -voxel_m:
+                    gain = (truncation_m + distance_m) / (truncation_m - voxel_m)
+                total[i, j, k] += gain * min(distance_m, truncation_m)
+                weight[i, j, k] += gain

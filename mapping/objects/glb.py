@@ -1,0 +1,159 @@
+"""Binary glTF 2.0 in and out, through trimesh: one node, one mesh, one metallic-roughness material.
+
+glTF is right-handed, +Y up and in metres, as our meshes are. `COLOR_0` is linear light where ours is sRGB; 16 bits keep
+the dark shades apart. What comes in may have many nodes and materials: they are brought into the root's frame and, if
+pictures differ, packed into one.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import trimesh
+from PIL import Image
+from trimesh.exchange.gltf import export_glb
+from trimesh.visual.material import PBRMaterial
+
+from mapping.exporters.glb import linear_rgba
+from mapping.objects.mesh import U8, Material, Mesh, MeshError, vertex_normals
+
+MAX_BYTES = 256 << 20
+MAX_TEXTURE_PIXELS = 8192 * 8192
+_GENERATOR = "Commonground"
+
+
+def encode(mesh: Mesh, name: str = "object", extras: dict[str, Any] | None = None, *, webp: bool = False) -> bytes:
+    """A GLB file: positions, normals, and uv with a picture (PNG, or WebP as EXT_texture_webp) or vertex colours.
+
+    `extras` is plain JSON kept in `asset.extras`: where it comes from.
+
+    Raises:
+        MeshError: there are no triangles.
+    """
+    mesh.bounds_m()
+    used = _only_used(mesh)
+    shape = trimesh.Trimesh(
+        used.vertices_m, used.faces.astype(np.int64), vertex_normals=vertex_normals(used), process=False
+    )
+    shape.visual = trimesh.visual.TextureVisuals(uv=_flipped(used.uv), material=_material(used))
+    if used.rgb is not None and used.texture is None:
+        shape.vertex_attributes["_rgb"] = linear_rgba(used.rgb)
+
+    def finish(tree: dict[str, Any]) -> None:
+        tree["asset"] = {"version": "2.0", "generator": _GENERATOR} | ({"extras": extras} if extras else {})
+        for node in tree["nodes"]:
+            node["name"] = name if "mesh" in node else "root"
+        for part in tree["meshes"]:
+            part["name"] = name
+            for primitive in part["primitives"]:
+                if (colours := primitive["attributes"].pop("_RGB", None)) is not None:
+                    primitive["attributes"]["COLOR_0"] = colours
+                    tree["accessors"][colours] |= {"normalized": True}
+        # trimesh keeps colours as bytes, too coarse for dark ones in linear light.
+        tree["materials"][0]["pbrMetallicRoughness"]["baseColorFactor"] = _linear(mesh.material)
+
+    data: bytes = export_glb(
+        trimesh.Scene({name: shape}), include_normals=True, tree_postprocessor=finish, extension_webp=webp
+    )
+    return data
+
+
+def decode(data: bytes) -> Mesh:
+    """Read a GLB file that nobody vouches for.
+
+    Raises:
+        MeshError: it is no GLB, is broken or too large, or holds no triangles.
+    """
+    if len(data) > MAX_BYTES or data[:4] != b"glTF":
+        raise MeshError("not a GLB file" if data[:4] != b"glTF" else f"more than {MAX_BYTES >> 20} MB")
+    try:
+        scene = trimesh.load_scene(io.BytesIO(data), file_type="glb", process=False)
+        for shape in scene.geometry.values():
+            _check_pictures(shape)
+        whole = scene.to_mesh()
+    except MeshError:
+        raise
+    except Exception as error:  # the reader of a broken file fails with whatever it trips over
+        raise MeshError(f"broken GLB: {type(error).__name__}: {error}") from error
+    if not len(whole.faces):
+        raise MeshError("the GLB holds no triangles")
+    return _mesh(whole)
+
+
+def _mesh(whole: trimesh.Trimesh) -> Mesh:
+    vertices_m = np.ascontiguousarray(whole.vertices, np.float32)
+    normals = np.ascontiguousarray(whole.vertex_normals, np.float32)
+    faces = np.ascontiguousarray(whole.faces, np.uint32)
+    visual = whole.visual
+    if isinstance(visual, trimesh.visual.TextureVisuals):
+        material = visual.material if isinstance(visual.material, PBRMaterial) else visual.material.to_pbr()
+        uv = None if visual.uv is None else _flipped(np.asarray(visual.uv, np.float32))
+        picture = material.baseColorTexture
+        texture = None if picture is None or uv is None else np.asarray(picture.convert("RGB"), np.uint8)
+        rgb = None
+        if texture is None and (colours := visual.vertex_attributes.get("color")) is not None:
+            rgb = srgb_of_linear(np.asarray(colours)[:, :3])
+        return Mesh(vertices_m, faces, normals, uv, texture, rgb, _our_material(material))
+    rgb = srgb_of_linear(np.asarray(visual.vertex_colors)[:, :3]) if visual.kind == "vertex" else None
+    return Mesh(vertices_m, faces, normals, rgb=rgb)
+
+
+def srgb_of_linear(linear: np.ndarray[Any, Any]) -> U8:
+    """sRGB bytes of linear light, whole numbers of any width or floats 0..1 (IEC 61966-2-1)."""
+    x = np.asarray(linear, np.float64)
+    if linear.dtype.kind == "u":
+        x = x / np.iinfo(linear.dtype).max
+    srgb = np.where(x <= 0.0031308, 12.92 * x, 1.055 * np.maximum(x, 0) ** (1 / 2.4) - 0.055)
+    return np.asarray(np.round(255 * srgb), np.uint8)
+
+
+def _only_used(mesh: Mesh) -> Mesh:
+    used, faces = np.unique(mesh.faces, return_inverse=True)
+    if len(used) == len(mesh.vertices_m):
+        return mesh
+
+    def kept(array: Any) -> Any:
+        return None if array is None else array[used]
+
+    return Mesh(
+        mesh.vertices_m[used], faces.reshape(-1, 3).astype(np.uint32), kept(mesh.normals), kept(mesh.uv),
+        mesh.texture, kept(mesh.rgb), mesh.material,
+    )  # fmt: skip
+
+
+def _flipped(uv: Any) -> Any:
+    """trimesh counts v upwards, glTF downwards."""
+    return None if uv is None else np.stack([uv[:, 0], 1.0 - uv[:, 1]], axis=1).astype(np.float32)
+
+
+def _material(mesh: Mesh) -> PBRMaterial:
+    picture = None if mesh.texture is None else Image.fromarray(mesh.texture)
+    return PBRMaterial(
+        name="material",
+        baseColorFactor=_linear(mesh.material),
+        baseColorTexture=picture,
+        metallicFactor=mesh.material.metallic,
+        roughnessFactor=mesh.material.roughness,
+    )
+
+
+def _linear(material: Material) -> list[float]:
+    """Red, green, blue and opacity in linear light, 0..1."""
+    return [float(v) for v in linear_rgba(np.array([material.rgb], np.uint8))[0] / 65535]
+
+
+def _our_material(material: PBRMaterial) -> Material:
+    factor = material.baseColorFactor
+    linear = np.ones(3, np.uint8) * 255 if factor is None else np.asarray(factor)[:3]
+    red, green, blue = (int(v) for v in srgb_of_linear(np.asarray(linear)))
+    metallic = 1.0 if material.metallicFactor is None else float(material.metallicFactor)
+    roughness = 1.0 if material.roughnessFactor is None else float(material.roughnessFactor)
+    return Material((red, green, blue), metallic, roughness)
+
+
+def _check_pictures(shape: Any) -> None:
+    picture = getattr(getattr(shape.visual, "material", None), "baseColorTexture", None)
+    if picture is not None and picture.width * picture.height > MAX_TEXTURE_PIXELS:
+        raise MeshError(f"a picture of {picture.width} x {picture.height} pixels is too large")
