@@ -18,8 +18,10 @@ from typing import Any, cast
 import uvloop
 from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
+from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
+from clients.asset_messages import SUBPROTOCOL
 from clients.assets import AssetClient, Prepared, connect_assets
 
 FRAME_S = 1 / 60
@@ -32,7 +34,8 @@ class LeanReader(asyncio.Protocol):
     """Notes when each event came (Unix ns), on the sans-I/O half of `websockets`."""
 
     def __init__(self, url: str, token: str | None) -> None:
-        self._websocket, self._token = ClientProtocol(parse_uri(url), max_size=None), token
+        self._websocket = ClientProtocol(parse_uri(url), subprotocols=[Subprotocol(SUBPROTOCOL)], max_size=None)
+        self._token = token
         self._is_open = False
         self._unread: list[tuple[int, bytes]] = []
         self.came_ns: dict[int, int] = {}

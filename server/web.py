@@ -23,6 +23,7 @@ from server.api import (
     assets_blobs,
     assets_events,
     assets_slots,
+    assets_socket,
     frames,
     navmesh,
     pages,
@@ -32,12 +33,12 @@ from server.api import (
     system,
     whip,
 )
-from server.api.assets_socket import AssetSockets
+from server.api import socket as map_socket
 from server.api.border import Border
 from server.api.capability import Seals
+from server.api.connections import Door
 from server.api.contract import Scenes
 from server.api.guard import Guard
-from server.api.socket import MapSockets
 from server.api.transport import Framer, MapSocketProtocol
 from server.assets.opened import Assets
 from server.auth import Tokens, load_secret
@@ -131,13 +132,14 @@ def create_api(
     api.include_router(navmesh.router(scenes.bus, guard))
     api.include_router(frames.router(scenes, guard, seals))
     api.include_router(whip.router(scenes, guard, seals))
-    api.include_router(MapSockets(scenes.bus, guard, settings.limits, metrics).router())
+    door = Door(guard, settings.limits, metrics)
+    api.include_router(map_socket.router(scenes.bus, door, metrics))
     if assets is not None:
         api.include_router(assets_events.router(assets, guard))
         api.include_router(assets_rest.router(assets.bus, guard))
         api.include_router(assets_slots.router(assets, guard))
         api.include_router(assets_blobs.router(assets.bus.blobs, guard))
-        api.include_router(AssetSockets(assets, guard, settings.limits, metrics).router())
+        api.include_router(assets_socket.router(assets, door))
     api.mount("/", pages.Pages(settings.http.pages or pages.default_folder()))
     return api
 

@@ -18,7 +18,7 @@ from mapping.volume.visibility import DepthView
 from navmesh.islands import IslandTile
 from navmesh.tiles import TileKey
 from server import protocol as p
-from server.api.socket import MapSockets
+from server.api import socket
 from server.bus import encode
 from server.bus.channel import Channel
 from server.bus.outbox import Outbox
@@ -66,8 +66,8 @@ def test_the_document_has_the_address_and_subprotocol_of_the_code() -> None:
     channel = DOCUMENT["channels"]["map"]
     headers = channel["bindings"]["ws"]["headers"]["properties"]
     assert headers["Sec-WebSocket-Protocol"]["const"] == p.SUBPROTOCOL
-    sockets = MapSockets(None, None, None, None)  # type: ignore[arg-type]
-    assert [route.path for route in sockets.router().routes] == [channel["address"]]  # type: ignore[attr-defined]
+    routes = socket.router(None, None, None).routes  # type: ignore[arg-type]
+    assert [route.path for route in routes] == [channel["address"]]  # type: ignore[attr-defined]
     for code in (p.CLOSE_BAD_MESSAGE, p.CLOSE_UNAUTHORIZED, p.CLOSE_UNSUPPORTED, p.CLOSE_TOO_SLOW):
         assert str(code) in DOCUMENT["info"]["description"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import httpx
 import websockets
 from websockets.asyncio.client import ClientConnection
 
+from server.api.assets_socket import SUBPROTOCOL
 from server.assets.bus import AssetBus
 from server.assets.catalog import Config
 from server.assets.opened import opened
@@ -45,11 +46,17 @@ class Live:
         file = {"role": "lod0", "format": "glb", "sha256": sha256, "size": len(content), **fields.pop("file", {})}
         return await self.http.post(f"/v1/assets/{asset}/versions", json={"files": [file], **fields})
 
+    def opened(self, query: str = "", subprotocols: Sequence[str] = (SUBPROTOCOL,)) -> websockets.connect:
+        """An event socket before hello."""
+        spoken = [websockets.Subprotocol(name) for name in subprotocols] or None
+        url = f"ws://127.0.0.1:{self.port}/v1/assets/events{query}"
+        return websockets.connect(url, subprotocols=spoken, compression=None)
+
     @contextlib.asynccontextmanager
     async def socket(self, since: int | None = None, token: str | None = None) -> AsyncIterator[Talk]:
         """An event socket that was greeted."""
         query = "" if since is None else f"?since={since}"
-        async with websockets.connect(f"ws://127.0.0.1:{self.port}/v1/assets/events{query}", compression=None) as made:
+        async with self.opened(query) as made:
             talk = Talk(made)
             await talk.say(type="hello", client="test", **({"token": token} if token else {}))
             assert (await talk.hear())["type"] == "hello"

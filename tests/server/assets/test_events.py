@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import websockets
 
+from server.api.assets_socket import SUBPROTOCOL
 from server.assets.backlog import Backlog
 from server.assets.bus import AssetBus
 from server.assets.catalog import Catalog, Config
@@ -73,8 +74,7 @@ async def test_events_come_in_order_from_any_point(tmp_path: Path) -> None:
 async def test_another_stores_numbers_mean_nothing(tmp_path: Path) -> None:
     async with live(tmp_path) as server:
         await renamed(server, "chair", "chair")
-        address = f"ws://127.0.0.1:{server.port}/v1/assets/events?since=0"
-        async with websockets.connect(address) as made:
+        async with server.opened("?since=0") as made:
             talk = Talk(made)
             await talk.say(type="hello", client="test", epoch="of another store")
             assert [(await talk.hear())["type"] for _ in range(2)] == ["hello", "resync"]
@@ -174,10 +174,7 @@ async def test_tokens_decide_what_is_seen(tmp_path: Path) -> None:
     ],
 )
 async def test_those_who_do_not_follow_the_rules_are_closed(tmp_path: Path, sent: str | bytes, code: int) -> None:
-    async with (
-        live(tmp_path) as server,
-        websockets.connect(f"ws://127.0.0.1:{server.port}/v1/assets/events") as made,
-    ):
+    async with live(tmp_path) as server, server.opened() as made:
         await made.send(sent)
         with pytest.raises(websockets.ConnectionClosed):
             await made.recv()
@@ -204,12 +201,13 @@ async def test_hostile_messages_after_hello_are_closed(tmp_path: Path) -> None:
 async def test_one_that_does_not_read_delays_nobody_and_is_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.api.assets_socket.STALLED_S", 0.5)
-    monkeypatch.setattr("server.api.assets_socket.CHECK_EVERY_S", 0.1)
+    monkeypatch.setattr("server.api.assets_sender.STALLED_S", 0.5)
+    monkeypatch.setattr("server.api.assets_sender.CHECK_EVERY_S", 0.1)
     async with live(tmp_path) as server, server.socket() as healthy:
         stalled = socket.create_connection(("127.0.0.1", server.port))
         stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         handshake = "GET /v1/assets/events HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        handshake += f"Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n"
         stalled.sendall(f"{handshake}Sec-WebSocket-Key: {'A' * 22}==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode())
         hello = b'{"type":"hello","client":"stalled"}'
         await asyncio.to_thread(stalled.recv, 1024)
