@@ -17,104 +17,32 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
 import os
 import socket
 import sys
 import tempfile
 import time
-from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import uvloop
 
 from benchmarks import asset_kills
-from benchmarks.bus_server import Clients
-from server.api.assets_socket import STALLED_S
-from server.api.contract import Scenes
-from server.assets.bus import AssetBus
-from server.assets.opened import opened
+from benchmarks.asset_server import AssetServer, asset_server
+from server.api.assets_sender import STALLED_S
+from server.api.assets_socket import SUBPROTOCOL
 from server.assets.swap import Policy
-from server.assets.values import AssetFile, NewAsset, NewVersion, Ref, Version
-from server.auth import Grant, Role
-from server.bus.bus import Bus
-from server.config import Settings
-from server.metrics import Metrics
+from server.assets.values import Ref
 from server.protocol import CLOSE_TOO_SLOW
 from server.run import SWITCH_INTERVAL_S
-from server.web import identify, serving
 
 SLOT, EVENTS, EVERY_S = "place", 200, 0.05
-MODEL_BYTES = 100_000
 FILL_EVENTS = 400
 """Of 35 KB each, seen by the stalled client alone: more than any buffer on the way takes."""
 S = 1_000_000_000
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class AssetServer:
-    """The real server around an asset bus."""
-
-    bus: AssetBus
-    port: int
-    token: str
-    """Of those who may see one scene."""
-    metrics: Metrics
-
-    @contextlib.asynccontextmanager
-    async def clients(self, count: int, *options: str) -> AsyncIterator[Clients]:
-        """Clients in another process (see `benchmarks.asset_readers`)."""
-        url = f"http://localhost:{self.port}"
-        command = [sys.executable, "-m", "benchmarks.asset_readers", url, "--clients", str(count), *options]
-        process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, limit=1 << 28)
-        try:
-            assert process.stdout is not None
-            if await process.stdout.readline() != b"ready\n":
-                raise RuntimeError("the clients failed")
-            yield Clients(process)
-        finally:
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
-
-    async def publish(self, asset: str, files: tuple[AssetFile, ...], number: int) -> Version:
-        new = NewVersion(files=files, provenance={"number": number})
-        return await self.bus.ask(lambda catalog, now_ns: catalog.publish(asset, new, None, now_ns))
-
-    async def register(self, asset: str, scene: str | None = None) -> None:
-        new = NewAsset(name=asset, scene=scene)
-        await self.bus.ask(lambda catalog, now_ns: catalog.register(asset, new, now_ns))
-
-    def model(self, size_bytes: int = MODEL_BYTES) -> AssetFile:
-        data = b"glTF" + os.urandom(size_bytes - 4)
-        return AssetFile(role="lod0", format="glb", sha256=self.bus.blobs.put(data), size=size_bytes)
-
-
-@contextlib.asynccontextmanager
-async def asset_server(folder: Path) -> AsyncIterator[AssetServer]:
-    """On a free port of loopback, without TLS."""
-    settings = Settings(
-        data_dir=folder,
-        http={"host": "127.0.0.1", "port": 0},  # type: ignore[arg-type]
-        tls={"enabled": False},  # type: ignore[arg-type]
-        rate={"per_s": 1e4, "burst": 10_000},  # type: ignore[arg-type]
-        limits={"max_connections_per_host": 1024},  # type: ignore[arg-type]
-    )
-    maps, identity = Bus(), identify(settings)
-    scenes = cast("Scenes", SimpleNamespace(bus=maps))  # no route of a map is asked
-    token = identity.tokens.issue(Grant("main", Role.SUBSCRIBE), 3600, int(time.time()))
-    metrics = Metrics()
-    async with (
-        opened(settings.assets, folder / "assets", maps) as assets,
-        serving(settings, scenes, identity, metrics, assets) as port,
-    ):
-        yield AssetServer(assets.bus, port, token, metrics)
 
 
 async def measure(num_clients: int, num_swaps: int) -> dict[str, Any]:
@@ -166,6 +94,7 @@ async def _stalled(server: AssetServer) -> socket.socket:
     line = socket.create_connection(("127.0.0.1", server.port))
     line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     upgrade = "GET /v1/assets/events HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    upgrade += f"Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n"
     line.sendall(f"{upgrade}Sec-WebSocket-Key: {'A' * 22}==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode())
     await asyncio.to_thread(line.recv, 1024)
     hello = b'{"type":"hello","client":"stalled"}'

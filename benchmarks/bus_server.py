@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import sys
 import tempfile
 import time
-from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
+from benchmarks.loopback import Clients, clients_apart, loopback_settings
 from server.api.contract import Scenes
 from server.bus.bus import Bus
 from server.bus.bus import Config as BusConfig
 from server.bus.channel import Channel
 from server.bus.encode import Publication
-from server.config import Settings
 from server.metrics import Metrics
 from server.protocol import CLOSE_TOO_SLOW, pack_buffers
 from server.web import identify, serving
@@ -39,23 +37,12 @@ class BusServer:
     url: str
     ca: Path | None
 
-    @contextlib.asynccontextmanager
-    async def clients(self, **options: float) -> AsyncIterator[Clients]:
+    def clients(self, **options: float) -> AbstractAsyncContextManager[Clients]:
         """Map clients in another process, in step with the scene (see `benchmarks.readers`)."""
-        command = [sys.executable, "-m", "benchmarks.readers", self.url]
-        command += ["--ca", str(self.ca)] if self.ca is not None else []
+        told = [self.url, *(["--ca", str(self.ca)] if self.ca is not None else [])]
         for name, value in options.items():
-            command += [f"--{name.replace('_', '-')}", str(value)]
-        process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, limit=1 << 28)
-        try:
-            assert process.stdout is not None
-            if await process.stdout.readline() != b"ready\n":
-                raise RuntimeError("the clients failed")
-            yield Clients(process)
-        finally:
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
+            told += [f"--{name.replace('_', '-')}", str(value)]
+        return clients_apart("benchmarks.readers", *told)
 
     async def publish(self, keys: list[int], size_bytes: int, per_s: float) -> None:
         """Publish random tiles of these keys in turn, evenly spaced, until cancelled; late ones are not made up for."""
@@ -81,20 +68,6 @@ class BusServer:
         self.channel.publish(item, capture_ns=now_ns, infer_ns=now_ns, now_ns=now_ns)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Clients:
-    """A running process of `benchmarks.readers`."""
-
-    process: Process
-
-    async def finish(self) -> dict[str, Any]:
-        """Tell them to finish; what they report."""
-        output, _ = await self.process.communicate(b"\n")
-        if self.process.returncode:
-            raise RuntimeError("the clients failed")
-        return cast("dict[str, Any]", json.loads(output))
-
-
 def tile(key: int, size_bytes: int) -> Publication:
     """Random bytes: nothing to compress."""
     data = np.random.default_rng(key).integers(0, 255, size_bytes, dtype=np.uint8)
@@ -106,14 +79,7 @@ def tile(key: int, size_bytes: int) -> Publication:
 async def bus_server(*, tls: bool, config: BusConfig | None = None) -> AsyncIterator[BusServer]:
     """Serve an empty channel on a free port of loopback."""
     with tempfile.TemporaryDirectory() as folder:
-        http = {"host": "127.0.0.1", "port": 0}
-        settings = Settings(
-            data_dir=Path(folder),
-            http=http,  # type: ignore[arg-type]
-            tls={"enabled": tls},  # type: ignore[arg-type]
-            rate={"per_s": 1e4, "burst": 10_000},  # type: ignore[arg-type]
-            limits={"max_connections_per_host": 1024},  # type: ignore[arg-type]
-        )
+        settings = loopback_settings(Path(folder), tls=tls)
         bus = Bus(config)
         channel, identity = bus.open(SCENE), identify(settings)
         scenes = cast("Scenes", SimpleNamespace(bus=bus))  # no route but the socket is asked

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.asset_swap import SLOT, _delays_ms, _rollbacks_ms, _skews_ms, _to, asset_server
+from benchmarks.asset_server import asset_server
+from benchmarks.asset_swap import SLOT, _delays_ms, _rollbacks_ms, _skews_ms, _to
 
 MS = 1_000_000
 
