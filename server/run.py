@@ -37,7 +37,7 @@ from server.metrics import Metrics
 from server.navmesh_file import navmesh_file
 from server.replay import Summary
 from server.replay import replay as play
-from server.scenes import stored_scenes
+from server.scene_folders import stored_scenes
 from server.web import Identity, identify, serving
 from server.writer import Writer
 from streams.frame import Intrinsics, SceneId, StreamId

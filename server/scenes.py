@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import re
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -20,7 +19,6 @@ from mapping import exporters
 from mapping.metric import markers
 from mapping.scene_map import StreamOptions as MapStreamOptions
 from mapping.store.scene_store import Store
-from mapping.tracking.lenses import Lenses
 from server.api.contract import (
     AgentProfile,
     Busy,
@@ -33,7 +31,6 @@ from server.api.contract import (
     NotFound,
     PosedOptions,
     Readiness,
-    Refused,
     SceneSummary,
     StreamOptions,
     StreamSummary,
@@ -47,6 +44,7 @@ from server.queries import Queries
 from server.restart import restore_channel
 from server.scene import Config as SceneConfig
 from server.scene import Scene
+from server.scene_folders import is_scene_name, load_lenses, save_lenses, stored_scenes
 from server.workers.pool import Pool
 from server.writer import Writer
 from streams.frame import Frame, SceneId, StreamId
@@ -55,8 +53,6 @@ from streams.turnstile import Turnstile
 from streams.webrtc import WhipConfig, WhipPeer, WhipSession
 
 _log = logging.getLogger(__name__)
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_LENSES = "lenses.json"
 
 
 class Config(BaseModel):
@@ -99,7 +95,7 @@ class Scenes:
         self._whip: dict[str, WhipSession] = {}
         self._posed: dict[StreamId, Mailbox[Frame] | Turnstile[Frame]] = {}
         threads = config.tracker_threads or max(2, os.cpu_count() or 2)
-        self._lenses = _stored_lenses(folder / _LENSES)
+        self._lenses = load_lenses(folder)
         self._trackers = ThreadPoolExecutor(threads, thread_name_prefix="tracker")
 
     async def start(self, first: SceneId) -> None:
@@ -117,7 +113,7 @@ class Scenes:
         self._open.clear()
         self._queries.close()
         self._trackers.shutdown(wait=False)
-        await asyncio.to_thread((self._folder / _LENSES).write_text, self._lenses.to_json())
+        await asyncio.to_thread(save_lenses, self._folder, self._lenses)
 
     # -- scenes --------------------------------------------------------------------------------------------------------
 
@@ -337,25 +333,6 @@ class Scenes:
         return Readiness(is_ready=bool(detail) and all(v == "ok" for v in detail.values()), detail=detail)
 
 
-def is_scene_name(text: str) -> bool:
-    """Whether a scene can be called so: it is a folder's name and part of URLs, too."""
-    return _NAME.fullmatch(text) is not None
-
-
-def stored_scenes(folder: Path) -> list[SceneId]:
-    """The scenes that are kept in a folder; it need not exist."""
-    found = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [SceneId(path.name) for path in found if path.is_dir() and is_scene_name(path.name)]
-
-
-def _stored_lenses(path: Path) -> Lenses:
-    """What earlier sessions learnt of cameras; nothing if that cannot be read."""
-    try:
-        return Lenses.from_json(path.read_text())
-    except (OSError, ValueError):
-        return Lenses()
-
-
 async def _until_silent(frames: Mailbox[Frame] | Turnstile[Frame], silence_s: float) -> AsyncIterator[Frame]:
     """What comes in, until nothing has come for so long."""
     while True:
@@ -363,6 +340,3 @@ async def _until_silent(frames: Mailbox[Frame] | Turnstile[Frame], silence_s: fl
             yield await asyncio.wait_for(frames.get(), silence_s)
         except (TimeoutError, MailboxClosed):
             return
-
-
-__all__ = ["Config", "Refused", "Scenes"]
