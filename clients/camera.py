@@ -19,17 +19,15 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from types import TracebackType
 from typing import Any
 
-import av
 import numpy as np
 from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
-from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from numpy.typing import NDArray
 
 from clients import whip
+from clients.clip_track import ClipTrack
 from clients.clock import ServerClock
 from clients.http import Http
 from clients.mirror import rotation_from_quat
@@ -42,9 +40,6 @@ QUICK_PINGS, QUICK_EVERY_S, STEADY_EVERY_S = 8, 0.1, 5.0
 CAPTURE_EVERY_S = 1.0
 MOTION_EVERY_S = 1 / 30
 CONNECT_WITHIN_S = 15.0
-RTP_HZ = 90_000
-LATE_S = 0.5
-"""A camera that fell this far behind starts its schedule anew instead of catching up in a burst."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,11 +66,15 @@ class PoseAnswer:
     scale_source: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    capture_ns: int  # phone's clock
-    pts: int  # RTP ticks since the first frame
-    clip_time_s: float
+@dataclass(frozen=True, slots=True, eq=False)
+class LatePose:
+    """Where a frame was that had been answered without a pose."""
+
+    capture_ns: int
+    """As the server understood it, on its clock."""
+    world_from_camera: NDArray[np.float64]  # (4, 4)
+    is_aligned: bool
+    """In the shared map; False: in the phone's own frame, like the first pose after it."""
 
 
 class Camera:
@@ -103,7 +102,7 @@ class Camera:
         self._session = whip.Session(Http(url, token=token, ca=ca), scene, query or {})
         self._clip, self._label, self._motion = clip, label, motion
         self._clock_ahead_ns = clock_ahead_ns
-        self._track = _ClipTrack(clip, self._now_ns, self._rtp_of_last_packet, loop=loop)
+        self._track = ClipTrack(clip, self._now_ns, self._rtp_of_last_packet, loop=loop)
         self._peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._sender: RTCRtpSender | None = None
         self._channel: RTCDataChannel | None = None
@@ -114,6 +113,8 @@ class Camera:
         self._is_open = False
         self._tasks: list[asyncio.Task[None]] = []
         self.num_answers = 0
+        self.late: deque[LatePose] = deque(maxlen=max_answers)
+        """What the server learnt of earlier frames, oldest first."""
 
     @property
     def num_sent(self) -> int:
@@ -253,6 +254,11 @@ class Camera:
                 self._answers.append(self._answer(message, now_ns))
                 self.num_answers += 1
                 self._news.set()
+            elif kind == "late":
+                self.late.extend(
+                    LatePose(int(pose["capture_ns"]), _pose(pose["world_from_camera"]), bool(message["is_aligned"]))
+                    for pose in message["poses"]
+                )
             elif kind == "notice":
                 logger.info(
                     "notice from the server", extra={"level": message.get("level"), "text": message.get("text")}
@@ -262,16 +268,11 @@ class Camera:
 
     def _answer(self, message: dict[str, Any], now_ns: int) -> PoseAnswer:
         placed = message.get("world_from_camera")
-        pose = None
-        if placed is not None:
-            pose = np.eye(4)
-            pose[:3, :3] = rotation_from_quat(placed["q_wxyz"])
-            pose[:3, 3] = placed["t"]
         capture_ns = int(message["capture_ns"])
         sent = self._track.nearest(capture_ns - self._clock.offset_ns)
         return PoseAnswer(
             state=str(message["state"]),
-            world_from_camera=pose,
+            world_from_camera=None if placed is None else _pose(placed),
             capture_ns=capture_ns,
             clip_time_s=None if sent is None else sent.clip_time_s,
             latency_ms=float("nan") if sent is None else (now_ns - sent.capture_ns) / 1e6,
@@ -280,59 +281,8 @@ class Camera:
         )
 
 
-class _ClipTrack(MediaStreamTrack):  # type: ignore[misc]
-    """Hands out the clip's encoded frames at their times and remembers when each was captured."""
-
-    kind = "video"
-
-    def __init__(
-        self,
-        clip: EncodedClip,
-        now_ns: Callable[[], int],
-        rtp_of_last_packet: Callable[[], int],
-        *,
-        loop: bool,
-        remembered: int = 300,
-    ) -> None:
-        super().__init__()
-        self._clip, self._now_ns, self._rtp_of_last_packet = clip, now_ns, rtp_of_last_packet
-        self._loop = loop
-        self._sent: deque[_Sent] = deque(maxlen=remembered)
-        self._started_s = 0.0
-        self.num_sent = 0
-        self.newest: _Sent | None = None
-        self.rtp_origin: int | None = None
-        """RTP stamp of pts 0; known once the first frame has left."""
-
-    async def recv(self) -> av.Packet:
-        index = self.num_sent
-        if self.readyState != "live" or (not self._loop and index >= len(self._clip.frames)):
-            self.stop()
-            raise MediaStreamError
-        if self.newest is not None and self.rtp_origin is None:
-            # aiortc asks for a frame when all packets of the one before have been sent.
-            self.rtp_origin = self._rtp_of_last_packet() - self.newest.pts
-        now_s = time.monotonic()
-        if index == 0:
-            self._started_s = now_s
-        due_s = self._started_s + index / self._clip.fps
-        if now_s > due_s + LATE_S:
-            self._started_s += now_s - due_s
-        await asyncio.sleep(max(0.0, due_s - now_s))
-        place = index % len(self._clip.frames)
-        pts = round((time.monotonic() - self._started_s) * RTP_HZ) if index else 0
-        if self.newest is not None:
-            pts = max(pts, self.newest.pts + 1)
-        self.newest = _Sent(self._now_ns(), pts, place / self._clip.fps)
-        self._sent.append(self.newest)
-        self.num_sent += 1
-        packet = av.Packet(self._clip.frames[place])
-        packet.pts, packet.time_base = pts, Fraction(1, RTP_HZ)
-        return packet
-
-    def nearest(self, capture_ns: int) -> _Sent | None:
-        """The sent frame captured at about that time of the phone's clock, if one was."""
-        if not self._sent:
-            return None
-        best = min(self._sent, key=lambda sent: abs(sent.capture_ns - capture_ns))
-        return best if abs(best.capture_ns - capture_ns) < 0.5e9 / self._clip.fps else None
+def _pose(placed: dict[str, Any]) -> NDArray[np.float64]:
+    pose = np.eye(4)
+    pose[:3, :3] = rotation_from_quat(placed["q_wxyz"])
+    pose[:3, 3] = placed["t"]
+    return pose

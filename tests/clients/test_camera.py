@@ -105,6 +105,8 @@ class FakeServer:
                     placed = {"t": [1.0, 2.0, 3.0], "q_wxyz": [1.0, 0.0, 0.0, 0.0]}
                     self.say({"t": "pose", "capture_ns": str(capture_ns), "state": "tracking",
                               "world_from_camera": placed, "seen_share": 0.5})  # fmt: skip
+                    late = {"capture_ns": str(capture_ns - 10**8), "world_from_camera": placed}
+                    self.say({"t": "late", "is_aligned": False, "poses": [late]})
 
     def hear(self, text: str) -> None:
         message = json.loads(text)
@@ -155,6 +157,9 @@ async def test_a_phone_publishes_reports_its_clock_and_hears_its_pose(clip: Enco
         assert last.clip_time_s is not None
         assert 0 <= last.clip_time_s < clip.duration_s
         assert last.latency_ms >= 0
+        assert not phone.late[-1].is_aligned
+        assert phone.late[-1].capture_ns < last.capture_ns
+        np.testing.assert_array_equal(phone.late[-1].world_from_camera[:3, 3], [1, 2, 3])
         offsets = [m["offset_ms"] for m in fake.got if m["t"] == "offset"]
         rtts = [m["rtt_ms"] for m in fake.got if m["t"] == "offset"]
         assert abs(offsets[-1] - SERVER_AHEAD_NS / 1e6) <= rtts[-1]

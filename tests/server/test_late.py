@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
 from mapping.tracking.tracker import Backfilled, Tracked
 from mapping.transforms import Sim3, exp_so3, rigid
-from server.late import Late
-from streams.datachannel import write_message
-from streams.frame import Intrinsics, StreamId
+from server.api.contract import StreamOptions
+from server.bus.bus import Bus
+from server.bus.channel import Entry, Move
+from server.late import EVENT, Late
+from server.protocol import unpack_server
+from server.scenes import Config, Scenes
+from server.workers.pool import Config as PoolConfig
+from server.workers.pool import Pool
+from streams.datachannel import LatePoses, PoseAnswer, write_message
+from streams.frame import Frame, Intrinsics, SceneId, StreamId
+from tests.mapping.painted_room import PaintedRoom, frame, walk
 
 CAMERA = Intrinsics(500, 500, 320, 240, 640, 480)
 WORLD = Sim3(2.0, exp_so3(np.array([0.0, 0.5, 0.0])), np.array([1.0, 0.0, -1.0]))
@@ -59,3 +73,53 @@ def test_all_a_tracker_can_remember_fits_one_message() -> None:
     news = Late().for_phone(tracked(40, backfilled=many), None)
     assert news is not None
     assert len(write_message(news)) < 8192
+
+
+class Ear:
+    """A listener that hears of late poses."""
+
+    def __init__(self) -> None:
+        self.heard: list[dict[str, Any]] = []
+
+    def on_entry(self, entry: Entry) -> None:
+        pass
+
+    def on_move(self, move: Move) -> None:
+        pass
+
+    def on_event(self, frame: bytes) -> None:
+        message, _ = unpack_server(frame)
+        if getattr(message, "name", "") == EVENT:
+            self.heard.append(message.data)  # type: ignore[union-attr]
+
+
+async def test_a_scene_tells_the_phone_after_its_first_pose_and_everybody_in_the_world(tmp_path: Path) -> None:
+    room, told, ear, begins = PaintedRoom(seed=3), list[object](), Ear(), asyncio.Event()
+
+    async def film() -> AsyncIterator[Frame]:
+        await begins.wait()
+        for seq, pose in enumerate(walk(60)[:30]):
+            yield replace(frame(room.render(pose), seq), stream=StreamId("s"))
+
+    main = SceneId("main")
+    bus = Bus()
+    scenes = Scenes(Config(), tmp_path / "scenes", Pool(PoolConfig(), "classical"), bus)
+    await scenes.start(main)
+    channel = bus.find(main)
+    assert channel is not None
+    channel.listen(ear)
+    stream = await scenes.replay(main, StreamId("s"), film(), StreamOptions(), is_patient=True)
+    stream.send = told.append
+    begins.set()
+    await stream.ended
+    await scenes.close()
+
+    assert stream.failure is None
+    (late,) = [message for message in told if isinstance(message, LatePoses)]
+    before = [m for m in told[: told.index(late)] if isinstance(m, PoseAnswer)]
+    assert before[-1].state == "tracked"
+    assert [pose.capture_ns for pose in late.poses] == [m.capture_ns for m in before[:-1]]
+    assert stream.counters.late == len(late.poses) > 0
+    (news,) = ear.heard
+    assert news["stream"] == "s"
+    assert [pose["frame"] for pose in news["poses"]] == list(range(len(late.poses)))

@@ -109,6 +109,17 @@ describe("answers on the DataChannel", () => {
     (text) => expect(readAnswer(text)).toBeNull(),
   );
 
+  it("reads late poses and leaves out those that are none", () => {
+    const placed = '"world_from_camera":{"t":[1,2,3],"q_wxyz":[1,0,0,0]}';
+    const text = `{"t":"late","is_aligned":false,"poses":[{"capture_ns":"1760000000123456789",${placed}},{"capture_ns":"x",${placed}},{"capture_ns":"7"},null]}`;
+    expect(readAnswer(text)).toEqual({
+      t: "late",
+      isAligned: false,
+      poses: [{ captureNs: 1_760_000_000_123_456_789n, worldFromCamera: { t: [1, 2, 3], qWxyz: [1, 0, 0, 0] } }],
+    });
+    expect(readAnswer('{"t":"late","poses":7}')).toBeNull();
+  });
+
   it("clamps shares and drops placements that are none", () => {
     const answer = readAnswer('{"t":"pose","capture_ns":"5","state":"lost","world_from_camera":{"t":[1],"q_wxyz":[]},"seen_share":7}');
     expect(answer).toMatchObject({ worldFromCamera: null, seenShare: 1 });

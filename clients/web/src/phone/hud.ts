@@ -3,7 +3,7 @@
 import { byId } from "../page/dom.js";
 import { rotate } from "../sdk/transform.js";
 import { headingDeg } from "./heading.js";
-import type { PoseMessage } from "./messages.js";
+import type { LateMessage, PoseMessage } from "./messages.js";
 import type { SessionState } from "./session.js";
 import { Trace } from "./trace.js";
 
@@ -59,6 +59,11 @@ export class Hud {
     byId("position").textContent = t.map((n) => n.toFixed(2).replace("-", "−")).join("  ");
     byId("unit").textContent = pose.scaleSource === "none" ? "· not metric yet" : "· metres";
     byId("heading").textContent = `${headingDeg(forward)}°`;
+  }
+
+  /** The way up to the first pose, known only now. */
+  showLate(late: LateMessage): void {
+    if (late.isAligned === this.wasAligned) this.trace.precede(late.poses.map(({ worldFromCamera }) => worldFromCamera.t));
   }
 
   showNotice(text: string): void {

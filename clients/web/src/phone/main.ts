@@ -68,6 +68,7 @@ class PhonePage {
     this.session = new PhoneSession(this.api, this.scene, track, this.stamps, {
       onState: (state, trouble) => this.onState(state, trouble),
       onPose: (pose, latencyMs) => this.hud.showPose(pose, latencyMs),
+      onLate: (late) => this.hud.showLate(late),
       onNotice: (_level, text) => this.hud.showNotice(text),
     });
     void this.session.start();

@@ -22,8 +22,18 @@ export interface PoseMessage {
   readonly points: number;
 }
 
+type Placement = NonNullable<PoseMessage["worldFromCamera"]>;
+
+/** Where frames were that had been answered without a pose, oldest first, in the frame of the first pose after them. */
+export interface LateMessage {
+  readonly t: "late";
+  readonly isAligned: boolean;
+  readonly poses: readonly { readonly captureNs: bigint; readonly worldFromCamera: Placement }[];
+}
+
 export type PhoneAnswer =
   | PoseMessage
+  | LateMessage
   | { readonly t: "pong"; readonly t0: number; readonly t1: number; readonly t2: number }
   | { readonly t: "notice"; readonly level: string; readonly text: string };
 
@@ -47,6 +57,8 @@ export function readAnswer(text: string): PhoneAnswer | null {
       return { t: "notice", level: String(fields.level ?? "info"), text: String(fields.text ?? "") };
     case "pose":
       return readPose(fields);
+    case "late":
+      return readLate(fields);
     default:
       return null;
   }
@@ -64,6 +76,21 @@ function readPose(fields: Readonly<Record<string, unknown>>): PoseMessage | null
     seenShare: typeof fields.seen_share === "number" ? Math.min(Math.max(fields.seen_share, 0), 1) : 0,
     scaleSource: String(fields.scale_source ?? "none"),
     points: typeof fields.points === "number" ? fields.points : 0,
+  };
+}
+
+function readLate(fields: Readonly<Record<string, unknown>>): LateMessage | null {
+  if (!Array.isArray(fields.poses)) return null;
+  const poses = fields.poses.map((pose: Readonly<Record<string, unknown>> | null) => ({
+    captureNs: String(pose?.capture_ns),
+    worldFromCamera: readPlacement(pose?.world_from_camera),
+  }));
+  return {
+    t: "late",
+    isAligned: fields.is_aligned !== false,
+    poses: poses.flatMap(({ captureNs, worldFromCamera }) =>
+      worldFromCamera === null || !/^\d+$/.test(captureNs) ? [] : [{ captureNs: BigInt(captureNs), worldFromCamera }],
+    ),
   };
 }
 

@@ -5,7 +5,7 @@
 
 import { type Api } from "../page/api.js";
 import { ClockEstimate, type ClockSample } from "../sdk/clock.js";
-import { type PhoneMessage, type PoseMessage, readAnswer } from "./messages.js";
+import { type LateMessage, type PhoneMessage, type PoseMessage, readAnswer } from "./messages.js";
 import { type MotionSample, screenAngleDeg } from "./motion.js";
 import { type FrameStamps } from "./stamps.js";
 import { serverTrouble, type Trouble } from "./trouble.js";
@@ -16,6 +16,7 @@ export type SessionState = "connecting" | "live" | "interrupted" | "stopped";
 export interface SessionEvents {
   onState(state: SessionState, trouble: Trouble | null): void;
   onPose(pose: PoseMessage, latencyMs: number | null): void;
+  onLate(late: LateMessage): void;
   onNotice(level: string, text: string): void;
 }
 
@@ -141,6 +142,9 @@ export class PhoneSession {
         if (answer.captureNs < this.newestPoseNs) return; // overtaken on the unordered channel
         this.newestPoseNs = answer.captureNs;
         this.events.onPose(answer, this.ageMs(answer.captureNs));
+        break;
+      case "late":
+        this.events.onLate(answer);
         break;
       case "notice":
         this.events.onNotice(answer.level, answer.text);

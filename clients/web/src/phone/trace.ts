@@ -31,6 +31,13 @@ export class Trace {
     if (this.spots.length > MAX_SPOTS) thin(this.spots);
   }
 
+  /** Put what came before everything known; it is few. */
+  precede(path: readonly Triple[]): void {
+    const known = this.spots.splice(0);
+    for (const place of path) this.add(place);
+    this.spots.push(...known);
+  }
+
   /** Draw with the camera at `here`, looking along `forward` (world axes; y is up and drops out). */
   draw(here: Triple, forward: Triple): void {
     const c = this.context;
