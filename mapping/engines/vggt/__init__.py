@@ -45,4 +45,4 @@ def create(config: Config) -> GeometryEngine:
         raise ImportError(
             f"{error.name} is not installed: pip install 'commonground[vggt]'", name=error.name
         ) from error
-    return VggtEngine(config)
+    return VggtEngine.load(config)

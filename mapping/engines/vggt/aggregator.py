@@ -11,6 +11,7 @@ from mapping.engines.vggt.architecture import REGISTERS, Architecture
 from mapping.engines.vggt.encoder import PatchEncoder
 from mapping.engines.vggt.layers import Block
 from mapping.engines.vggt.rotary import rotation_of
+from mapping.engines.vggt.thinning import answering
 
 
 class Aggregator(nn.Module):
@@ -26,12 +27,15 @@ class Aggregator(nn.Module):
         self.frame_blocks = nn.ModuleList(Block(width, heads, norm_queries=True) for _ in range(sizes.depth))
         self.global_blocks = nn.ModuleList(Block(width, heads, norm_queries=True) for _ in range(sizes.depth))
 
-    def forward(self, patches: Tensor, grid: tuple[int, int], layers: Collection[int]) -> dict[int, Tensor]:
+    def forward(
+        self, patches: Tensor, grid: tuple[int, int], layers: Collection[int], every: int = 1
+    ) -> dict[int, Tensor]:
         """Features of the asked layers only; all others are forgotten at once.
 
         Args:
             patches: (b, views, rows * columns, width) from `patch_embed`; the first view of each b is its reference.
             grid: (rows, columns).
+            every: of the patches that views ask each other about, every so manieth answers; 1 = all, as published.
 
         Returns:
             (b, views, 5 + rows * columns, 2 * width) by layer.
@@ -39,6 +43,7 @@ class Aggregator(nn.Module):
         batch, views, _, width = patches.shape
         within = rotation_of(grid, self.head, patches.device)
         across = within.repeated(views)
+        asked = answering(views, grid, every, patches.device) if every > 1 else None
         special = torch.cat([self.camera_token, self.register_token], dim=2)
         special = torch.cat([special[:, :1], special[:, 1:].expand(-1, views - 1, -1, -1)], dim=1)
         x = torch.cat([special.expand(batch, -1, -1, -1), patches], dim=2)
@@ -46,7 +51,7 @@ class Aggregator(nn.Module):
         features: dict[int, Tensor] = {}
         for layer, (frame_block, global_block) in enumerate(zip(self.frame_blocks, self.global_blocks, strict=True)):
             own = frame_block(x.reshape(batch * views, tokens, width), within)
-            x = global_block(own.reshape(batch, views * tokens, width), across)
+            x = global_block(own.reshape(batch, views * tokens, width), across, asked)
             if layer in layers:
                 shape = (batch, views, tokens, width)
                 features[layer] = torch.cat([own.reshape(shape), x.reshape(shape)], dim=-1)

@@ -20,8 +20,8 @@ class Config(BaseModel):
     """`auto` is the first GPU that this process sees, else the CPU; else a name that PyTorch knows."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """`auto` is bfloat16 on a GPU and float32, exact to the published network, on the CPU."""
-    threads: int = Field(default=2, ge=1, le=256)
-    """On the CPU."""
+    threads: int = Field(default=0, ge=0, le=256)
+    """On the CPU; 0 = as the process is told (`workers.process.threads`)."""
     long_side_px: int = Field(default=518, ge=56, le=1036, multiple_of=14)
     """The whole image is brought to this size; the network was trained at 518."""
     max_views: int = Field(default=32, ge=1, le=1000)
@@ -30,6 +30,16 @@ class Config(BaseModel):
     """How many images go through the encoder or a dense head together."""
     cached_mib: int = Field(default=512, ge=0)
     """Patch tokens of earlier keyframes kept for later windows: 2 MiB each at 518 x 392 in bfloat16."""
+    replayed: int = Field(default=40, ge=0)
+    """On a GPU: so many shapes of windows are recorded as CUDA graphs and replayed; 0 = none."""
+    warm_views: int = Field(default=17, ge=1)
+    """On a GPU: windows of up to so many 4:3 pictures are recorded at start; others when they come again."""
+    thin_above: int | None = Field(default=None, ge=1)
+    """In windows of more views than this, views look at fewer tokens of each other: faster, not exact. None = never."""
+    thin_every: int = Field(default=4, ge=2, le=16)
+    """Then every so manieth patch answers."""
+    checks: int = Field(default=3, ge=0)
+    """So many views before the newest get depth, too, and are asked whether they see what it claims to see."""
     intrinsics: Literal["given", "predicted"] = "given"
     """Whether a view's own intrinsics, where it brings some, count more than what the network sees."""
     error_tolerance: float = Field(default=0.05, gt=0)

@@ -1,4 +1,4 @@
-"""What the tracker's sparse points say about the network's depth: its unit, and how far to trust it."""
+"""What the tracker's sparse points say about the network's depth: its unit, and how far it is off."""
 
 from __future__ import annotations
 
@@ -29,6 +29,14 @@ class Comparison:
         """Tracker units per network unit; None where too few points tell."""
         return float(np.median(self.ratio)) if self.is_enough else None
 
+    @property
+    def factor(self) -> float | None:
+        """Median of relative error times the network's certainty; None where too few points tell."""
+        if not self.is_enough:
+            return None
+        errors = np.abs(np.median(self.ratio) / self.ratio - 1)
+        return float(np.median(errors * self.certainty))
+
 
 def compare(
     landmarks_window: NDArray[np.float32] | None,
@@ -48,19 +56,3 @@ def compare(
     z, seen = points[inside, 2], depth[v, u]
     known = seen > 0
     return Comparison(z[known] / seen[known], certainty[v, u][known].astype(np.float64))
-
-
-def confidence(
-    certainty: NDArray[np.float32], comparison: Comparison, scale: float, tolerance: float
-) -> NDArray[np.float32]:
-    """Confidence 0..1 of depth (h, w): one half where its relative error is expected to be `tolerance`.
-
-    The network was trained to say about 1 / error, up to a factor. Where landmarks were compared they tell that factor;
-    without them, the network's least certainty means 0 and there is no other measure.
-    """
-    if not comparison.is_enough:
-        return np.asarray(1 - 1 / certainty, np.float32)
-    errors = np.abs(scale / comparison.ratio - 1)
-    factor = float(np.median(errors * comparison.certainty))
-    expected = factor / certainty
-    return np.asarray(1 / (1 + np.square(expected / tolerance)), np.float32)

@@ -49,13 +49,15 @@ class Attention(nn.Module):
         self.k_norm = nn.LayerNorm(width // heads) if norm_queries else nn.Identity()
         self.proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, rotation: Rotation | None = None) -> Tensor:
-        """Mix tokens (b, n, width) among the n of each b."""
+    def forward(self, x: Tensor, rotation: Rotation | None = None, answering: Tensor | None = None) -> Tensor:
+        """Mix tokens (b, n, width) among the n of each b, or among those at indices `answering`."""
         batch, tokens, width = x.shape
         q, k, v = self.qkv(x).view(batch, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         q, k = self.q_norm(q), self.k_norm(k)
         if rotation is not None:
             q, k = rotate(q, rotation), rotate(k, rotation)
+        if answering is not None:
+            k, v = k.index_select(2, answering), v.index_select(2, answering)
         mixed = functional.scaled_dot_product_attention(q, k, v)
         out: Tensor = self.proj(mixed.transpose(1, 2).reshape(batch, tokens, width))
         return out
@@ -73,7 +75,7 @@ class Block(nn.Module):
         self.mlp = Perceptron(width, _MLP_RATIO * width)
         self.ls2 = Scale(width)
 
-    def forward(self, x: Tensor, rotation: Rotation | None = None) -> Tensor:
-        x = x + self.ls1(self.attn(self.norm1(x), rotation))
+    def forward(self, x: Tensor, rotation: Rotation | None = None, answering: Tensor | None = None) -> Tensor:
+        x = x + self.ls1(self.attn(self.norm1(x), rotation, answering))
         x = x + self.ls2(self.mlp(self.norm2(x)))
         return x

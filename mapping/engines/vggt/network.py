@@ -55,10 +55,16 @@ class Vggt(nn.Module):
         tokens: Tensor = self.aggregator.patch_embed(normalised.to(self.aggregator.camera_token.dtype))
         return tokens
 
-    def aggregate(self, patches: Tensor, grid: tuple[int, int], also: Sequence[int] = ()) -> dict[int, Tensor]:
-        """Features of the layers that heads read (and of `also`) of patch tokens (b, views, rows * columns, width)."""
+    def aggregate(
+        self, patches: Tensor, grid: tuple[int, int], also: Sequence[int] = (), every: int = 1
+    ) -> dict[int, Tensor]:
+        """Features of the layers that heads read (and of `also`) of patch tokens (b, views, rows * columns, width).
+
+        Args:
+            every: 1 is the published network; more thins out what views look at in each other (see `thinning`).
+        """
         layers = {*self.sizes.feature_layers, *also}
-        features: dict[int, Tensor] = self.aggregator(patches, grid, layers)
+        features: dict[int, Tensor] = self.aggregator(patches, grid, layers, every)
         return features
 
     def cameras(self, features: dict[int, Tensor]) -> Tensor:

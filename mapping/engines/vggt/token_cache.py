@@ -7,29 +7,32 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from mapping.changes import KeyframeId
+from mapping.engines import View
 from mapping.engines.vggt.canvas import Placement
+from streams.frame import Intrinsics
 
 _EVERY_ROW = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What tokens depend on: the picture and its place on the canvas."""
+    """What tokens depend on: the picture, the lens that it is straightened for, and its place on the canvas."""
 
     keyframe: KeyframeId
     fingerprint: int
     """Of every 16th row: two maps may call their keyframes alike."""
     place: Placement
+    lens: Intrinsics | None = None
+    """None where nothing has to be straightened."""
 
     @classmethod
-    def of(cls, keyframe: KeyframeId, rgb: NDArray[np.uint8], place: Placement) -> Key:
-        return cls(keyframe, zlib.crc32(rgb[::_EVERY_ROW].tobytes()), place)
+    def of(cls, view: View, place: Placement) -> Key:
+        lens = view.intrinsics if view.intrinsics is not None and view.intrinsics.k1 else None
+        return cls(view.keyframe, zlib.crc32(view.rgb[::_EVERY_ROW].tobytes()), place, lens)
 
 
 class TokenCache:

@@ -33,7 +33,7 @@ def ready(config: Config, *, has_points: bool = False, has_tracks: bool = False)
     """
     paths, licence = ((), "none") if config.weights == "seeded" else hub.locate(config.weights)
     device = device_of(config)
-    if device.type == "cpu":
+    if device.type == "cpu" and config.threads:
         torch.set_num_threads(config.threads)
     with torch.device("meta"):
         network = Vggt({"1b": VGGT_1B, "tiny": TINY}[config.architecture], has_points=has_points, has_tracks=has_tracks)

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from mapping.engines.vggt.cameras import camera_from_world, focal_px, shared_focal_px, window_from_camera
 from mapping.engines.vggt.canvas import arrange
-from mapping.engines.vggt.landmarks import Comparison, compare, confidence
+from mapping.engines.vggt.landmarks import Comparison, compare
+from mapping.engines.vggt.reprojection import DepthView, Heard, hear
+from mapping.engines.vggt.trust import confidence
 from mapping.engines.vggt.unit import window_from_network
 from mapping.transforms import F64, Sim3, exp_so3, quat_from_rotation, rigid
 from streams.frame import Intrinsics
@@ -129,17 +131,62 @@ def test_landmarks_are_looked_up_where_they_lie() -> None:
     assert compare(window[:5].astype(np.float32), pose, camera, depth, depth).scale is None
 
 
+def silent(height: int, width: int) -> Heard:
+    none = np.zeros((height, width), np.int16)
+    return Heard(np.zeros((height, width), np.float32), none, none)
+
+
 def test_confidence_is_one_half_where_the_expected_error_is_the_tolerance() -> None:
     certainty = RNG.uniform(1, 20, 4000)
     errors = 0.4 / certainty * RNG.choice([-1, 1], 4000)
     comparison = Comparison(2.0 / (1 + errors), certainty)
-    sure = confidence(np.array([[8.0, 2.0, 80.0]], np.float32), comparison, 2.0, 0.05)
-    assert sure[0, 0] == pytest.approx(0.5, abs=0.01)
+    sure = confidence(np.array([[8.0, 2.0, 80.0]], np.float32), comparison, silent(1, 3), 0.05)
+    assert sure[0, 0] == pytest.approx(0.5, abs=0.03), "the scale is a median of the same points"
     assert sure[0, 1] < 0.1
     assert sure[0, 2] > 0.95
 
 
-def test_without_landmarks_confidence_still_grows_with_certainty() -> None:
-    none = compare(None, None, Intrinsics.from_fov(2, 1), np.ones((1, 2), np.float32), np.ones((1, 2), np.float32))
-    sure = confidence(np.array([[1.0, 4.0]], np.float32), none, 1.0, 0.05)
+NO_LANDMARKS = Comparison(np.empty(0), np.empty(0))
+
+
+def test_without_any_measure_confidence_still_grows_with_certainty() -> None:
+    sure = confidence(np.array([[1.0, 4.0]], np.float32), NO_LANDMARKS, silent(1, 2), 0.05)
     np.testing.assert_allclose(sure, [[0.0, 0.75]])
+
+
+CAMERA = Intrinsics(50.0, 50.0, 32.0, 24.0, 64, 48)
+
+
+def wall(x: float, depth: float, noise: float = 0.0) -> DepthView:
+    """A wall `depth` before a camera that stands at x."""
+    seen = np.full((48, 64), depth) * (1 + RNG.normal(0, noise, (48, 64)) if noise else 1)
+    return DepthView(rigid(np.eye(3), [x, 0.0, 0.0]), CAMERA, seen.astype(np.float32))
+
+
+def test_views_agree_about_one_wall_and_say_how_far_they_are_off() -> None:
+    exact = hear(wall(0.0, 2.0), [wall(0.3, 2.0), wall(-0.3, 2.0)], 0.15)
+    assert exact.agree[24, 32] == 2
+    assert exact.agree[24, 0] == exact.agree[24, 63] == 1, "the other one is beyond the picture"
+    assert exact.error.max() < 1e-6
+    noisy = hear(wall(0.0, 2.0, 0.02), [wall(0.3, 2.0, 0.02)], 0.15)
+    factor = noisy.factor(np.full((48, 64), 4.0, np.float32))
+    assert factor == pytest.approx(4 * 0.02 * 2**0.5 * 0.6745, rel=0.1), "the median of |difference| of two normals"
+
+
+def test_what_others_look_through_is_not_there_and_what_hides_it_says_nothing() -> None:
+    person, behind = wall(0.0, 1.0), wall(0.1, 3.0)
+    assert hear(person, [behind], 0.15).is_refuted[:, 5:].all()
+    hidden = hear(behind, [person], 0.15)
+    assert not hidden.is_refuted.any()
+    assert not hidden.agree.any()
+    certainty = np.full((48, 64), 9.0, np.float32)
+    assert not confidence(certainty, NO_LANDMARKS, hear(person, [behind], 0.15), 0.05)[:, 5:].any()
+
+
+def test_depth_that_differs_between_views_is_worth_less() -> None:
+    certainty = np.full((48, 64), 9.0, np.float32)
+    sure = [
+        np.median(confidence(certainty, NO_LANDMARKS, hear(wall(0.0, 2.0, n), [wall(0.3, 2.0, n)], 0.15), 0.05))
+        for n in (0.005, 0.02, 0.06)
+    ]
+    assert sure[0] > 0.95 > sure[1] > 0.7 > sure[2]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from tests.mapping.engines.vggt.needs import needs_torch
@@ -11,8 +13,10 @@ needs_torch()
 import torch  # noqa: E402
 
 from mapping.changes import KeyframeId  # noqa: E402
+from mapping.engines import View  # noqa: E402
 from mapping.engines.vggt.canvas import arrange  # noqa: E402
 from mapping.engines.vggt.token_cache import Key, TokenCache  # noqa: E402
+from streams.frame import Intrinsics  # noqa: E402
 
 PLACE = arrange([(480, 640)], 518)[0]
 BYTES = 4 * 2 * 4
@@ -53,13 +57,11 @@ def test_a_window_larger_than_the_cache_is_still_answered() -> None:
     assert ask(TokenCache(0), 4, 4) == [4, 4]
 
 
-def test_a_key_knows_its_picture_and_its_place() -> None:
-    a, b = np.zeros((48, 64, 3), np.uint8), np.ones((48, 64, 3), np.uint8)
+def test_a_key_knows_its_picture_its_place_and_its_lens() -> None:
+    black, white = np.zeros((48, 64, 3), np.uint8), np.ones((48, 64, 3), np.uint8)
     tall = arrange([(480, 640), (640, 480)], 518)[0]
-    keys = {
-        Key.of(KeyframeId("s/1"), a, PLACE),
-        Key.of(KeyframeId("s/1"), b, PLACE),
-        Key.of(KeyframeId("s/1"), a, tall),
-    }
-    assert len(keys) == 3
-    assert Key.of(KeyframeId("s/1"), a.copy(), PLACE) in keys
+    plain = View(KeyframeId("s/1"), black, Intrinsics.from_fov(64, 48))
+    bent = replace(plain, intrinsics=Intrinsics(50.0, 50.0, 32.0, 24.0, 64, 48, -0.1))
+    views = [(plain, PLACE), (replace(plain, rgb=white), PLACE), (plain, tall), (bent, PLACE)]
+    assert len({Key.of(*view) for view in views}) == 4
+    assert Key.of(replace(plain, rgb=black.copy(), intrinsics=None), PLACE) == Key.of(plain, PLACE)
