@@ -1,0 +1,212 @@
+"""What a GPU repeats is recorded: when, what of it is forgotten, and that nothing in a pass waits for the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.mapping.engines.vggt.needs import needs_torch
+
+needs_torch()
+
+import torch  # noqa: E402
+from torch import Tensor  # noqa: E402
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
+from torch.utils._pytree import tree_leaves  # noqa: E402
+
+from mapping.engines.vggt.architecture import TINY  # noqa: E402
+from mapping.engines.vggt.canvas import arrange  # noqa: E402
+from mapping.engines.vggt.config import Config  # noqa: E402
+from mapping.engines.vggt.network import Vggt  # noqa: E402
+from mapping.engines.vggt.passes import Passes  # noqa: E402
+from mapping.engines.vggt.pixels import on_canvas  # noqa: E402
+from mapping.engines.vggt.probe import seeded_network  # noqa: E402
+from mapping.engines.vggt.replays import Replays, Run  # noqa: E402
+from mapping.engines.vggt.transfers import Transfers  # noqa: E402
+
+GRID = (5, 7)
+
+
+def double(x: Tensor) -> tuple[Tensor, ...]:
+    return (2 * x,)
+
+
+class Recorder:
+    """Stands in for CUDA graphs: a recording writes into one output, as theirs do."""
+
+    def __init__(self) -> None:
+        self.recorded = 0
+        self.refuses = False
+
+    def __call__(self, run: Run, inputs: tuple[Tensor, ...]) -> Run:
+        if self.refuses:
+            raise RuntimeError("operation not permitted when stream is capturing\nand more")
+        self.recorded += 1
+        (out,) = run(*inputs)
+
+        def replay(*fresh: Tensor) -> tuple[Tensor, ...]:
+            out.copy_(run(*fresh)[0])
+            return (out,)
+
+        return replay
+
+
+def test_what_comes_again_is_recorded_and_answers_are_the_callers_own() -> None:
+    recorder = Recorder()
+    replays = Replays(recorder, 4)
+    answers = [replays("a", double, torch.full((2,), float(n)))[0] for n in range(4)]
+    assert (recorder.recorded, replays.replayed) == (1, 3), "the first is run as it is, the second recorded"
+    assert [answer[0].item() for answer in answers] == [0, 2, 4, 6]
+    replays.is_warming = True
+    replays("b", double, torch.ones(3))
+    assert recorder.recorded == 2, "at once, while warming up"
+
+
+def test_the_least_recently_used_recording_goes() -> None:
+    recorder = Recorder()
+    replays = Replays(recorder, 2)
+    replays.is_warming = True
+    for key in "abacb":
+        replays(key, double, torch.ones(1))
+    assert len(replays) == 2
+    assert recorder.recorded == 4, "b had to make room for c"
+
+
+def test_what_cannot_be_recorded_is_run_and_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    recorder = Recorder()
+    recorder.refuses = True
+    replays = Replays(recorder, 2)
+    for n in range(4):
+        assert replays("a", double, torch.full((1,), float(n)))[0].item() == 2 * n
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "run step by step: operation not permitted" in caplog.text
+    assert "and more" not in caplog.text
+
+
+def test_without_a_way_to_record_everything_is_run() -> None:
+    replays = Replays(None, 2)
+    for _ in range(3):
+        replays("a", double, torch.ones(1))
+    assert (len(replays), replays.replayed) == (0, 0)
+
+
+def test_transfers_copy() -> None:
+    transfers = Transfers(torch.device("cpu"))
+    pixels = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    pixels.flags.writeable = False
+    there = transfers.up(pixels)
+    there += 1
+    assert pixels[0, 0, 0] == 0
+    (back,) = transfers.down([there])
+    np.testing.assert_array_equal(back, pixels + 1)
+
+
+# -- nothing waits -----------------------------------------------------------------------------------------------------
+
+
+class Watch(TorchDispatchMode):
+    """Notes operators that a GPU's host would have to wait for, and those that bring numbers from the host."""
+
+    WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "is_nonzero", "equal")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited: list[str] = []
+        self.crossed: list[str] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        name = func.overloadpacket.__name__
+        if name.startswith(self.WAITS):
+            self.waited.append(name)
+        out = func(*args, **(kwargs or {}))
+        devices = {x.device.type for x in tree_leaves((args, kwargs, out)) if isinstance(x, Tensor) and x.dim()}
+        if len(devices) > 1:
+            self.crossed.append(name)
+        return out
+
+
+def passes_of(every: int) -> tuple[Callable[[], object], Callable[[], object]]:
+    """Both passes on a device that has no numbers: reading one fails, and what comes from the host shows."""
+    with torch.device("meta"):
+        network = Vggt(TINY).eval().requires_grad_(False)
+        images = torch.empty(1, 3, 14 * GRID[0], 14 * GRID[1])
+        patches = torch.empty(3, GRID[0] * GRID[1], TINY.width)
+    passes = Passes(network, Config(thin_above=None if every == 1 else 2, thin_every=max(every, 2)))
+    return lambda: passes._encode(images), lambda: passes._ask(patches, GRID, 2)
+
+
+@pytest.mark.parametrize("every", [1, 4], ids=["exact", "thinned"])
+def test_no_pass_waits_for_the_device_nor_sends_it_numbers(every: int) -> None:
+    for run in passes_of(every):
+        with torch.inference_mode():
+            run()  # what depends on the shape alone is made on the host, once
+            with Watch() as watch:
+                run()
+        assert watch.waited == watch.crossed == []
+
+
+def test_the_watch_sees_what_it_is_there_for() -> None:
+    with Watch() as watch:
+        torch.ones(3).max().item()
+        torch.ones(3).nonzero()
+        torch.ones(3).to("meta")
+    assert watch.waited == ["_local_scalar_dense", "nonzero"]
+    assert watch.crossed
+
+
+def test_pictures_are_resized_on_the_device_without_waiting() -> None:
+    with Watch() as watch:
+        canvas = on_canvas(torch.empty(48, 64, 3, dtype=torch.uint8, device="meta"), arrange([(48, 64)], 98)[0])
+    assert canvas.shape == (3, 70, 98)
+    assert watch.waited == watch.crossed == []
+
+
+# -- fewer tokens in long windows --------------------------------------------------------------------------------------
+
+
+def test_thinning_is_off_unless_a_window_is_longer_than_told() -> None:
+    network = seeded_network(TINY).requires_grad_(False)
+    images = torch.rand(4, 3, 14 * GRID[0], 14 * GRID[1], generator=torch.Generator().manual_seed(1))
+
+    def depth(**config: Any) -> np.ndarray:
+        with torch.inference_mode():
+            return Passes(network, Config(**config)).ask(network.encode(images), GRID, 1).depth
+
+    np.testing.assert_array_equal(depth(), depth(thin_above=4))
+    assert not np.array_equal(depth(), depth(thin_above=3))
+
+
+def test_a_thinned_window_asks_every_part_of_the_picture_somewhere() -> None:
+    from mapping.engines.vggt.thinning import answering
+
+    tokens = 5 + GRID[0] * GRID[1]
+    kept = answering(5, GRID, 4, torch.device("cpu")).tolist()
+    assert set(range(tokens)) <= set(kept), "the first view is whole: it is the reference of all"
+    later = [[k - view * tokens for k in kept if view * tokens <= k < (view + 1) * tokens] for view in range(1, 5)]
+    assert all(set(range(5)) <= set(view) for view in later), "special tokens answer"
+    assert {k for view in later for k in view} == set(range(tokens)), "four views leave nothing out"
+    assert sum(map(len, later)) == 4 * 5 + GRID[0] * GRID[1]
+
+
+@pytest.mark.gpu
+def test_replayed_windows_say_what_run_ones_say_and_never_wait() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
+    device = torch.device("cuda")
+    network = seeded_network(TINY).requires_grad_(False).to(device)
+    patches = torch.rand(3, GRID[0] * GRID[1], TINY.width, device=device)
+    with torch.inference_mode():
+        expected = Passes(network, Config(replayed=0)).ask(patches, GRID, 2)
+        passes = Passes(network, Config())
+        for _ in range(3):
+            found = passes.ask(patches, GRID, 2)
+            np.testing.assert_allclose(found.depth, expected.depth, rtol=1e-4)
+        assert passes.replays.replayed == 2
+        torch.cuda.set_sync_debug_mode("error")
+        passes._ask(patches, GRID, 2)
+        torch.cuda.set_sync_debug_mode("default")
