@@ -52,7 +52,7 @@ def measure(side_m: float, num_edits: int = 40, num_paths: int = 300) -> Row:
         return {"side_m": side_m, "skipped": f"needs about {NEEDED_BYTES_PER_M2 * side_m**2 / 1e9:.1f} GB of memory"}
     source = Copies(0, side_tiles=side_tiles)
     before = resident_bytes()
-    tiles, query = Incremental(source, [HUMAN], Config(surfaces=False, batch_tiles=16)), Query([HUMAN], 0.05)
+    tiles, query = Incremental(source, [HUMAN], Config(surfaces=False)), Query([HUMAN], 0.05)
     begun = time.thread_time()
     num_tiles = 0
     while tiles.pending:
