@@ -1,4 +1,4 @@
-"""What every geometry engine must do, whatever it is made of. A new engine's test subclasses it with a fixture `engine`.
+"""What every geometry engine must do, whatever it is made of. Its test subclasses this with a fixture `engine`.
 
 Exactness is each engine's own matter; here is what the map and the workers rely on.
 """
