@@ -5,7 +5,7 @@ Enter: pictures with depth and pose (`capture/`), one photo (`relief`), a text (
 a baked picture, a thumbnail, measured quality); and files in every format of `formats/`; GLB is the authority.
 
 Everything is a function of its arguments: no sockets, no disk, no clock, no randomness without a seed. May import of
-ours: `mapping.transforms`, `mapping.changes`, `mapping.kernels`, `mapping.volume`, `mapping.exporters`, `streams.frame`.
-Each heavy library stays in one file: trimesh in `glb`, manifold3d in `solid`, meshoptimizer in `decimation`, xatlas in
-`atlas`, vhacdx in `collision`, ezdxf in `formats/dxf`, pxr in `formats/usdz`.
+ours: mapping's `transforms`, `changes`, `kernels`, `volume`, `exporters`, and `streams.frame`. Each heavy library stays
+in one file: trimesh in `glb`, manifold3d in `solid`, meshoptimizer in `decimation`, xatlas in `atlas`, vhacdx in
+`collision`, ezdxf in `formats/dxf`, pxr in `formats/usdz`.
 """

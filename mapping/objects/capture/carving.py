@@ -17,6 +17,7 @@ from scipy.ndimage import gaussian_filter
 
 from mapping.changes import VoxelWindow
 from mapping.kernels import kernel
+from mapping.objects.capture.region import Floor
 from mapping.objects.mesh import F32, F64, Mesh, from_arrays
 from mapping.objects.view import View
 from mapping.transforms import invert
@@ -37,8 +38,8 @@ class Field:
     distance_m: F32  # (nx, ny, nz) + outside
 
 
-def carve(views: Sequence[View], low_m: F64, high_m: F64, voxel_m: float, floor_m: float | None) -> Field:
-    """The field of what stands between two corners; below `floor_m` (world height) nothing is inside.
+def carve(views: Sequence[View], low_m: F64, high_m: F64, voxel_m: float, floor: Floor) -> Field:
+    """The field of what stands between two corners; below the floor nothing is inside.
 
     Every view needs depth and a mask.
     """
@@ -52,7 +53,7 @@ def carve(views: Sequence[View], low_m: F64, high_m: F64, voxel_m: float, floor_
         assert view.mask is not None
         assert view.depth_m is not None
         k = view.intrinsics
-        depth_m = np.where(view.mask, _denoised(view.depth_m), 0).astype(np.float32)
+        depth_m = np.where(view.mask, view.depth_m, 0).astype(np.float32)
         rim_px = _signed_distance_px(view.mask)
         _integrate(
             depth_m, rim_px, invert(view.world_from_camera), np.array([k.fx, k.fy, k.cx, k.cy]),
@@ -62,9 +63,10 @@ def carve(views: Sequence[View], low_m: F64, high_m: F64, voxel_m: float, floor_
     distance_m = np.where(seen, total / np.where(seen, weight, 1), -truncation_m).astype(np.float32)
     distance_m = np.maximum(distance_m, outside_m)
     distance_m = gaussian_filter(distance_m, _BLUR_VOXELS, mode="nearest")
-    if floor_m is not None:
-        below_m = floor_m - (origin_m[1] + voxel_m * np.arange(shape[1], dtype=np.float32))
-        distance_m = np.maximum(distance_m, below_m[None, :, None].astype(np.float32))
+    x, y, z = (origin_m[c] + voxel_m * np.arange(shape[c]) for c in range(3))
+    ground_m = floor.slope_x * x[:, None] + floor.slope_z * z[None, :] + floor.at_zero_m
+    below_m = ground_m[:, None, :] - y[None, :, None]
+    distance_m = np.maximum(distance_m, below_m.astype(np.float32))
     return Field(origin_m, voxel_m, distance_m)
 
 
@@ -76,16 +78,6 @@ def surface(field: Field) -> Mesh:
     found = extract(window, field.voxel_m)
     # The window's voxel (0, 0, 0) has its centre at half a voxel, and the padding added one more.
     return from_arrays(found.vertices_m + (field.origin_m - 1.5 * field.voxel_m), found.indices)
-
-
-def _denoised(depth_m: F32) -> F32:
-    """Noise of single pixels averaged out, jumps kept."""
-    known = depth_m > 0
-    if not known.any():
-        return depth_m
-    range_m = 0.02 * float(np.median(depth_m[known]))
-    smooth = cv2.bilateralFilter(np.ascontiguousarray(depth_m, np.float32), 5, range_m, 1.5)
-    return np.where(known, smooth, 0).astype(np.float32)
 
 
 def _signed_distance_px(mask: NDArray[np.bool_]) -> F32:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
@@ -103,7 +102,6 @@ def _cloud(view: View, config: Config) -> _Cloud:
     assert view.depth_m is not None
     k = view.intrinsics
     depth_m = np.where(view.depth_m <= config.max_depth_m, view.depth_m, 0).astype(np.float32)
-    depth_m = np.where(depth_m > 0, cv2.bilateralFilter(depth_m, 7, 0.03, 2.5), 0).astype(np.float32)
     planes = local_planes(depth_m, k)
     usable = (depth_m > 0) & ~planes.is_edge & np.any(planes.normals_camera != 0, axis=-1)
     rows, columns = np.nonzero(usable)
