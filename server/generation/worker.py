@@ -40,7 +40,7 @@ class Worker:
     def __init__(self, connection: socket.socket, gate: GateMemory) -> None:
         self._connection = connection
         self._sending = threading.Lock()
-        self._run_ids: queue.Queue[wire.Message] = queue.Queue(4)
+        self._orders: queue.Queue[wire.Message] = queue.Queue(4)
         self._run_id: str | None = None
         self._cancelled: str | None = None
         self._parking = Parking(gate, self.is_cancelled)
@@ -59,7 +59,7 @@ class Worker:
         self.say("hello", protocol=wire.PROTOCOL, python=sys.version.split()[0], description=asdict(description))
         for work in (self._listen, self._beat):
             threading.Thread(target=work, daemon=True).start()
-        while (message := self._run_ids.get())["type"] != "stop":
+        while (message := self._orders.get())["type"] != "stop":
             if message["type"] == "load":
                 self._load(provider, start["device"])
             else:
@@ -117,7 +117,7 @@ class Worker:
             if message["type"] == "cancel":
                 self._cancelled = message["run"]
             else:
-                self._run_ids.put(message)
+                self._orders.put(message)
         os._exit(1)
 
     def _beat(self) -> None:

@@ -1,0 +1,155 @@
+"""One attempt at a job: a worker is made ready, told what to do and heard, until it says the last thing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from mapping import disk
+from server.api.contract import Conflict, Refused
+from server.generation.process import ProviderProcess, WorkerGone
+from server.generation.provider import GenerationFailed
+from server.generation.publish import Publisher
+from server.generation.registry import Known
+from server.generation.workers import Workers
+from server.jobs.progress import Progress
+from server.jobs.values import Job
+
+log = logging.getLogger(__name__)
+MAX_WAITING = 256
+Last = Literal["done", "failed", "cancelled", "gone"]
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """Where an attempt stands; the overseer looks at it and may end it."""
+
+    job: Job
+    known: Known
+    spool: Path
+    """Of the job."""
+    progress: Progress
+    began: float
+    """Monotonic seconds, as `cancelled_at`."""
+    worker: ProviderProcess | None = None
+    inbox: asyncio.Queue[dict[str, Any]] = field(default_factory=lambda: asyncio.Queue(MAX_WAITING))
+    parked_before_ms: float = 0.0
+    cancelled_at: float | None = None
+    killed_because: str = ""
+
+    @property
+    def name(self) -> str:
+        """No two attempts have the same."""
+        return f"{self.job.job}/{self.job.attempt}/{self.job.changed_ns}"
+
+    @property
+    def out(self) -> Path:
+        return (self.spool / f"out-{self.job.attempt}").resolve()
+
+    @property
+    def is_loaded(self) -> bool:
+        return self.worker is not None and self.worker.is_loaded
+
+    @property
+    def parked_ms(self) -> float:
+        """For how long perception had the device meanwhile."""
+        if self.worker is None:
+            return 0.0
+        return max(0.0, float(self.worker.figures.get("parked_ms", 0.0)) - self.parked_before_ms)
+
+    def cancel(self, now: float) -> None:
+        """Nobody wants it any more."""
+        self.cancelled_at = now
+        if self.worker is not None:
+            self.worker.resume()
+            self.worker.tell("cancel", run=self.name)
+
+    def hear(self, message: dict[str, Any]) -> None:
+        """The worker said something; when much waits, progress is what can be left out."""
+        if message["type"] != "progress" or self.inbox.qsize() < MAX_WAITING // 2:
+            with contextlib.suppress(asyncio.QueueFull):
+                self.inbox.put_nowait(message)
+
+
+async def carry_out(
+    attempt: Attempt, workers: Workers, publisher: Publisher, load_timeout_s: float
+) -> tuple[Last, dict[str, Any]]:
+    """The last thing that the worker said, and what it said about it."""
+    try:
+        worker = attempt.worker = await workers.get(attempt.known)
+        worker.listener = attempt.hear
+        if not worker.is_loaded:
+            async with asyncio.timeout(load_timeout_s):
+                told = await _load(attempt, worker)
+            if told["type"] != "loaded":
+                return told["type"], told
+        if attempt.cancelled_at is not None:
+            return "cancelled", {}
+        return await _run(attempt, worker, publisher)
+    except WorkerGone as error:
+        return "gone", {"message": str(error)}
+    except TimeoutError:
+        return "gone", {"message": f"it was not loaded within {load_timeout_s:g} s"}
+
+
+async def _load(attempt: Attempt, worker: ProviderProcess) -> dict[str, Any]:
+    if worker.gone.is_set():
+        raise WorkerGone("it died at once")
+    worker.tell("load")
+    while (told := await attempt.inbox.get())["type"] not in ("loaded", "failed", "gone"):
+        pass  # the last words of an attempt before
+    worker.is_loaded = told["type"] == "loaded"
+    return told
+
+
+async def _run(attempt: Attempt, worker: ProviderProcess, publisher: Publisher) -> tuple[Last, dict[str, Any]]:
+    await asyncio.to_thread(_emptied, attempt.out)
+    attempt.progress.begin(time.monotonic())
+    attempt.parked_before_ms = float(worker.figures.get("parked_ms", 0.0))
+    worker.tell("run", run=attempt.name, request=_request(attempt), spool=str(attempt.out))
+    if attempt.cancelled_at is not None:
+        worker.tell("cancel", run=attempt.name)
+    if worker.gone.is_set():
+        raise WorkerGone("it died while it was idle")
+    while True:
+        told = await attempt.inbox.get()
+        if told["type"] == "gone":
+            return "gone", told
+        if told.get("run") != attempt.name:
+            continue
+        if told["type"] == "progress":
+            attempt.progress.update(str(told["stage"]), float(told["fraction"]))
+        elif told["type"] == "offer":
+            await asyncio.to_thread(_offer, attempt, publisher, told)
+        elif told["type"] in ("done", "failed", "cancelled"):
+            return told["type"], told
+
+
+def _offer(attempt: Attempt, publisher: Publisher, told: dict[str, Any]) -> None:
+    """Publish what is there already; if that is no good, the result may still be."""
+    try:
+        version = publisher.store(attempt.job, attempt.known.description, told["result"], attempt.out)
+        publisher.publish(attempt.job, version, f"offer {int(told['number'])}")
+    except Conflict:  # an earlier attempt published this one
+        return
+    except (GenerationFailed, Refused) as error:
+        log.warning("a preview is not published", extra={"job": attempt.job.job, "reason": str(error)})
+
+
+def _request(attempt: Attempt) -> dict[str, Any]:
+    job, files = attempt.job, dict[str, list[str]]()
+    for file in job.inputs:
+        files.setdefault(file.role, []).append(str((attempt.spool / "in" / file.name).resolve()))
+    wanted = job.wanted
+    asked = {"seed": wanted.seed, "text": wanted.text, "params": wanted.params, "output": wanted.output}
+    return {"job": job.job, "files": files, **asked}
+
+
+def _emptied(folder: Path) -> None:
+    disk.remove(folder)
+    folder.mkdir(parents=True)

@@ -1,0 +1,191 @@
+"""The lane of one device: takes jobs one at a time to their providers' workers, and writes down what became of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from server.api.contract import Busy
+from server.assets.blobs import StorageFull
+from server.generation.attempt import Attempt, Last, carry_out
+from server.generation.clerk import Clerk
+from server.generation.controller import Config as ControlConfig
+from server.generation.escalation import Config as EscalationConfig
+from server.generation.gate import GateMemory
+from server.generation.overseer import Overseer
+from server.generation.provider import GenerationFailed
+from server.generation.publish import Publisher
+from server.generation.registry import Known
+from server.generation.workers import Config as WorkersConfig
+from server.generation.workers import Workers
+from server.jobs import fingerprint, machine
+from server.jobs.desk import Desk, Live
+from server.jobs.machine import UNSUITABLE, WrongState
+from server.jobs.progress import Progress
+from server.jobs.values import Failure, Job
+
+log = logging.getLogger(__name__)
+PAGE = 64
+LOOK_EVERY_S = 2.0
+"""Even when nothing happens: there may be room again, or a worker that had nothing to do for long."""
+STUMBLED_S = 1.0
+
+
+class Config(BaseModel):
+    """How a device is shared."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    workers: WorkersConfig = WorkersConfig()
+    control: ControlConfig = ControlConfig()
+    escalation: EscalationConfig = EscalationConfig()
+
+
+class Lane:
+    """`run` it as a task; `cancel` jobs at will."""
+
+    def __init__(
+        self, device: str, gate: GateMemory, desk: Desk, clerk: Clerk, publisher: Publisher, has_gpu: bool,
+        config: Config,
+    ) -> None:  # fmt: skip
+        """`has_gpu`: some lane of this server has one; then this one, if it is the CPU's, leaves it what wants one."""
+        self.device, self._has_gpu, self._config = device, has_gpu, config
+        self._desk, self._clerk, self._publisher = desk, clerk, publisher
+        self._workers = Workers(device, gate, desk, config.workers)
+        self.overseer = Overseer(gate, desk, config.control, config.escalation)
+        self._attempt: Attempt | None = None
+        self._changed = desk.watch()
+
+    async def run(self) -> None:
+        """Until cancelled; whatever goes wrong with one job, the next one gets its turn."""
+        try:
+            while True:
+                try:
+                    await self._serve()
+                except (StorageFull, Busy) as error:
+                    log.warning("jobs wait", extra={"device": self.device, "reason": error.detail})
+                except Exception:
+                    log.exception("the lane stumbled", extra={"device": self.device})
+                await asyncio.sleep(STUMBLED_S)
+        finally:
+            await self._workers.close()
+
+    def cancel(self, job: str) -> None:
+        """The running job is not wanted any more; any other is none of this lane's."""
+        attempt = self._attempt
+        if attempt is not None and attempt.job.job == job and attempt.cancelled_at is None:
+            attempt.cancel(time.monotonic())
+
+    async def _serve(self) -> None:
+        """One job after the other."""
+        while True:
+            self._changed.clear()
+            chosen = await self._choose()
+            if chosen is not None:
+                await self._take(*chosen)
+                continue
+            await self._workers.drop_idle()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY_S):
+                    await self._changed.wait()
+
+    async def _choose(self) -> tuple[Job, Known] | None:
+        """The most urgent job that is for this device and fits on it."""
+        for job in await self._desk.ask(lambda store: store.queued(time.time_ns(), PAGE)):
+            known = await self._clerk.settle(job)
+            if known is not None and self._is_mine(known) and await self._workers.make_room(known):
+                return job, known
+        return None
+
+    def _is_mine(self, known: Known) -> bool:
+        return (self.device != "cpu") == (self._has_gpu and known.description.vram_gb > 0)
+
+    async def _take(self, job: Job, known: Known) -> None:
+        """Give a job to a provider, watch over it, settle what becomes of it."""
+        description, began = known.description, time.monotonic()
+        try:
+            job = await self._desk.step(
+                job.job, lambda j: machine.start(j, known.name, description.revision, time.time_ns())
+            )
+        except WrongState:  # cancelled, or another lane's
+            return
+        stages = [(stage.name, stage.weight) for stage in description.stages]
+        progress = Progress(stages, description.seconds, began)
+        attempt = self._attempt = Attempt(job, known, self._desk.spool(job.job), progress, began)
+        self._desk.show(job.job, Live())
+        watching = asyncio.create_task(self.overseer.watch(attempt), name=f"watch {job.job}")
+        try:
+            if (await self._desk.get(job.job)).is_cancelling:
+                attempt.cancel(time.monotonic())
+            load_timeout_s = self._config.workers.process.load_timeout_s
+            last, told = await carry_out(attempt, self._workers, self._publisher, load_timeout_s)
+            await self._settle(attempt, last, told)
+        except asyncio.CancelledError:  # the server ends in good order: the attempt does not count
+            with contextlib.suppress(Exception):
+                await self._desk.step(job.job, lambda j: machine.give_back(j, time.time_ns()))
+            raise
+        finally:
+            self._attempt = None
+            watching.cancel()
+            self._desk.show(job.job, None)
+
+    async def _settle(self, attempt: Attempt, last: Last, told: dict[str, Any]) -> None:
+        """Write down what became of an attempt."""
+        job, desk = attempt.job, self._desk
+        if last == "gone" or not attempt.is_loaded:
+            await self._workers.drop(attempt.known.name)
+        if last == "done" and attempt.cancelled_at is None:
+            failure = await self._publish(attempt, told)
+            if failure is None:
+                return
+        elif last == "gone" and attempt.cancelled_at is None:
+            message = f"{machine.DIED.message}: {attempt.killed_because or told['message']}"
+            failure = machine.DIED.model_copy(update={"message": message[:2000]})
+        else:
+            failure = _failure(told) if last == "failed" and attempt.cancelled_at is None else None
+        if failure is None:
+            await desk.step(job.job, lambda j: machine.cancelled(j, time.time_ns()))
+        elif failure.code == UNSUITABLE and job.wanted.provider == "auto":
+            await desk.step(job.job, lambda j: machine.pass_on(j, failure, time.time_ns()))
+        else:
+            await self._learn(attempt, told, was_too_little=failure.code == "out_of_memory")
+            await desk.step(job.job, lambda j: machine.fail(j, failure, desk.config.retry, time.time_ns()))
+
+    async def _publish(self, attempt: Attempt, told: dict[str, Any]) -> Failure | None:
+        """Store and publish what was made; why not, if it is no good."""
+        job, description = attempt.job, attempt.known.description
+        try:
+            version = await asyncio.to_thread(self._publisher.store, job, description, told["result"], attempt.out)
+        except GenerationFailed as error:
+            return Failure(code=error.code, message=str(error)[:2000])
+        except StorageFull as error:
+            return Failure(code="storage_full", message=error.detail, retryable=True)
+        digest = fingerprint.of_result(job.wanted, job.inputs, description.name, description.revision)
+        try:
+            made = await self._desk.made(job.job, version, digest)
+        except WrongState:
+            return None
+        self._desk.took(time.monotonic() - attempt.began)
+        await self._learn(attempt, told, was_too_little=False)
+        if not made.is_over:  # else it was cancelled meanwhile
+            with contextlib.suppress(WrongState):  # the clerk was quicker
+                await self._clerk.finish(made)
+        return None
+
+    async def _learn(self, attempt: Attempt, told: dict[str, Any], *, was_too_little: bool) -> None:
+        peak_gb = float(told.get("rss_gb" if self.device == "cpu" else "vram_gb", 0.0))
+        await self._workers.learn(attempt.known.name, peak_gb, was_too_little=was_too_little)
+
+
+def _failure(told: dict[str, Any]) -> Failure:
+    return Failure(
+        code=str(told["code"])[:64],
+        message=str(told["message"])[:2000],
+        hint=str(told.get("hint", ""))[:1000],
+        retryable=bool(told.get("retryable", False)),
+    )

@@ -1,0 +1,189 @@
+"""One worker process of a provider, seen from the lane: started, told what to do, heard, stopped, killed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+import server
+from server.generation import wire
+from server.generation.gate import GateMemory
+from server.generation.registry import Known
+
+_ROOT = str(Path(server.__file__).parent.parent)
+_START = f"import sys; sys.path.append({_ROOT!r}); from server.generation.worker import main; main()"
+"""Our package comes last, so that the provider's own environment wins."""
+_ENVIRONMENT = (
+    "PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "HF_HOME", "HF_HUB_OFFLINE", "TORCH_HOME", "CUDA_HOME",
+    "CUDA_MPS_PIPE_DIRECTORY", "XDG_CACHE_HOME",
+)  # fmt: skip
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+class Config(BaseModel):
+    """How providers' processes are run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    nice: int = Field(default=19, ge=0, le=19)
+    threads: int = Field(default=1, gt=0)
+    """Of one worker's numeric libraries."""
+    start_timeout_s: float = Field(default=30.0, gt=0)
+    load_timeout_s: float = Field(default=600.0, gt=0)
+    """Loading may read gigabytes of weights."""
+    close_timeout_s: float = Field(default=2.0, gt=0)
+
+
+class WorkerGone(Exception):
+    """The process ended."""
+
+
+class ProviderProcess:
+    """A worker; make it with `spawn`. `listener` hears every message but beats."""
+
+    def __init__(self, process: asyncio.subprocess.Process, writer: asyncio.StreamWriter, known: Known) -> None:
+        self._process, self._writer, self.known = process, writer, known
+        self._hello: asyncio.Future[wire.Message] = asyncio.get_running_loop().create_future()
+        self._reading: asyncio.Task[None] | None = None
+        self.listener: Callable[[wire.Message], None] = lambda message: None
+        self.is_loaded = False
+        self.is_stopped = False
+        self.heard_at = time.monotonic()
+        self.figures: dict[str, Any] = {}
+        """Of the last beat."""
+        self.gone = asyncio.Event()
+
+    @classmethod
+    async def spawn(cls, known: Known, device: str, gate: GateMemory, config: Config) -> ProviderProcess:
+        """
+        Raises:
+            WorkerGone: it does not start; the message says why.
+        """
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *(known.python, "-I", "-c", _START),
+                    *("--control", str(theirs.fileno()), "--gate", str(gate.descriptor)),
+                    *("--parent", str(os.getpid()), "--nice", str(config.nice)),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    pass_fds=(theirs.fileno(), gate.descriptor),
+                    env=_environment(device, config.threads),
+                    start_new_session=True,
+                )
+            except OSError as error:
+                ours.close()
+                raise WorkerGone(f"{known.python} cannot be run: {error}") from error
+        reader, writer = await asyncio.open_connection(sock=ours)
+        self = cls(process, writer, known)
+        self._reading = asyncio.create_task(self._read(reader), name=f"hear {known.name}")
+        self.tell("start", module=known.module, options=known.options, device=device)
+        try:
+            async with asyncio.timeout(config.start_timeout_s):
+                await self._hello
+        except TimeoutError:
+            await self.kill()
+            raise WorkerGone(f"it did not answer within {config.start_timeout_s:g} s") from None
+        except BaseException:
+            await self.kill()
+            raise
+        return self
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def tell(self, type: str, **fields: Any) -> None:
+        """Say something to the worker; what it does not hear any more is lost."""
+        with contextlib.suppress(ConnectionError, RuntimeError):
+            self._writer.write(wire.pack(type, **fields))
+
+    def pause(self) -> None:
+        """Stop it in its tracks (SIGSTOP); what it has queued on a GPU still runs."""
+        if not self.is_stopped:
+            self._signal(signal.SIGSTOP)
+            self.is_stopped = True
+
+    def resume(self) -> None:
+        if self.is_stopped:
+            self._signal(signal.SIGCONT)
+            self.is_stopped, self.heard_at = False, time.monotonic()
+
+    def end(self) -> None:
+        """Kill it and its children; `gone` is set, and the listener told, when they are."""
+        self._signal(signal.SIGKILL)
+
+    async def kill(self) -> None:
+        """`end` it; the device's memory is free when this returns."""
+        self.end()
+        await self._process.wait()
+        await self._let_go()
+
+    async def close(self, timeout_s: float) -> None:
+        """Ask it to unload and end; kill it when it does not."""
+        self.resume()
+        self.tell("stop")
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._process.wait()
+        except TimeoutError:
+            self.end()
+            await self._process.wait()
+        await self._let_go()
+
+    async def _let_go(self) -> None:
+        self._writer.close()
+        if self._reading is not None and self._reading is not asyncio.current_task():
+            await asyncio.wait([self._reading])
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        why = "its process ended"
+        try:
+            while True:
+                length = wire.body_length(await reader.readexactly(wire.LENGTH.size))
+                self._hear(wire.unpack(await reader.readexactly(length)))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        except (wire.WireError, KeyError, TypeError, ValueError) as error:
+            why = f"it spoke nonsense: {error}"
+            self.end()
+        if not self._hello.done():
+            self._hello.set_exception(WorkerGone(why))
+        self.gone.set()
+        self.listener({"type": "gone", "message": why})
+
+    def _hear(self, message: wire.Message) -> None:
+        self.heard_at = time.monotonic()
+        if "parked_ms" in message:
+            self.figures = message
+        if not self._hello.done():
+            if message["type"] == "hello" and message["protocol"] == wire.PROTOCOL:
+                self._hello.set_result(message)
+            else:
+                self._hello.set_exception(WorkerGone(str(message.get("message", "it speaks another protocol"))))
+        elif message["type"] != "beat":
+            self.listener(message)
+
+
+def _environment(device: str, threads: int) -> dict[str, str]:
+    """Only what a provider needs: no secrets of the server's."""
+    chosen = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    chosen |= dict.fromkeys(_THREADS, str(threads))
+    if device.startswith("cuda:"):
+        chosen["CUDA_VISIBLE_DEVICES"] = device.partition(":")[2]
+    elif device == "cpu":
+        chosen["CUDA_VISIBLE_DEVICES"] = ""
+    return chosen

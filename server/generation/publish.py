@@ -1,0 +1,175 @@
+"""From files in a job's spool to a version on the asset bus: checked, stored as blobs, then published exactly once."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import struct
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from server.api.contract import Conflict, NotFound
+from server.assets.bus import AssetBus
+from server.assets.catalog import Catalog
+from server.assets.values import AssetFile, NewAsset, NewVersion
+from server.generation.provider import Description, GenerationFailed
+from server.jobs import fingerprint
+from server.jobs.values import Job
+
+FORMATS = {
+    "glb": "model/gltf-binary", "ply": "application/octet-stream", "spz": "application/octet-stream",
+    "sog": "application/octet-stream", "splat": "application/octet-stream", "obj": "model/obj", "stl": "model/stl",
+    "usdz": "model/vnd.usdz+zip", "dxf": "image/vnd.dxf", "step": "model/step", "json": "application/json",
+    "png": "image/png", "jpg": "image/jpeg", "webp": "image/webp", "ktx2": "image/ktx2",
+}  # fmt: skip
+FACTS = ("bbox_m", "pivot_m", "placement", "scale_confidence", "quality")
+MOST_SAID_BYTES = 4096
+_MAGIC = {
+    "glb": b"glTF",
+    "png": b"\x89PNG",
+    "jpg": b"\xff\xd8\xff",
+    "usdz": b"PK",
+    "ply": b"ply",
+    "ktx2": b"\xabKTX 20",
+}
+
+
+class Publisher:
+    """Puts results on a bus. Methods block: call them beside the event loop."""
+
+    def __init__(self, bus: AssetBus) -> None:
+        self._bus = bus
+
+    def store(self, job: Job, description: Description, told: Mapping[str, Any], folder: Path) -> NewVersion:
+        """Check a result as a worker tells it, and store its files; they are on the disk when this returns.
+
+        Raises:
+            GenerationFailed: the result is no good; nothing of it will be seen.
+            StorageFull: there is no room.
+        """
+        try:
+            files = tuple(self._file(file, folder) for file in told["files"])
+            facts = {name: told["metadata"][name] for name in FACTS if name in told["metadata"]}
+            version = NewVersion(files=files, provenance=_provenance(job, description), **facts)
+        except (ValidationError, KeyError, TypeError, AttributeError) as error:
+            message = f"what it made cannot be described: {type(error).__name__}: {error}"[:1000]
+            raise GenerationFailed("bad_result", message) from error
+        if version.placement is not None and version.placement.scene != job.wanted.scene:
+            raise GenerationFailed("bad_result", "it placed its asset in a scene that is not the job's")
+        return version
+
+    def publish(self, job: Job, made: NewVersion, step: str = "result") -> int:
+        """Make it a version of the job's asset; doing so again finds the same one.
+
+        Args:
+            step: names this publication among those of the job, the same in every attempt.
+
+        Raises:
+            Conflict: this step was published already, with other content; or the asset belongs to another scene.
+            NotFound, Gone, Unprocessable: the asset was deleted; a blob is gone.
+            StorageFull, Busy: not now.
+        """
+        wanted = job.wanted
+
+        def work(catalog: Catalog, now_ns: int) -> int:
+            try:
+                scene = catalog.scene_of(job.asset)
+            except NotFound:
+                name = wanted.asset_name or wanted.text[:128] or job.asset
+                new = NewAsset(name=name, type=wanted.asset_type, tags=("generated",), scene=wanted.scene)
+                scene = catalog.register(job.asset, new, now_ns).scene
+            if scene != wanted.scene:
+                raise Conflict(f"asset {job.asset!r} belongs to another scene")
+            return catalog.publish(job.asset, made, f"job {job.job} {step}", now_ns).version
+
+        return self._bus.do(work)
+
+    def has_all(self, version: NewVersion) -> bool:
+        """Whether every file is still stored; if so, they stay for a while."""
+        return all(self._bus.blobs.keep(file.sha256, time.time_ns()) for file in version.files)
+
+    def _file(self, told: Mapping[str, Any], folder: Path) -> AssetFile:
+        path = Path(told["path"])
+        format = path.suffix[1:].lower()
+        if format not in FORMATS:
+            raise GenerationFailed("bad_result", f"files of the format {format[:16]!r} are not published")
+        data = _read_within(folder, path, self._bus.config.max_blob_bytes)
+        _check(format, data)
+        return AssetFile(
+            role=told["role"],
+            format=format,
+            encoding=told["encoding"],
+            sha256=self._bus.blobs.put(data),
+            size=len(data),
+            mime=FORMATS[format],
+            extensions=tuple(told["extensions"]),
+            triangles=told["triangles"],
+        )
+
+
+def _read_within(folder: Path, path: Path, max_bytes: int) -> bytes:
+    """
+    Raises:
+        GenerationFailed: it is no plain file within the folder, or too large.
+    """
+    try:
+        resolved = path.resolve(strict=True)
+        descriptor = os.open(resolved, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise GenerationFailed("bad_result", f"a file of the result cannot be read: {error.strerror}") from error
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or not resolved.is_relative_to(folder.resolve()):
+            raise GenerationFailed("bad_result", "a file of the result is not in the job's folder")
+        if status.st_size > max_bytes:
+            raise GenerationFailed(
+                "bad_result", f"a file of the result has {status.st_size} bytes; at most {max_bytes}"
+            )
+        return file.read()
+
+
+def _check(format: str, data: bytes) -> None:
+    """
+    Raises:
+        GenerationFailed: it is not what its name says.
+    """
+    is_it = data.startswith(_MAGIC.get(format, b""))
+    if is_it and format == "glb":
+        is_it = _is_glb(data)
+    if not data or not is_it:
+        raise GenerationFailed("bad_result", f"a file of the result is no {format}")
+
+
+def _is_glb(data: bytes) -> bool:
+    if len(data) < 20:
+        return False
+    version, length, size = struct.unpack_from("<III", data, 4)
+    if version != 2 or length != len(data) or 20 + size > length or data[16:20] != b"JSON":
+        return False
+    try:
+        head = json.loads(data[20 : 20 + size])
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(head, dict) and isinstance(head.get("asset"), dict) and head["asset"].get("version") == "2.0"
+
+
+def _provenance(job: Job, description: Description) -> dict[str, Any]:
+    """Who made it, of what, under which terms; the same in every attempt."""
+    wanted = job.wanted
+    said = {"text": wanted.text, "params": wanted.params}
+    facts: dict[str, Any] = {
+        "job": job.job,
+        "provider": description.name,
+        "revision": description.revision,
+        "licence": asdict(description.licence),
+        "seed": wanted.seed,
+        "inputs": [{"role": file.role, "sha256": file.sha256} for file in job.inputs],
+        "request": fingerprint.of_result(wanted, job.inputs, description.name, description.revision),
+    }
+    return facts | said if len(json.dumps(said)) <= MOST_SAID_BYTES else facts

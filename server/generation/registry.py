@@ -1,0 +1,136 @@
+"""Which providers there are, and which of them a job may be given to."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import pkgutil
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from server.generation import providers
+from server.generation.provider import Description
+from server.jobs.values import Job
+
+log = logging.getLogger(__name__)
+
+MODULES = providers.__name__
+
+
+class ProviderConfig(BaseModel):
+    """One provider, as this server is to run it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    python: Path | None = None
+    """Interpreter of its own environment; None = this server's."""
+    options: dict[str, Any] = {}
+    """For its `create`."""
+    enabled: bool = True
+
+
+class Config(BaseModel):
+    """Who may make assets."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    providers: dict[str, ProviderConfig] = {}
+    """Only those that need something set; all files of `server/generation/providers` are there by themselves."""
+    auto: tuple[str, ...] = ("prims", "library", "capture", "relief", "shap-e", "trellis", "trellis2")
+    """Who is asked, in this order, for a job that names nobody; each may find it unsuitable."""
+    commercial: bool = True
+    """Only those whose terms allow commercial use, unless a job names another."""
+    territory: str | None = None
+    """Where this server's results are used (ISO 3166, `EU`): providers whose licence leaves it out are refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A provider that can be started."""
+
+    description: Description
+    module: str
+    python: str
+    options: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.description.name
+
+
+class Registry:
+    """The providers of one configuration."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+
+    def names(self) -> list[str]:
+        """All that are enabled, fit to be used or not."""
+        default = ProviderConfig()
+        return [name for name in _files() if self._config.providers.get(name, default).enabled]
+
+    def get(self, name: str) -> Known:
+        """
+        Raises:
+            LookupError: there is no such provider, or it is switched off.
+            Exception: whatever its file raises.
+        """
+        if name not in self.names():
+            raise LookupError(f"there is no provider {name!r}; there are {', '.join(self.names())}")
+        config = self._config.providers.get(name, ProviderConfig())
+        module = f"{MODULES}.{name.replace('-', '_')}"
+        description = importlib.import_module(module).create(config.options).describe()
+        return Known(description, module, str(config.python or sys.executable), config.options)
+
+    def all(self) -> list[Known]:
+        """Those that can say what they are."""
+        found = []
+        for name in self.names():
+            try:
+                found.append(self.get(name))
+            except Exception:
+                log.exception("a provider cannot be described", extra={"provider": name})
+        return found
+
+    def candidates(self, job: Job) -> list[Known]:
+        """Who may be given a job, in order."""
+        wanted = job.wanted
+        names = self._config.auto if wanted.provider == "auto" else (wanted.provider,)
+        known = {one.name: one for one in self.all() if one.name in names}
+        chosen = [known[name] for name in names if name in known and name not in job.tried]
+        return [one for one in chosen if _takes(one.description, job) and self._may(one, wanted.provider != "auto")]
+
+    def why_not(self, job: Job) -> str:
+        """What to tell somebody whose job has no candidate."""
+        if job.wanted.provider != "auto" and job.wanted.provider not in self.names():
+            return f"there is no provider {job.wanted.provider!r}; there are {', '.join(self.names())}"
+        if job.tried:
+            return f"tried {', '.join(job.tried)}; describe it in other words, or bring a picture"
+        needs = sorted({what for one in self.all() for what in one.description.inputs})
+        return f"no provider that may be used here makes {job.wanted.output} of this; they take {', '.join(needs)}"
+
+    def _may(self, known: Known, is_named: bool) -> bool:
+        licence = known.description.licence
+        if self._config.territory is not None and self._config.territory in licence.excluded:
+            return False
+        return is_named or licence.commercial or not self._config.commercial
+
+
+@cache
+def _files() -> tuple[str, ...]:
+    names = (module.name for module in pkgutil.iter_modules(providers.__path__))
+    return tuple(name.replace("_", "-") for name in sorted(names) if not name.startswith("_"))
+
+
+def _takes(description: Description, job: Job) -> bool:
+    roles: Iterable[str] = {file.role for file in job.inputs} - {"mask"}
+    if job.wanted.task == "capture":
+        roles = {"keyframes"}
+    main = set(roles) or {"text"}
+    return main <= set(description.inputs) and job.wanted.output in description.outputs

@@ -1,0 +1,98 @@
+"""The workers of one device: which providers are loaded, and who has to go when another needs the room."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from server.generation import memory
+from server.generation.gate import GateMemory
+from server.generation.memory import Config as MemoryConfig
+from server.generation.parking import forget_generator
+from server.generation.process import Config as ProcessConfig
+from server.generation.process import ProviderProcess
+from server.generation.registry import Known
+from server.jobs.desk import Desk
+
+PEAKS_KEPT = 50
+
+
+class Config(BaseModel):
+    """How many, and for how long."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    keep_s: float = Field(default=300.0, ge=0)
+    """So long a worker that has nothing to do keeps its provider loaded."""
+    max_loaded: int = Field(default=3, ge=1)
+    process: ProcessConfig = ProcessConfig()
+    memory: MemoryConfig = MemoryConfig()
+
+
+class Workers:
+    """One worker per provider at most; only one of them works at a time."""
+
+    def __init__(self, device: str, gate: GateMemory, desk: Desk, config: Config) -> None:
+        self.device, self._gate, self._desk, self._config = device, gate, desk, config
+        self._workers: dict[str, ProviderProcess] = {}
+        self._used_at: dict[str, float] = {}
+
+    async def get(self, known: Known) -> ProviderProcess:
+        """A provider's worker, loaded already or not.
+
+        Raises:
+            WorkerGone: it cannot be started.
+        """
+        worker = self._workers.get(known.name)
+        if worker is None or worker.gone.is_set():
+            await self.drop(known.name)
+            if len(self._workers) >= self._config.max_loaded:
+                await self.drop(self._longest_unused())
+            worker = await ProviderProcess.spawn(known, self.device, self._gate, self._config.process)
+            self._workers[known.name] = worker
+        self._used_at[known.name] = worker.heard_at = time.monotonic()
+        return worker
+
+    async def make_room(self, known: Known) -> bool:
+        """Whether a provider fits, if need be without those that have nothing to do."""
+        if known.name in self._workers:
+            return True
+        peaks = await self._desk.ask(lambda store: store.peaks_gb(known.name, self.device))
+        needed = memory.needed_gb(known.description.vram_gb, peaks)
+        while True:
+            free_gb = await asyncio.to_thread(memory.free_gb, self.device)
+            if memory.fits(free_gb, needed, self._config.memory):
+                return True
+            if not self._workers:
+                return False
+            await self.drop(self._longest_unused())
+
+    async def learn(self, name: str, peak_gb: float, *, was_too_little: bool) -> None:
+        """Remember what a run needed; of one that ran out of memory, that all there was did not do."""
+        if was_too_little:
+            free_gb = await asyncio.to_thread(memory.free_gb, self.device)
+            peak_gb = max(peak_gb, free_gb or 0.0)
+        if peak_gb > 0:
+            now_ns = time.time_ns()
+            await self._desk.ask(lambda store: store.learn_peak(name, self.device, peak_gb, PEAKS_KEPT, now_ns))
+
+    async def drop_idle(self) -> None:
+        """Close those that had nothing to do for long."""
+        now = time.monotonic()
+        for name in [name for name, at in self._used_at.items() if now - at > self._config.keep_s]:
+            await self.drop(name)
+
+    async def drop(self, name: str) -> None:
+        """Close a worker, if there is one; its memory is free when this returns."""
+        self._used_at.pop(name, None)
+        if (worker := self._workers.pop(name, None)) is not None:
+            await worker.close(self._config.process.close_timeout_s)
+            forget_generator(self._gate)
+
+    async def close(self) -> None:
+        await asyncio.gather(*(self.drop(name) for name in list(self._workers)), return_exceptions=True)
+
+    def _longest_unused(self) -> str:
+        return min(self._workers, key=lambda name: self._used_at[name])

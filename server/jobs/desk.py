@@ -1,0 +1,299 @@
+"""Where jobs are handed in, asked for and worked on: one per server, on its event loop.
+
+The books are kept by a thread of their own. What changes many times a second (progress, parked or not) is in memory
+only and told to whoever looks; what must not be lost is on the disk before anybody is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mapping import disk
+from server.api.contract import Conflict
+from server.assets.values import NewVersion, is_name
+from server.jobs import inputs, machine
+from server.jobs.inputs import LimitsConfig, Upload
+from server.jobs.machine import RetryConfig
+from server.jobs.progress import Shown
+from server.jobs.store import JobEvent, Store
+from server.jobs.values import TERMINAL, Job, State, Wanted
+
+T = TypeVar("T")
+MAX_WAIT_S = 60.0
+MOST_RETRY_AFTER_S = 600.0
+LEAST_RETRY_AFTER_S = 5.0
+PRUNE_EVERY_S = 600.0
+NOTHING = Shown("", 0.0, None)
+
+
+class Config(BaseModel):
+    """Jobs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_queued: int = Field(default=1000, gt=0)
+    """More get 429."""
+    keep_s: float = Field(default=7 * 86400.0, gt=0)
+    """So long a job is known after it ended; its result stays with the assets."""
+    retry: RetryConfig = RetryConfig()
+    limits: LimitsConfig = LimitsConfig()
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What is known of a job that runs, and is not worth writing down."""
+
+    phase: State = "loading"
+    """`loading`, `running` or `yielding`."""
+    shown: Shown = NOTHING
+    yielded_ms: float = 0.0
+
+    @property
+    def told(self) -> tuple[str, str, float]:
+        """What is worth telling those who watch, when it changes."""
+        return self.phase, self.shown.stage, round(self.shown.fraction, 3)
+
+
+class Desk:
+    """Make it with `opened`."""
+
+    def __init__(self, folder: Path, config: Config) -> None:
+        self.config, self._folder = config, folder
+        self._loop = asyncio.get_running_loop()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="jobs")
+        self._live: dict[str, Live] = {}
+        self._lookers: dict[str, set[asyncio.Event]] = {}
+        self._typical_s = LEAST_RETRY_AFTER_S
+        self._watchers: list[asyncio.Event] = []
+        self.owes = asyncio.Event()
+        """Set when somebody may have to be told: for the webhooks."""
+        self.on_cancel: Callable[[str], None] = lambda job: None
+        """Told of jobs that run and are not wanted any more."""
+        self._store: Store
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def opened(cls, folder: Path, config: Config | None = None) -> AsyncIterator[Desk]:
+        """The jobs of a folder; those that ran when the server died wait again.
+
+        Raises:
+            OSError, sqlite3.DatabaseError: the folder cannot be used.
+        """
+        self = cls(folder, config or Config())
+        try:
+            await self.ask(lambda _: None, opening=True)
+            pruning = asyncio.create_task(self._prune(), name="forget old jobs")
+            try:
+                yield self
+            finally:
+                pruning.cancel()
+                await asyncio.wait([pruning])
+                await self.ask(Store.close)
+        finally:
+            self._thread.shutdown()
+
+    # -- what callers do -----------------------------------------------------------------------------------------------
+
+    async def submit(self, wanted: Wanted, uploads: Sequence[Upload], key: str | None = None) -> tuple[Job, bool]:
+        """Take a job; whether it is new, or the one that this key named before.
+
+        Raises:
+            TooLarge, NotAPicture, Unprocessable: its files are no good.
+            Conflict: the key named another request.
+            TooManyJobs: the queue is full.
+        """
+        files = inputs.checked(uploads, self.config.limits)
+        now_ns, name = time.time_ns(), f"job-{secrets.token_hex(12)}"
+        asset = wanted.asset or (wanted.asset_name if is_name(wanted.asset_name) else f"asset-{name[4:16]}")
+        job = Job(job=name, wanted=wanted, inputs=files, asset=asset, created_ns=now_ns, changed_ns=now_ns)
+        wait_s = min(self.config.max_queued * self._typical_s / 10, MOST_RETRY_AFTER_S)
+
+        def take(store: Store) -> tuple[Job, bool]:
+            folder = self.spool(name)
+            if uploads:
+                inputs.store(folder / "in", uploads, files)
+            try:
+                taken, is_new = store.submit(job, key, self.config.max_queued, wait_s)
+            except BaseException:
+                disk.remove(folder)
+                raise
+            if not is_new:
+                disk.remove(folder)
+            return taken, is_new
+
+        return await self.ask(take)
+
+    async def get(self, job: str) -> Job:
+        """Raises: NotFound."""
+        return await self.ask(lambda store: store.get(job))
+
+    async def wait(self, job: str, timeout_s: float) -> Job:
+        """The job when it is over, or as it is after that time."""
+        with self._looking(job) as changed, contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(timeout_s, MAX_WAIT_S)):
+                while not (await self.get(job)).is_over:
+                    await changed.wait()
+                    changed.clear()
+        return await self.get(job)
+
+    async def cancel(self, job: str) -> Job:
+        """
+        Raises:
+            NotFound: there is no such job.
+            WrongState: it is over, or being published.
+        """
+        now_ns = time.time_ns()
+        after = await self.step(job, lambda known: machine.cancel(known, now_ns))
+        if after.is_cancelling:
+            self.on_cancel(job)
+        return after
+
+    async def retry(self, job: str) -> Job:
+        """
+        Raises:
+            NotFound: there is no such job.
+            WrongState: it waits, runs or succeeded.
+            Conflict: its files are not kept any more.
+        """
+        now_ns = time.time_ns()
+
+        def again(known: Job) -> Job:
+            if any(not (self.spool(job) / "in" / file.name).is_file() for file in known.inputs):
+                raise Conflict("the files of this job are not kept any more; submit it anew")
+            return machine.retry(known, now_ns)
+
+        return await self.step(job, again)
+
+    async def follow(self, job: str, since: int | None) -> AsyncIterator[JobEvent | Live]:
+        """A job's changes after event `since`, and how it goes in between, until it is over; raises NotFound."""
+        at = since or 0
+        told: tuple[str, str, float] | None = None
+        with self._looking(job) as changed:
+            while True:
+                changed.clear()
+                known = await self.get(job)
+                for event in await self.ask(lambda store, at=at: store.events_of(job, at)):  # type: ignore[misc]
+                    at = event.seq
+                    yield event
+                if known.is_over:
+                    return
+                if (live := self.live(job)) is not None and live.told != told:
+                    told = live.told
+                    yield live
+                await changed.wait()
+
+    def live(self, job: str) -> Live | None:
+        """How a job goes that runs."""
+        return self._live.get(job)
+
+    async def position(self, job: Job) -> int | None:
+        """How many go before a job that waits."""
+        return await self.ask(lambda store: store.position(job)) if job.state == "queued" else None
+
+    # -- what the lane does --------------------------------------------------------------------------------------------
+
+    async def step(self, job: str, step: Callable[[Job], Job], learn: str | None = None) -> Job:
+        """Take a step of `machine`; on the disk when this returns."""
+        return await self.ask(lambda store: store.change(job, step, learn))
+
+    def watch(self) -> asyncio.Event:
+        """Set whenever a job changed its state; whoever asked for it clears it."""
+        watcher = asyncio.Event()
+        self._watchers.append(watcher)
+        return watcher
+
+    def show(self, job: str, live: Live | None) -> None:
+        """How a running job goes; None when it runs no more."""
+        before = self._live.pop(job, None)
+        if live is not None:
+            self._live[job] = live
+        if live is None or before is None or live.told != before.told:
+            self._wake(job)
+
+    def took(self, seconds: float) -> None:
+        """A job was done in so many seconds: what callers are told when the queue is full."""
+        self._typical_s = max(0.9 * self._typical_s + 0.1 * seconds, 0.1)
+
+    def spool(self, job: str) -> Path:
+        """The folder of a job: `in` holds what it brought."""
+        return self._folder / "spool" / job
+
+    async def published(self, job: str, asset_version: int) -> Job:
+        """It is on the bus; its files are not needed any more."""
+        now_ns = time.time_ns()
+        after = await self.step(job, lambda known: machine.publish(known, asset_version, now_ns))
+        await self.ask(lambda _: disk.remove(self.spool(job)))
+        return after
+
+    async def made(self, job: str, version: NewVersion, digest: str | None, cached_from: str | None = None) -> Job:
+        """Everything is stored: from here on it will be published."""
+        now_ns = time.time_ns()
+        return await self.step(job, lambda known: machine.make(known, version, now_ns, cached_from), digest)
+
+    async def ask(self, work: Callable[[Store], T], *, opening: bool = False) -> T:
+        """Have something done with the books, by their thread."""
+
+        def do() -> T:
+            if opening:
+                self._open()
+            return work(self._store)
+
+        return await self._loop.run_in_executor(self._thread, do)
+
+    # -----------------------------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        """In the thread: open the books, and take back what was given out when the server died."""
+        (self._folder / "spool").mkdir(parents=True, exist_ok=True)
+        self._store = Store(self._folder / "jobs.sqlite", self._from_thread)
+        now_ns = time.time_ns()
+        for job in self._store.in_state("running"):
+            self._store.change(job.job, lambda known: machine.interrupt(known, self.config.retry, now_ns))
+        for folder in (self._folder / "spool").iterdir():
+            if not self._store.is_known(folder.name):
+                disk.remove(folder)
+
+    async def _prune(self) -> None:
+        while True:
+            before_ns = time.time_ns() - int(self.config.keep_s * 1e9)
+            for job in await self.ask(lambda store, before_ns=before_ns: store.prune(before_ns)):  # type: ignore[misc]
+                await self.ask(lambda _, job=job: disk.remove(self.spool(job)))  # type: ignore[misc]
+            await asyncio.sleep(PRUNE_EVERY_S)
+
+    @contextlib.contextmanager
+    def _looking(self, job: str) -> Iterator[asyncio.Event]:
+        changed = asyncio.Event()
+        self._lookers.setdefault(job, set()).add(changed)
+        try:
+            yield changed
+        finally:
+            lookers = self._lookers[job]
+            lookers.discard(changed)
+            if not lookers:
+                del self._lookers[job]
+
+    def _from_thread(self, event: JobEvent) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._deliver, event)
+
+    def _deliver(self, event: JobEvent) -> None:
+        if event.state in TERMINAL or event.state == "queued":
+            self._live.pop(event.job, None)
+        for watcher in self._watchers:
+            watcher.set()
+        self.owes.set()
+        self._wake(event.job)
+
+    def _wake(self, job: str) -> None:
+        for changed in self._lookers.get(job, ()):
+            changed.set()

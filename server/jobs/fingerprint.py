@@ -1,0 +1,27 @@
+"""Names for requests: two that ask for the same have the same one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from server.jobs.values import InputFile, Wanted
+
+_SAME_RESULT = {"text", "params", "seed", "output"}
+
+
+def of_result(wanted: Wanted, inputs: tuple[InputFile, ...], provider: str, revision: str) -> str:
+    """sha256 of all that decides what a provider makes."""
+    asked = wanted.model_dump(mode="json", include=_SAME_RESULT)
+    files = [(file.role, file.sha256) for file in inputs]
+    return _digest({"asked": asked, "files": files, "provider": provider, "revision": revision})
+
+
+def of_request(wanted: Wanted, inputs: tuple[InputFile, ...]) -> str:
+    """sha256 of all that a caller said: to tell a repeated request from another one under the same key."""
+    return _digest({"wanted": wanted.model_dump(mode="json"), "files": [(f.role, f.sha256) for f in inputs]})
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

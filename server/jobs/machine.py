@@ -1,0 +1,138 @@
+"""The life of a job, pure: each function takes a job and the time (Unix ns) and gives the job as it is afterwards.
+
+queued -> running -> publishing -> succeeded
+queued <- running                               worker or server died, or it may go better next time
+queued -> cancelled, expired, publishing        nobody wants it; too late; an identical one was done before
+running -> cancelled, failed
+failed, cancelled, expired -> queued            somebody asks for a retry
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from server.api.contract import Conflict
+from server.assets.values import NewVersion
+from server.jobs.values import Failure, Job, Published, State
+
+UNSUITABLE = "unsuitable"
+DIED = Failure(
+    code="worker_died", message="its process ended before it did", hint="see the server's log", retryable=True
+)
+
+
+class RetryConfig(BaseModel):
+    """What is tried again."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_attempts: int = Field(default=3, ge=1)
+    first_backoff_s: float = Field(default=1.0, ge=0)
+    max_backoff_s: float = Field(default=60.0, ge=0)
+
+
+class WrongState(Conflict):
+    """That cannot happen to a job in this state."""
+
+
+def start(job: Job, provider: str, revision: str, now_ns: int) -> Job:
+    """It is given to a provider."""
+    _check(job, "queued")
+    facts = {"provider": provider, "revision": revision, "attempt": job.attempt + 1, "failure": None}
+    return _changed(job, "running", now_ns, started_ns=now_ns, **facts)
+
+
+def interrupt(job: Job, retry: RetryConfig, now_ns: int) -> Job:
+    """Worker or server died while it ran: it begins anew with the same seed, unless that happened too often."""
+    return fail(job, DIED, retry, now_ns)
+
+
+def give_back(job: Job, now_ns: int) -> Job:
+    """It was taken from its provider through no fault of its own; the attempt does not count."""
+    _check(job, "running")
+    if job.is_cancelling:
+        return cancelled(job, now_ns)
+    return _changed(job, "queued", now_ns, attempt=job.attempt - 1, started_ns=None)
+
+
+def fail(job: Job, failure: Failure, retry: RetryConfig, now_ns: int) -> Job:
+    """The attempt failed: the job does, too, or waits for the next one."""
+    _check(job, "running")
+    if job.is_cancelling:
+        return cancelled(job, now_ns)
+    if failure.retryable and job.attempt < retry.max_attempts:
+        backoff_s = min(retry.first_backoff_s * 2.0 ** min(job.attempt - 1, 60), retry.max_backoff_s)
+        not_before_ns = now_ns + int(backoff_s * 1e9)
+        return _changed(job, "queued", now_ns, not_before_ns=not_before_ns, failure=failure, started_ns=None)
+    return _changed(job, "failed", now_ns, failure=failure, ended_ns=now_ns)
+
+
+def pass_on(job: Job, failure: Failure, now_ns: int) -> Job:
+    """Its provider finds it unsuitable: another one may have it, and the attempt does not count."""
+    _check(job, "running")
+    assert job.provider is not None
+    return give_back(job, now_ns).model_copy(update={"tried": (*job.tried, job.provider), "failure": failure})
+
+
+def refuse(job: Job, failure: Failure, now_ns: int) -> Job:
+    """No provider can have it."""
+    _check(job, "queued")
+    return _changed(job, "failed", now_ns, failure=failure, ended_ns=now_ns)
+
+
+def make(job: Job, version: NewVersion, now_ns: int, cached_from: str | None = None) -> Job:
+    """All of it is made and stored, and waits to be published; from here on it cannot be cancelled."""
+    _check(job, "queued" if cached_from else "running")
+    if job.is_cancelling:
+        return cancelled(job, now_ns)
+    return _changed(job, "publishing", now_ns, made=version, cached_from=cached_from)
+
+
+def publish(job: Job, version: int, now_ns: int) -> Job:
+    _check(job, "publishing")
+    result = Published(asset=job.asset, version=version, cached_from=job.cached_from)
+    return _changed(job, "succeeded", now_ns, result=result, failure=None, made=None, ended_ns=now_ns)
+
+
+def lose(job: Job, failure: Failure, now_ns: int) -> Job:
+    """What was made can never be published: its asset is gone, or belongs to somebody else."""
+    _check(job, "publishing")
+    return _changed(job, "failed", now_ns, failure=failure, made=None, ended_ns=now_ns)
+
+
+def cancel(job: Job, now_ns: int) -> Job:
+    """Nobody wants it. One that runs is cancelled when its worker has let go of it; asking twice changes nothing."""
+    if job.state == "cancelled" or job.is_cancelling:
+        return job
+    _check(job, "queued", "running")
+    if job.state == "queued":
+        return cancelled(job, now_ns)
+    return job.model_copy(update={"is_cancelling": True, "changed_ns": now_ns})
+
+
+def cancelled(job: Job, now_ns: int) -> Job:
+    _check(job, "queued", "running")
+    return _changed(job, "cancelled", now_ns, is_cancelling=False, ended_ns=now_ns)
+
+
+def expire(job: Job, now_ns: int) -> Job:
+    """Its deadline passed before it began."""
+    _check(job, "queued")
+    return _changed(job, "expired", now_ns, ended_ns=now_ns)
+
+
+def retry(job: Job, now_ns: int) -> Job:
+    """Begin anew, with the same seed."""
+    _check(job, "failed", "cancelled", "expired")
+    facts = {"attempt": 0, "tried": (), "failure": None, "not_before_ns": 0, "started_ns": None, "ended_ns": None}
+    wanted = job.wanted.model_copy(update={"deadline_s": None})
+    return _changed(job, "queued", now_ns, wanted=wanted, **facts)
+
+
+def _check(job: Job, *states: State) -> None:
+    if job.state not in states:
+        raise WrongState(f"job {job.job} is {job.state}, not {' or '.join(states)}", state=job.state)
+
+
+def _changed(job: Job, state: State, now_ns: int, **facts: object) -> Job:
+    return job.model_copy(update={"state": state, "changed_ns": now_ns, **facts})

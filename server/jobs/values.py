@@ -1,0 +1,121 @@
+"""What is said about jobs: frozen values, checked where they come in; also the JSON of the REST interface.
+
+Times Unix ns inside, Unix ms in what goes out to clients.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from server.assets.values import AssetType, Facts, Name, NewVersion, Sha256
+
+State = Literal["queued", "loading", "running", "yielding", "publishing", "succeeded", "failed", "cancelled", "expired"]
+"""`loading` and `yielding` (parked, since perception needs the device) are seen from outside only; to the books both
+are `running`."""
+TERMINAL: frozenset[State] = frozenset({"succeeded", "failed", "cancelled", "expired"})
+Output = Literal["mesh", "3dgs", "radiance_field"]
+InputRole = Literal["image", "mask", "images", "keyframes", "mesh"]
+Event = Literal["started", "progress", "completed"]
+"""`completed`: any terminal state."""
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class InputFile(_Value):
+    """One file of a job, in its spool folder under the name it was given there."""
+
+    role: InputRole
+    name: Annotated[str, Field(pattern=r"^[a-z]+-[0-9]{1,3}\.[a-z0-9]{1,8}$")]
+    sha256: Sha256
+    size: int
+
+
+class Webhook(_Value):
+    """Who is told: `POST` with the headers of Standard Webhooks, signed where a secret was given."""
+
+    url: str = Field(max_length=2048, pattern=r"^https?://")
+    events: tuple[Event, ...] = ("completed",)
+    secret: str | None = Field(default=None, pattern=r"^whsec_[A-Za-z0-9+/=]{32,128}$")
+    """`whsec_` and base64 of 24 to 64 bytes; the server's own key if left out."""
+
+
+class Wanted(_Value):
+    """What a job is to make."""
+
+    task: Literal["image-to-3d-asset", "text-to-3d-asset", "capture"] = "image-to-3d-asset"
+    provider: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")] = "auto"
+    text: str = Field(default="", max_length=2000)
+    params: Facts = {}
+    """The provider's own."""
+    seed: int = Field(default=1, ge=0, lt=2**31)
+    output: Output = "mesh"
+    asset: Name | None = None
+    """Id of the asset that gets the versions; made from the name if left out."""
+    asset_name: str = Field(default="", max_length=128)
+    asset_type: AssetType = "prop"
+    scene: Name | None = None
+    priority: int = Field(default=5, ge=0, le=9)
+    """9 is most urgent; each step is worth some minutes of waiting, so that nothing waits for ever."""
+    deadline_s: float | None = Field(default=None, gt=0, le=30 * 86400)
+    """Seconds from the submission by which it must have begun."""
+    webhook: Webhook | None = None
+
+
+class Failure(_Value):
+    """Why a job failed."""
+
+    code: str = Field(max_length=64)
+    message: str = Field(max_length=2000)
+    hint: str = Field(default="", max_length=1000)
+    retryable: bool = False
+
+
+class Published(_Value):
+    """Where the result is."""
+
+    asset: Name
+    version: int
+    cached_from: str | None = None
+    """The job that made it, if an identical one was done before."""
+
+
+class Job(_Value):
+    """A job as the books have it."""
+
+    job: Name
+    state: State = "queued"
+    wanted: Wanted
+    inputs: tuple[InputFile, ...] = ()
+    asset: Name
+    """The asset its versions belong to, from the start."""
+    attempt: int = 0
+    """1 is the first; counted anew when somebody asks for a retry."""
+    provider: str | None = None
+    """Which one it was given to last."""
+    revision: str | None = None
+    tried: tuple[str, ...] = ()
+    """Providers that found it unsuitable."""
+    created_ns: int
+    changed_ns: int
+    not_before_ns: int = 0
+    started_ns: int | None = None
+    ended_ns: int | None = None
+    is_cancelling: bool = False
+    made: NewVersion | None = None
+    """Waits to be published; once this is written, it will be, exactly once."""
+    cached_from: str | None = None
+    result: Published | None = None
+    failure: Failure | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return self.state in TERMINAL
+
+    @property
+    def deadline_ns(self) -> int | None:
+        deadline_s = self.wanted.deadline_s
+        return None if deadline_s is None else self.created_ns + int(deadline_s * 1e9)
