@@ -22,6 +22,7 @@ from server.api.contract import Busy, CameraHeightCue, Conflict, NotFound, Posed
 from server.api.queries_contract import NearestAnswer, NearestQuestion
 from server.bus.bus import Bus
 from server.bus.channel import Entry, Move
+from server.live import LiveStream
 from server.protocol import Delta, unpack_server
 from server.scenes import Config, Scenes
 from server.workers.pool import Config as PoolConfig
@@ -95,6 +96,15 @@ async def mapped(scenes: Scenes, film: list[Frame]) -> Watcher:
     await stream.ended
     await scenes.settle(MAIN)
     return watcher
+
+
+async def a_stranger_films(scenes: Scenes, film: list[Frame]) -> LiveStream:
+    """To the end, by a camera whose poses mean nothing in the world that is there."""
+    name = StreamId("stranger")
+    frames = play([replace(frame, stream=name) for frame in film])
+    stream = await scenes.replay(MAIN, name, frames, StreamOptions(world="elsewhere"), is_patient=True)
+    await stream.ended
+    return stream
 
 
 def num_surface_triangles(path: Path) -> int:
@@ -234,11 +244,7 @@ async def test_a_stranger_who_sees_known_ground_is_recognised_and_joins(film: li
     scenes = await open_scenes(tmp_path, unmarked())
     await mapped(scenes, film)
     before = scenes.scene(MAIN)
-    again = [replace(frame, stream=StreamId("again")) for frame in film]
-    stream = await scenes.replay(
-        MAIN, StreamId("again"), play(again), StreamOptions(world="elsewhere"), is_patient=True
-    )
-    await stream.ended
+    stream = await a_stranger_films(scenes, film)
     assert stream.counters.state == "tracked"
     assert stream.world_from_camera is not None
     np.testing.assert_allclose(stream.world_from_camera, film[-1].pose.world_from_camera, atol=0.02)
@@ -251,11 +257,7 @@ async def test_after_a_restart_who_sees_known_ground_is_recognised_and_joins(fil
     await mapped(scenes, film)
     await scenes.close()
     scenes = await open_scenes(tmp_path, unmarked())
-    again = [replace(frame, stream=StreamId("again")) for frame in film]
-    stream = await scenes.replay(
-        MAIN, StreamId("again"), play(again), StreamOptions(world="elsewhere"), is_patient=True
-    )
-    await stream.ended
+    stream = await a_stranger_films(scenes, film)
     assert stream.counters.state == "tracked"
     assert stream.world_from_camera is not None
     np.testing.assert_allclose(stream.world_from_camera, film[-1].pose.world_from_camera, atol=0.02)
@@ -263,7 +265,7 @@ async def test_after_a_restart_who_sees_known_ground_is_recognised_and_joins(fil
     await scenes.close()
     with contextlib.closing(Store.open(tmp_path / MAIN, StoreConfig())) as store:
         streams = {place.stream for place in store.load().places.values()}
-    assert streams == {"again"}
+    assert streams == {"stranger"}
 
 
 async def test_a_stranger_without_a_place_in_the_world_is_told_so_and_maps_nothing(
@@ -273,11 +275,7 @@ async def test_a_stranger_without_a_place_in_the_world_is_told_so_and_maps_nothi
     watcher = await mapped(scenes, film)
     blocks = scenes.scene(MAIN).num_keyframes
     wall = Image(rgb=np.full_like(film[0].image.rgb, 200))  # nothing in it that could be recognised
-    stranger = [replace(frame, stream=StreamId("stranger"), image=wall) for frame in film]
-    stream = await scenes.replay(
-        MAIN, StreamId("stranger"), play(stranger), StreamOptions(world="elsewhere"), is_patient=True
-    )
-    await stream.ended
+    stream = await a_stranger_films(scenes, [replace(frame, image=wall) for frame in film])
     assert stream.counters.state == "unaligned"
     assert not any(layer == "points" and str(key[0]).startswith("stranger") for layer, key in watcher.entries)
     assert blocks > 0
