@@ -151,6 +151,15 @@ class Scene:
         while await self.write(lambda: self.writer.map.status.is_rebuilding):
             await self._build()
 
+    async def reread(self) -> int:
+        """Build every tile anew from the voxels alone, in short steps; how many NavMesh tiles came out otherwise."""
+        await self.rebuilt()
+        before = await self.write(self.writer.reread)
+        self._unfinished.set()  # surfaces, too
+        while await self.write(lambda: self.writer.nav_pending):
+            await self._build()
+        return self.writer.num_nav_changes - before
+
     async def close(self) -> None:
         """End every camera, finish what is being written, and let go of the disk."""
         for stream in list(self._tasks):

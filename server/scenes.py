@@ -134,6 +134,7 @@ class Scenes:
             num_streams=len(found.streams),
             num_keyframes=max(status.num_keyframes, sum(entry.layer == "points" for entry in entries)),
             num_tiles=sum(entry.layer == "nav" for entry in entries),
+            num_tiles_refused=found.writer.query.num_refused,
             agents=[AgentProfile.model_validate(agent, from_attributes=True) for agent in found.config.map.agents],
         )
 
@@ -301,6 +302,9 @@ class Scenes:
             await asyncio.to_thread(exporters.create(path.suffix[1:]).export, content, path)
         except exporters.ExportError as error:
             raise NotFound(str(error)) from error
+
+    async def reread_navmesh(self, scene: SceneId) -> int:
+        return await self._find(scene).reread()
 
     async def add_cue(self, scene: SceneId, cue: Cue) -> None:
         found = self._find(scene)

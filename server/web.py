@@ -129,7 +129,7 @@ def create_api(
     api.include_router(system.router(scenes, guard, metrics, invite, ca_path, privacy))
     api.include_router(rest.router(scenes, guard, seals))
     api.include_router(queries.router(scenes, guard))
-    api.include_router(navmesh.router(scenes.bus, guard))
+    api.include_router(navmesh.router(scenes, guard))
     api.include_router(frames.router(scenes, guard, seals))
     api.include_router(whip.router(scenes, guard, seals))
     door = Door(guard, settings.limits, metrics)

@@ -122,6 +122,8 @@ class Writer:
         self._starts_afresh = False
         self._held_back: dict[tuple[str, tuple[int | str, ...]], StoredTile] = {}
         """Published, but not to be saved before the new epoch is whole."""
+        self.num_nav_changes = 0
+        """NavMesh tiles that came out otherwise than before, counted each time."""
         self.is_settled = True
         """No correction of the whole map and no restart is being worked in: NavMesh tiles are all of this epoch."""
         self._seen_due: dict[StreamId, Frame] = {}
@@ -181,6 +183,16 @@ class Writer:
             publications += [Removal(cast("Layer", layer), key) for layer, key in self._unconfirmed]
             self._unconfirmed.clear()
         return replace(step, publications=tuple(publications), wait_s=wait_s)
+
+    def reread(self) -> int:
+        """Forget what tiles were built from: `build` builds all anew from the voxels alone; gives `num_nav_changes`."""
+        self._tiles.reread()
+        return self.num_nav_changes
+
+    @property
+    def nav_pending(self) -> int:
+        """NavMesh tiles that wait to be built or looked at."""
+        return self._tiles.nav_pending
 
     def seen_share(self, stream: StreamId) -> float:
         """Share of the map's blocks that this stream helped to make."""
@@ -297,6 +309,7 @@ class Writer:
         # half a volume would unbuild tiles: until it is whole, what is published serves on, moved
         tiles = TileChange() if status.is_rebuilding else self._tiles.step_nav(viewers, self.config.tile_budget_s)
         self.query.apply(tiles)
+        self.num_nav_changes += len(tiles.nav)
         self.is_settled = self.is_settled or not (status.is_rebuilding or self._tiles.nav_pending)
         built = time.perf_counter()
         publications = tuple(encode.tile_change(tiles))

@@ -50,6 +50,8 @@ class SceneSummary(_Value):
     num_keyframes: int
     """Of those from before a restart, the ones whose points are served."""
     num_tiles: int
+    num_tiles_refused: int = 0
+    """NavMesh tiles since the start that Detour would not take; nobody walks there until a better one comes."""
     agents: list[AgentProfile] = []
     """Queries take the first one unless told."""
 
@@ -241,6 +243,10 @@ class Scenes(Protocol):
 
     async def export(self, scene: SceneId, path: Path) -> None:
         """Write the map to `path`; its suffix (.ply, .glb, .obj) says how. Raises NotFound while it is empty."""
+        ...
+
+    async def reread_navmesh(self, scene: SceneId) -> int:
+        """Build every tile anew from the voxels alone; how many NavMesh tiles came out otherwise."""
         ...
 
     async def add_cue(self, scene: SceneId, cue: Cue) -> None: ...

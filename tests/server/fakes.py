@@ -173,6 +173,10 @@ class FakeScenes:
             raise NotFound("the map is empty")
         path.write_bytes(b"solid " + path.suffix.encode())  # noqa: ASYNC240
 
+    async def reread_navmesh(self, scene: SceneId) -> int:
+        self.scene(scene)
+        return 7
+
     async def add_cue(self, scene: SceneId, cue: Cue) -> None:
         self.cues.append(cue)
 

@@ -92,6 +92,7 @@ async def test_roles_open_what_they_should_and_no_more(tmp_path: Path) -> None:
             ("GET", "/v1/devices", admin),
             ("GET", "/metrics", admin),
             ("GET", "/v1/join?scene=main", admin),
+            ("POST", "/v1/scenes/main/navmesh/reread", admin),
             ("DELETE", "/v1/scenes/main", admin),
         ):
             assert await ask(method, url, None) == 401, url
