@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mapping.changes import KeyframeId
 from mapping.engines import ViewPrediction, Window, WindowPrediction
+from server.generation.gate import GateMemory
 from server.workers.arena import Arena
 from server.workers.lanes import Config as LanesConfig
 from server.workers.lanes import Job, Lanes
@@ -90,10 +91,16 @@ class Device:
     """Runs one job at a time on one worker process; the process may die, the device does not."""
 
     def __init__(
-        self, name: str, engine: str, engine_config: dict[str, Any], config: Config, quarantine: Quarantine
+        self,
+        name: str,
+        engine: str,
+        engine_config: dict[str, Any],
+        config: Config,
+        quarantine: Quarantine,
+        gate: GateMemory | None = None,
     ) -> None:
         self.name, self._engine, self._engine_config, self._config = name, engine, engine_config, config
-        self._quarantine = quarantine
+        self._quarantine, self._gate = quarantine, gate
         self._clock: Callable[[], float] = asyncio.get_running_loop().time
         self._lanes: Lanes[Work] = Lanes(config.lanes)
         self._arena = Arena(config.result_bytes, config.window_bytes)
@@ -215,7 +222,7 @@ class Device:
 
     async def _spawn(self) -> WorkerProcess:
         return await WorkerProcess.spawn(
-            self.name, self._engine, self._engine_config, self._arena, self._config.process
+            self.name, self._engine, self._engine_config, self._arena, self._config.process, self._gate
         )
 
     async def _run(self, worker: WorkerProcess, job: Job[Work]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections import Counter, OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pydantic import ConfigDict, Field
@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field
 from mapping import engines
 from mapping.engines import Window, WindowPrediction
 from mapping.windows import Config as WindowsConfig
+from server.generation.gate import GateMemory
 from server.workers.device import Config as DeviceConfig
 from server.workers.device import Device, Expired, JobFailed, NoPrediction, Superseded, Work
 from server.workers.lanes import Job, Lane, LaneFull
@@ -70,9 +71,20 @@ class Affinity:
 class Pool:
     """Device workers behind one coroutine. On one event loop: `await start()`, `predict` at will, `await close()`."""
 
-    def __init__(self, config: Config, engine: str, engine_config: dict[str, Any] | None = None) -> None:
-        """`engine` and its config as for `mapping.engines.create`; the engine is made in the workers, never here."""
+    def __init__(
+        self,
+        config: Config,
+        engine: str,
+        engine_config: dict[str, Any] | None = None,
+        gates: Mapping[str, GateMemory] | None = None,
+    ) -> None:
+        """`engine` and its config as for `mapping.engines.create`; the engine is made in the workers, never here.
+
+        Args:
+            gates: by device; raised while the device predicts, so that generation makes way.
+        """
         self._config, self._engine, self._engine_config = config, engine, engine_config or {}
+        self._gates = gates or {}
         self._quarantine = Quarantine()
         self._affinity = Affinity()
         self._devices: dict[str, Device] = {}
@@ -94,7 +106,7 @@ class Pool:
         """
         settings = DeviceConfig(**{name: getattr(self._config, name) for name in DeviceConfig.model_fields})
         self._devices = {
-            name: Device(name, self._engine, self._engine_config, settings, self._quarantine)
+            name: Device(name, self._engine, self._engine_config, settings, self._quarantine, self._gates.get(name))
             for name in self._config.devices
         }
         try:

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 import server
+from server.generation.gate import GateMemory
 from server.workers.arena import Arena
 from server.workers.messages import (
     LENGTH,
@@ -76,9 +77,15 @@ class WorkerProcess:
 
     @classmethod
     async def spawn(
-        cls, device: str, engine: str, engine_config: dict[str, Any], arena: Arena, config: Config
+        cls,
+        device: str,
+        engine: str,
+        engine_config: dict[str, Any],
+        arena: Arena,
+        config: Config,
+        gate: GateMemory | None = None,
     ) -> WorkerProcess:
-        """Start a worker and wait until its engine is warm.
+        """Start a worker and wait until its engine is warm; it raises `gate` around each of its predictions.
 
         Raises:
             EngineFailed: the engine could not be made; a new attempt would fail too.
@@ -92,9 +99,9 @@ class WorkerProcess:
                 *("-m", "server.workers.worker"),
                 *("--control", str(theirs.fileno()), "--memory", str(arena.memory.descriptor)),
                 *("--memory-bytes", str(arena.memory.size), "--result-bytes", str(arena.result_bytes)),
-                *("--parent", str(os.getpid())),
+                *("--parent", str(os.getpid()), "--gate", str(-1 if gate is None else gate.descriptor)),
                 stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(), arena.memory.descriptor),
+                pass_fds=(theirs.fileno(), arena.memory.descriptor, *(() if gate is None else (gate.descriptor,))),
                 env=_environment(device, threads),
             )
         reader, writer = await asyncio.open_connection(sock=ours)

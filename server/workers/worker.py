@@ -8,6 +8,7 @@ this.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import faulthandler
 import logging
 import os
@@ -22,6 +23,7 @@ import cv2
 
 from mapping import engines
 from mapping.engines import GeometryEngine, View, ViewPrediction, Window
+from server.generation.gate import GateMemory, Perception
 from server.parent import die_with
 from server.workers.arena import ResultWriter, SharedMemory
 from server.workers.messages import (
@@ -47,10 +49,13 @@ _log = logging.getLogger(__name__)
 class Worker:
     """The loop of one worker process."""
 
-    def __init__(self, connection: socket.socket, memory: SharedMemory, result_bytes: int) -> None:
+    def __init__(
+        self, connection: socket.socket, memory: SharedMemory, result_bytes: int, gate: Perception | None = None
+    ) -> None:
         self._connection = connection
         self._memory = memory
         self._result_bytes = result_bytes
+        self._gate = gate
         self._send_lock = threading.Lock()
 
     def run(self) -> None:
@@ -75,7 +80,9 @@ class Worker:
 
     def _answer(self, engine: GeometryEngine, request: Predict) -> Predicted | Failed:
         try:
-            prediction = engine.predict(Window(tuple(map(self._view, request.views))))
+            window = Window(tuple(map(self._view, request.views)))
+            with self._gate.closed() if self._gate is not None else contextlib.nullcontext():
+                prediction = engine.predict(window)
             writer = ResultWriter(self._memory, self._result_bytes)
             views = [_written(view, writer) for view in prediction.views]
         except Exception as error:
@@ -133,7 +140,7 @@ def _rss_bytes() -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="One device's worker; started by the server, not by hand.")
-    for name in ("control", "memory", "memory-bytes", "result-bytes", "parent"):
+    for name in ("control", "memory", "memory-bytes", "result-bytes", "parent", "gate"):
         parser.add_argument(f"--{name}", type=int, required=True)
     args = parser.parse_args()
     die_with(args.parent)
@@ -141,7 +148,8 @@ def main() -> None:
     faulthandler.enable()
     memory = SharedMemory(args.memory, args.memory_bytes)
     with socket.socket(fileno=args.control) as connection:
-        Worker(connection, memory, args.result_bytes).run()
+        gate = Perception(GateMemory(args.gate)) if args.gate >= 0 else None
+        Worker(connection, memory, args.result_bytes, gate).run()
 
 
 if __name__ == "__main__":
