@@ -39,9 +39,9 @@ def _rough(view: View, region: Region) -> NDArray[np.bool_]:
     foot_cells = max(1, round(_FOOT_M / region.cell_m))
     covered = region.cells[:, :foot_cells].any(axis=1)
     at = np.floor((points[..., [0, 2]] - region.low_m[[0, 2]]) / region.cell_m).astype(np.int64)
-    over: NDArray[np.bool_] = np.asarray(np.all((at >= 0) & (at < covered.shape), axis=-1))
-    over &= np.abs(height_m) <= 1.5 * LIFT_M
-    safe = np.where(over[..., None], at, 0)
+    on_grid = np.asarray(np.all((at >= 0) & (at < covered.shape), axis=-1))
+    safe = np.where(on_grid[..., None], at, 0)
+    over = on_grid & (np.abs(height_m) <= 1.5 * LIFT_M)
     mask = (view.depth_m > 0) & (inside | (over & covered[safe[..., 0], safe[..., 1]]))
     closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, _disc(2))
     return np.asarray(cv2.morphologyEx(closed, cv2.MORPH_OPEN, _disc(1)), np.uint8).astype(bool)

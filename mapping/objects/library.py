@@ -1,0 +1,172 @@
+"""Which of some named assets a text means: "jug" is the ceramic_jug, "tablet" is no table, "table lamp" is no table.
+
+By the head noun rule: the heads must be the same word (or true synonyms), never merely look alike. What stands before
+the head then decides between them. A describing word ("red", "wooden") may be missing or differ; a word that makes
+another kind of thing ("office" chair, "wine" glass) may be missing on one side, but must not contradict the other's.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from mapping.objects.prims.grammar import COLOURS, MATERIALS
+from mapping.objects.words import PREPOSITIONS, phrase, singular, words
+
+THRESHOLD = 0.5
+
+_SYNONYMS = (
+    "sofa couch settee", "tv television telly", "bike bicycle", "fridge refrigerator", "car automobile",
+    "plane airplane aeroplane aircraft", "phone telephone", "smartphone cellphone mobile", "faucet tap", "torch flashlight",
+    "truck lorry", "glasses eyeglasses spectacles", "rug carpet", "bin trashcan dustbin wastebasket", "cupboard closet",
+    "motorcycle motorbike", "sneaker trainer", "pants trousers", "stairs staircase stairway", "photo photograph",
+    "rock stone", "ship vessel", "kid child", "soda pop", "stove cooker", "eraser rubber", "suitcase luggage",
+    "bunny rabbit", "donut doughnut", "mic microphone", "computer pc", "gun firearm", "purse handbag", "sculpture statue", "cap hat", "cellphone smartphone", "bookcase bookshelf",
+    "backpack rucksack", "hamburger burger", "screen monitor", "sweater pullover jumper",
+    "watch wristwatch", "vacuum hoover", "grill barbecue bbq", "sled sledge sleigh",
+)  # fmt: skip
+_CANONICAL = {word: group.split()[0] for group in _SYNONYMS for word in group.split()}
+_FIXED = frozenset(
+    ["hot dog", "sea lion", "sea horse", "guinea pig", "prairie dog", "ice cream", "jelly fish", "star fish", "lady bug", "butter fly", "dragon fly", "fire fly", "pine apple", "egg plant", "straw berry", "blue berry", "black berry", "water melon", "pop corn", "honey comb", "rain bow", "bow tie", "piggy bank", "fire place", "light house", "green house", "dog house", "club house", "pine cone", "gummy bear", "french fry", "sweet potato", "ginger bread", "peanut butter", "hedge hog", "ground hog", "shuttle cock", "pea cock", "ear phone", "head phones", "key board", "black board", "white board", "skate board", "surf board", "snow board", "card board", "dash board", "bill board", "book shelf", "book case", "note book", "hand bag", "back pack", "tooth brush", "tooth paste", "hair brush", "paint brush", "tea pot", "flower pot", "coffee pot", "arm chair", "wheel chair", "bean bag", "dish washer", "fire truck", "tow truck", "pick up", "motor cycle", "basket ball", "foot ball", "base ball", "volley ball", "snow man", "scare crow", "trash can", "sun glasses", "lap top", "desk top", "wall paper", "news paper", "sand paper", "candle stick", "chop stick", "drum stick", "lip stick", "match stick", "joy stick", "play ground", "swim suit", "space suit", "wet suit", "rain coat", "over coat", "cup board", "side board", "sauce pan", "fry pan", "bath tub", "wash basin", "t shirt", "x ray", "yo yo", "see saw", "cup cake", "pan cake", "cheese cake", "hour glass", "wind mill", "pepper mill", "tape measure", "sky scraper", "screw driver", "nut cracker", "lawn mower", "hair dryer", "fire hydrant", "cross bow"]
+)
+_JOINED = {pair.replace(" ", "") for pair in _FIXED}
+"""Written as one word or two, they are one word: their last part alone is something else."""
+_DESCRIBING = (
+    frozenset(COLOURS)
+    | frozenset(MATERIALS)
+    | frozenset(
+        ["small", "little", "tiny", "mini", "big", "large", "huge", "giant", "tall", "short", "long", "wide", "narrow", "thin", "thick", "heavy", "light", "old", "new", "modern", "antique", "ancient", "vintage", "retro", "classic", "rustic", "round", "square", "rectangular", "oval", "curved", "flat", "simple", "plain", "fancy", "nice", "beautiful", "pretty", "cute", "ugly", "ornate", "decorative", "generic", "basic", "realistic", "stylized", "cartoon", "low", "poly", "lowpoly", "high", "res", "detailed", "clean", "dirty", "empty", "full", "open", "closed", "broken", "damaged", "worn", "used", "fresh", "ripe", "raw", "cooked", "shiny", "matte", "glossy", "transparent", "clear", "colorful", "colourful", "dark", "bright", "pale", "ceramic", "porcelain", "glass", "fabric", "cotton", "wool", "silk", "velvet", "wicker", "bamboo", "bronze", "tin", "chrome", "granite", "brick", "foam", "straw", "denim", "single", "double", "medium", "normal", "standard", "common", "typical", "cheap", "expensive", "comfortable", "cozy", "soft", "hard", "sharp", "smooth", "rough", "hollow", "solid", "sturdy", "striped", "painted", "asset", "model", "object", "mesh", "prop", "item", "final", "version", "free", "textured", "lod", "scan", "scanned", "untitled", "copy", "export", "v", "lp", "hp", "hd", "uv", "pbr", "fbx", "glb", "gltf", "obj"]
+    )
+)
+_DESCRIBING_ENDINGS = ("ed", "ish", "less", "ful", "ous", "en")
+_NOT_DESCRIBING = frozenset(
+    ["garden", "kitchen", "chicken", "oven", "children", "golden_retriever", "bed", "seed", "weed", "reed", "shed", "sled", "kitten"]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One of the names, and why."""
+
+    name: str
+    score: float
+    """0..1: 1 = the same words."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    name: str
+    head: str
+    kinds: frozenset[str]
+    """Words before the head that make it another kind of thing."""
+    looks: frozenset[str]
+    """Words that only describe it."""
+    hints: frozenset[str]
+    """Words behind a preposition."""
+
+
+class Library:
+    """Names of assets, ready to be asked; file names, with any separators, numbers and endings."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._by_head: dict[str, list[_Entry]] = defaultdict(list)
+        self._by_words: dict[frozenset[str], list[_Entry]] = defaultdict(list)
+        self._by_spelling: dict[str, set[str]] = defaultdict(set)
+        for name in names:
+            if (entry := _read(name, is_name=True)) is not None:
+                self._by_head[entry.head].append(entry)
+                self._by_words[entry.kinds | {entry.head}].append(entry)
+                self._by_spelling[_spelling(entry.head)].add(entry.head)
+
+    def match(self, text: str) -> Match | None:
+        """The asset that a text means, or none of them."""
+        wanted = _read(text, is_name=False)
+        if wanted is None:
+            return None
+        found = [_scored(wanted, entry) for entry in self._by_head.get(wanted.head, ())]
+        if wanted.kinds:
+            turned = self._by_words.get(wanted.kinds | {wanted.head}, ())
+            found += [Match(entry.name, 0.85, "the same words in another order") for entry in turned]
+        if not self._by_head.get(wanted.head) and len(wanted.head) >= 5:
+            for head in filter(lambda h: _one_slip(h, wanted.head), self._by_spelling.get(_spelling(wanted.head), ())):
+                alike = [_scored(wanted, entry) for entry in self._by_head[head]]
+                found += [Match(m.name, 0.9 * m.score, f"{m.reason}; {wanted.head!r} read as {head!r}") for m in alike]
+        found = [match for match in found if match.score >= THRESHOLD]
+        return min(found, key=lambda match: (-match.score, len(match.name), match.name), default=None)
+
+
+def _scored(wanted: _Entry, entry: _Entry) -> Match:
+    """How well two phrases with the same head fit."""
+    missing, extra = wanted.kinds - entry.kinds, entry.kinds - wanted.kinds
+    if missing and extra:
+        words_ = f"{' '.join(sorted(missing))} against {' '.join(sorted(extra))}"
+        return Match(entry.name, 0.4, f"another kind of {entry.head}: {words_}")
+    score = 1.0 - (0.25 if missing else 0.0) - 0.04 * min(len(extra), 4)
+    score -= 0.02 * min(len(wanted.looks ^ entry.looks), 5) + 0.03 * min(len(wanted.looks - entry.looks), 3)
+    hinted = wanted.hints & (entry.kinds | entry.looks | entry.hints)
+    score += 0.05 * len(hinted)
+    return Match(entry.name, min(score, 1.0), f"both are a {entry.head}" + (", less exactly named" if missing else ""))
+
+
+def _read(text: str, *, is_name: bool) -> _Entry | None:
+    """Head and modifiers of a noun phrase; None when there is no noun in it."""
+    stem = text.rsplit("/", 1)[-1]
+    if is_name:
+        stem = stem.rsplit(".", 1)[0] if "." in stem else stem
+    whole = _compounded([word for word in phrase(stem) if not word[0].isdigit()])
+    if is_name:  # `chair_red_v2`: what describes may come behind
+        while len(whole) > 1 and (_describes(whole[-1]) or len(whole[-1]) == 1):
+            whole = [whole[-1], *whole[:-1]]
+    if not whole:
+        return None
+    *before, head = whole
+    hints = _hints(stem)
+    looks = frozenset(word for word in before if _describes(word))
+    kinds = frozenset(_canonical(word) for word in before) - {_canonical(word) for word in looks}
+    return _Entry(text, _canonical(head), kinds, looks, frozenset(_canonical(word) for word in hints))
+
+
+def _hints(text: str) -> list[str]:
+    found = [singular(word) for word in words(text)]
+    at = next((i for i, word in enumerate(found) if word in PREPOSITIONS and i), len(found))
+    return [word for word in found[at:] if word not in PREPOSITIONS]
+
+
+def _compounded(found: list[str]) -> list[str]:
+    """Words that only together mean the thing, joined: hot dog -> hotdog."""
+    out: list[str] = []
+    for word in found:
+        if out and out[-1] + word in _JOINED:
+            out[-1] += word
+        else:
+            out.append(word)
+    return out
+
+
+def _describes(word: str) -> bool:
+    if word in _DESCRIBING:
+        return True
+    return len(word) > 4 and word.endswith(_DESCRIBING_ENDINGS) and word not in _NOT_DESCRIBING
+
+
+def _canonical(word: str) -> str:
+    return _CANONICAL.get(word, word)
+
+
+def _spelling(word: str) -> str:
+    """What stays the same under the two commonest slips: letters doubled or not, two inner neighbours swapped."""
+    single = _undoubled(word)
+    return single[:1] + "".join(sorted(single[1:-1])) + single[-1:]
+
+
+def _one_slip(a: str, b: str) -> bool:
+    """Whether two words of the same spelling class differ by doubled letters, or by one swap of neighbours."""
+    a, b = _undoubled(a), _undoubled(b)
+    differ = [i for i, (x, y) in enumerate(zip(a, b, strict=True)) if x != y]
+    return not differ or (len(differ) == 2 and differ[1] == differ[0] + 1)
+
+
+def _undoubled(word: str) -> str:
+    return "".join(letter for i, letter in enumerate(word) if i == 0 or word[i - 1] != letter)
