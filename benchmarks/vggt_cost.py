@@ -5,6 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Literal
 
+import numpy as np
+
+from mapping.changes import KeyframeId
+from mapping.windows import WindowPolicy
+from streams.frame import StreamId
+
 SIZE_PX = (392, 518)
 WINDOWS = (1, 2, 4, 8, 16)
 
@@ -13,15 +19,18 @@ def counted(windows: tuple[int, ...] = WINDOWS) -> list[dict[str, float]]:
     """TFLOP of one more keyframe in a rolling window of the full network, with and without what is kept or left out.
 
     `all_new` encodes every view and gives every view depth, as the published forward does; `rolling` encodes the newest
-    one, for the others are cached, and gives it alone depth.
+    one, for the others are cached, and gives depth to it and to those that it is checked against.
     """
     from mapping.engines.vggt.architecture import VGGT_1B
+    from mapping.engines.vggt.config import Config
     from mapping.engines.vggt.work import count
+
+    deep = 1 + Config().checks
 
     rows = []
     for views in windows:
         work = count(VGGT_1B, views, *SIZE_PX)
-        all_new, rolling = work.window(views, views), work.window(1, 1)
+        all_new, rolling = work.window(views, views), work.window(1, min(views, deep))
         rows.append(
             {
                 "views": views,
@@ -34,6 +43,54 @@ def counted(windows: tuple[int, ...] = WINDOWS) -> list[dict[str, float]]:
             }
         )
     return rows
+
+
+def streamed(round_keyframes: int = 24, rounds: int = 3) -> dict[str, float]:
+    """What the policy's windows and the cache of tokens save on a walk round a room, from the second round on.
+
+    Likeness is that of viewing directions; arithmetic is counted as by `counted`, keyframe by keyframe.
+    """
+    import torch
+
+    from mapping.engines import windows
+    from mapping.engines.vggt.architecture import PATCH_PX, VGGT_1B
+    from mapping.engines.vggt.canvas import arrange
+    from mapping.engines.vggt.config import Config
+    from mapping.engines.vggt.token_cache import Key, TokenCache
+    from mapping.engines.vggt.work import Work, count
+
+    config, policy, walk = Config(), WindowPolicy(windows("vggt")), (StreamId("a"), 0)
+    (place,) = arrange([SIZE_PX], config.long_side_px)
+    cache = TokenCache(config.cached_mib << 20)
+    image_tokens = torch.empty(
+        place.height * place.width // PATCH_PX**2, VGGT_1B.width, dtype=torch.bfloat16, device="meta"
+    )
+    work: dict[int, Work] = {}
+    all_new = done = views = encoded = 0
+    for n in range(rounds * round_keyframes):
+        chosen = policy.choose(walk, KeyframeId(f"a/{n}"))
+        before = cache.encoded
+        cache.all(
+            [Key(keyframe, 0, place) for keyframe in chosen], lambda some: torch.stack([image_tokens] * len(some))
+        )
+        angle = 2 * np.pi * n / round_keyframes
+        policy.describe(walk, KeyframeId(f"a/{n}"), np.array([np.cos(angle), np.sin(angle)], np.float32))
+        if n < round_keyframes:
+            continue
+        size, new = len(chosen), cache.encoded - before
+        if size not in work:
+            work[size] = count(VGGT_1B, size, *SIZE_PX)
+        all_new += work[size].window(size, size)
+        done += work[size].window(new, min(size, 1 + config.checks))
+        views, encoded = views + size, encoded + new
+    keyframes = (rounds - 1) * round_keyframes
+    return {
+        "views": views / keyframes,
+        "encoded": encoded / keyframes,
+        "all_new_tflop": all_new / keyframes / 1e12,
+        "tflop": done / keyframes / 1e12,
+        "saved": 1 - done / all_new,
+    }
 
 
 def timed(config: Literal["tiny", "1b"], views: list[int], size: tuple[int, int], threads: int) -> dict[str, object]:
