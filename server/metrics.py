@@ -20,10 +20,6 @@ class Metrics:
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
-        self.frames = Counter("commonground_frames", "Frames by what became of them", ["outcome"], registry=registry)
-        self.keyframes = Counter(
-            "commonground_keyframes", "Keyframes by what became of them", ["outcome"], registry=registry
-        )
         self.hop_s = Histogram(
             "commonground_hop_seconds", "Time per hop", ["hop"], buckets=HOP_BUCKETS_S, registry=registry
         )
@@ -41,7 +37,16 @@ class Metrics:
         )
         self.streams = Gauge("commonground_streams", "Open streams", ["kind"], registry=registry)
         self.scenes = Gauge("commonground_scenes", "Open scenes", registry=registry)
-        self.lane_depth = Gauge("commonground_lane_depth", "Waiting jobs", ["device", "lane"], registry=registry)
+        self.nav_tiles = Gauge("commonground_nav_tiles", "NavMesh tiles served", ["scene"], registry=registry)
+        self.nav_tiles_refused = Gauge(
+            "commonground_nav_tiles_refused",
+            "NavMesh tiles so far that Detour would not take",
+            ["scene"],
+            registry=registry,
+        )
+        self.waiting = Gauge(
+            "commonground_waiting_windows", "Windows that wait for a device", ["device"], registry=registry
+        )
         self.clients = Gauge("commonground_clients", "Open map connections", registry=registry)
         self.sent_bytes = Counter("commonground_sent_bytes", "Bytes sent to map clients", registry=registry)
         self.sent_messages = Counter("commonground_sent_messages", "Messages sent to map clients", registry=registry)
@@ -49,7 +54,6 @@ class Metrics:
         self.refused = Counter(
             "commonground_refused", "Requests and connections refused", ["status"], registry=registry
         )
-        self.tiles = Counter("commonground_tiles", "Tiles published", ["layer"], registry=registry)
 
     def hop(self, hop: str, seconds: float) -> None:
         """Time one step took: decode, track, infer, fuse, tiles, publish, ... (a fixed, small set)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -63,6 +64,7 @@ def router(
     async def expose(request: Request) -> Response:
         """For Prometheus; from other machines it needs an admin's token."""
         guard.require(request, Role.ADMIN, None)
+        _count(scenes, metrics)
         text, media_type = metrics.exposition()
         return Response(text, media_type=media_type)
 
@@ -96,6 +98,21 @@ def router(
         return {"now_ns": str(time.time_ns())}
 
     return api
+
+
+def _count(scenes: Scenes, metrics: Metrics) -> None:
+    """Look at what is there now: gauges that nobody has to keep while nobody asks."""
+    summaries = scenes.scenes()
+    metrics.scenes.set(len(summaries))
+    for gauge in (metrics.nav_tiles, metrics.nav_tiles_refused, metrics.streams, metrics.waiting):
+        gauge.clear()
+    for summary in summaries:
+        metrics.nav_tiles.labels(summary.scene).set(summary.num_tiles)
+        metrics.nav_tiles_refused.labels(summary.scene).set(summary.num_tiles_refused)
+    for kind, number in Counter(stream.kind for stream in scenes.streams()).items():
+        metrics.streams.labels(kind).set(number)
+    for device in scenes.devices():
+        metrics.waiting.labels(device.device).set(device.num_waiting)
 
 
 def _ca(path: Path | None) -> bytes:

@@ -233,6 +233,28 @@ async def test_readiness_metrics_and_join(tmp_path: Path) -> None:
         assert_problem(await server.http.get("/ca"), 404)
 
 
+async def test_metrics_count_what_is_there_when_asked(tmp_path: Path) -> None:
+    async with served(tmp_path) as server:
+
+        async def told() -> set[str]:
+            lines = (await server.http.get("/metrics")).text.splitlines()
+            return {line.removeprefix("commonground_") for line in lines if line.startswith("commonground_")}
+
+        await server.http.post("/v1/scenes", json={"scene": "flat"})
+        opened = await server.http.post("/v1/scenes/main/streams")
+        there = {
+            "scenes 2.0",
+            'streams{kind="posed"} 1.0',
+            'nav_tiles{scene="flat"} 0.0',
+            'waiting_windows{device="cpu"} 0.0',
+        }
+        assert there <= await told()
+        await server.http.delete("/v1/scenes/flat")
+        await server.http.delete(opened.json()["frames"].removesuffix("/frames"))
+        assert "scenes 1.0" in (left := await told())
+        assert not [line for line in left if "flat" in line or line.startswith("streams{")]
+
+
 async def test_pages_are_served_strictly(tmp_path: Path) -> None:
     pages = tmp_path / "pages"
     (pages / "assets").mkdir(parents=True)

@@ -1,9 +1,10 @@
-"""The NavMesh built anew on demand: an administrator's request against a real scene on a real port."""
+"""What operators do about a NavMesh and see of it: requests of a real client to a server with a real scene."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from benchmarks.copies import load
 from benchmarks.sdf_world import Box, SdfWorld, room
 from mapping.changes import MapChange
+from navmesh.incremental import Incremental
 from server.bus.bus import Bus
 from server.config import Settings
 from server.metrics import Metrics
@@ -71,8 +73,18 @@ async def test_rereading_brings_up_what_was_too_shallow_and_sends_only_that(tmp_
         num_changed = (await http.post(URL)).json()["num_changed"]
         after = nav_versions(scene)
         assert num_changed == sum(after[key] != before.get(key) for key in after) > 0
-
         assert (await http.post(URL)).json() == {"num_changed": 0}
+
+
+async def test_tiles_that_nobody_can_walk_on_are_seen_from_outside(tmp_path: Path) -> None:
+    world = SdfWorld(room(4.0))
+    async with serving_a_scene(tmp_path) as (scene, http):
+        await seen(scene, world, world.block_keys())
+        assert 'nav_tiles_refused{scene="main"} 0.0' in (await http.get("/metrics")).text
+        [tile, *_] = Incremental(world, scene.config.map.agents, scene.config.map.tiles).step().nav
+        await scene.write(scene.writer.query.set, [replace(tile, blob=tile.blob[:100])])
+        assert 'nav_tiles_refused{scene="main"} 1.0' in (await http.get("/metrics")).text
+        assert (await http.get("/v1/scenes/main")).json()["num_tiles_refused"] == 1
 
 
 async def test_maps_that_are_empty_or_not_there_can_be_asked_for_it(tmp_path: Path) -> None:
