@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from server.assets.catalog import Config as AssetsConfig
 from server.auth import Config as AuthConfig
 from server.bus.bus import Config as BusConfig
+from server.generation.opened import Config as GenerationConfig
 from server.ratelimit import Config as RateConfig
 from server.scenes import Config as ScenesConfig
 from server.tls import Config as TlsConfig
@@ -73,7 +74,7 @@ class Settings(BaseSettings):
     )
 
     data_dir: Path = Path("var")
-    """Keys, certificates, the stored scenes and assets."""
+    """Keys, certificates, the stored scenes, assets and jobs."""
     scene: str = Field(default="main", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
     """The scene that is open from the start."""
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
@@ -88,6 +89,7 @@ class Settings(BaseSettings):
     """`devices` is `auto`, or `cpu`, `cuda:0`, ..."""
     scenes: ScenesConfig = ScenesConfig()
     assets: AssetsConfig = AssetsConfig()
+    generation: GenerationConfig = GenerationConfig()
 
     @classmethod
     def settings_customise_sources(

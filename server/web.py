@@ -25,6 +25,8 @@ from server.api import (
     assets_slots,
     assets_socket,
     frames,
+    jobs,
+    jobs_events,
     navmesh,
     pages,
     problems,
@@ -43,6 +45,7 @@ from server.api.transport import Framer, MapSocketProtocol
 from server.assets.opened import Assets
 from server.auth import Tokens, load_secret
 from server.config import Settings
+from server.generation.opened import Generation
 from server.join import Invitations, svg
 from server.metrics import LoopProbe, Metrics
 
@@ -96,12 +99,21 @@ def create_app(
     metrics: Metrics,
     port: int | None = None,
     assets: Assets | None = None,
+    generation: Generation | None = None,
 ) -> ASGIApp:
     """The whole web application; `port` is where it listens, if that is not the configured one."""
     guard = Guard(identity.tokens, settings.auth, settings.rate, identity.names, time.monotonic)
-    api = create_api(settings, scenes, identity, metrics, guard, port or settings.http.port, assets)
+    api = create_api(settings, scenes, identity, metrics, guard, port or settings.http.port, assets, generation)
     limits = settings.limits
-    return Border(api, guard, limits.max_body_bytes, limits.max_frame_bytes, settings.assets.max_blob_bytes)
+    return Border(
+        api,
+        guard,
+        limits.max_body_bytes,
+        limits.max_frame_bytes,
+        settings.assets.max_blob_bytes,
+        job_paths=jobs.PATHS,
+        max_job_bytes=settings.generation.jobs.limits.max_body_bytes,
+    )
 
 
 def create_api(
@@ -112,6 +124,7 @@ def create_api(
     guard: Guard,
     port: int,
     assets: Assets | None = None,
+    generation: Generation | None = None,
 ) -> FastAPI:
     """All routes, without the border that checks sizes, rates and origins."""
 
@@ -140,22 +153,32 @@ def create_api(
         api.include_router(assets_slots.router(assets, guard))
         api.include_router(assets_blobs.router(assets.bus.blobs, guard))
         api.include_router(assets_socket.router(assets, door))
+    if assets is not None and generation is not None:
+        counter = jobs.Counter(generation, assets.bus, guard)
+        api.include_router(jobs.router(counter, guard))
+        api.include_router(jobs_events.router(counter, guard, door))
     api.mount("/", pages.Pages(settings.http.pages or pages.default_folder()))
     return api
 
 
 @contextlib.asynccontextmanager
 async def serving(
-    settings: Settings, scenes: Scenes, identity: Identity, metrics: Metrics, assets: Assets | None = None
+    settings: Settings,
+    scenes: Scenes,
+    identity: Identity,
+    metrics: Metrics,
+    assets: Assets | None = None,
+    generation: Generation | None = None,
 ) -> AsyncIterator[int]:
-    """Serve scenes, and assets if there are any, while the context lasts; gives the port.
+    """Serve scenes, and assets and jobs if there are any, while the context lasts; gives the port.
 
     Raises:
         OSError: the port cannot be listened on; the message says which.
     """
     listener = _listen(settings.http.host, settings.http.port)
     port = int(listener.getsockname()[1])
-    server = _Server(_uvicorn_config(settings, create_app(settings, scenes, identity, metrics, port, assets), identity))
+    app = create_app(settings, scenes, identity, metrics, port, assets, generation)
+    server = _Server(_uvicorn_config(settings, app, identity))
     probe = LoopProbe(metrics.loop_lag_s.observe)
     async with contextlib.AsyncExitStack() as stack:
         task = asyncio.create_task(server.serve(sockets=[listener]), name="http server")

@@ -55,7 +55,7 @@ class TooSlow(Refused):
 
 
 class Border:
-    """ASGI middleware. `frame_suffix` and `blob_prefix` name the routes that take large bodies."""
+    """ASGI middleware. `frame_suffix`, `blob_prefix` and `job_paths` name the routes that take large bodies."""
 
     def __init__(
         self,
@@ -67,12 +67,15 @@ class Border:
         *,
         frame_suffix: str = "/frames",
         blob_prefix: str = "/v1/blobs/",
+        job_paths: frozenset[str] = frozenset(),
+        max_job_bytes: int = 0,
     ) -> None:
         self._app = app
         self._guard = guard
         self._max_body_bytes, self._max_frame_bytes = max_body_bytes, max_frame_bytes
         self._max_blob_bytes = max(max_body_bytes, max_blob_bytes)
-        self._frame_suffix, self._blob_prefix = frame_suffix, blob_prefix
+        self._max_job_bytes = max(max_body_bytes, max_job_bytes)
+        self._frame_suffix, self._blob_prefix, self._job_paths = frame_suffix, blob_prefix, job_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -98,7 +101,9 @@ class Border:
             return
         is_frame = scope["path"].endswith(self._frame_suffix)
         is_blob = scope["method"] == "PUT" and scope["path"].startswith(self._blob_prefix)
+        is_job = scope["method"] == "POST" and scope["path"] in self._job_paths
         limit = self._max_frame_bytes if is_frame else self._max_blob_bytes if is_blob else self._max_body_bytes
+        limit = self._max_job_bytes if is_job else limit
         try:
             if scope["method"] not in SAFE:
                 if not self._guard.allows_origin(connection):

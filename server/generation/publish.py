@@ -86,7 +86,7 @@ class Publisher:
                 scene = catalog.register(job.asset, new, now_ns).scene
             if scene != wanted.scene:
                 raise Conflict(f"asset {job.asset!r} belongs to another scene")
-            return catalog.publish(job.asset, made, f"job {job.job} {step}", now_ns).version
+            return catalog.publish(job.asset, made, f"#job {job.job} {step}", now_ns).version
 
         return self._bus.do(work)
 

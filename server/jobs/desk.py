@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,7 +174,7 @@ class Desk:
 
         return await self.step(job, again)
 
-    async def follow(self, job: str, since: int | None) -> AsyncIterator[JobEvent | Live]:
+    async def follow(self, job: str, since: int | None) -> AsyncGenerator[JobEvent | Live, None]:
         """A job's changes after event `since`, and how it goes in between, until it is over; raises NotFound."""
         at = since or 0
         told: tuple[str, str, float] | None = None

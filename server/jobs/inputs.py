@@ -39,6 +39,8 @@ class LimitsConfig(BaseModel):
     max_file_bytes: int = Field(default=10 << 20, gt=0)
     max_side_px: int = Field(default=8192, gt=0)
     max_files: int = Field(default=16, gt=0)
+    max_body_bytes: int = Field(default=64 << 20, gt=0)
+    """Of one request, all files together, base64 or not."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,161 @@
+"""REST: jobs are handed in, looked at, waited for, cancelled and tried again; and who does them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+
+from server.api import assets_access as access
+from server.api.contract import NotFound
+from server.api.guard import Guard
+from server.api.jobs_bodies import Bodies, openapi
+from server.api.jobs_view import JobView, ProviderView, job_view, provider_view
+from server.api.rest import PROBLEM
+from server.assets.bus import AssetBus
+from server.assets.catalog import Catalog
+from server.auth import Grant
+from server.generation.opened import Generation
+from server.jobs.desk import MAX_WAIT_S
+from server.jobs.inputs import Upload
+from server.jobs.values import Job, State, Wanted
+
+PAGE = 1000
+PATHS = frozenset({"/v1/jobs"})
+"""Where bodies may be large."""
+Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=128)]
+JobName = Annotated[str, Path(pattern=r"^job-[0-9a-f]{24}$")]
+
+
+class Counter:
+    """Takes jobs in and lets their owners at them; also for the routes of other documents."""
+
+    def __init__(self, generation: Generation, bus: AssetBus, guard: Guard) -> None:
+        self.desk, self.registry, self._bus, self._guard = generation.desk, generation.registry, bus, guard
+        self.bodies = Bodies(generation.desk.config.limits, bus.blobs)
+
+    async def submit(
+        self, request: Request, wanted: Wanted, uploads: list[Upload], key: str | None = None
+    ) -> tuple[Job, bool]:
+        """Take a job for whoever asks; whether it is new.
+
+        Raises:
+            Denied, Refused: they may not; the job is no good; too many wait.
+        """
+        grant = access.writer(self._guard, request)
+        if wanted.scene is None:
+            wanted = wanted.model_copy(update={"scene": access.scope(grant)})
+        access.check_changes(grant, wanted.scene)
+        if (asset := wanted.asset) is not None:
+            await self._bus.ask(lambda catalog, _: _check_asset(catalog, asset, grant))
+        scoped = None if key is None else f"{grant.scene} {key}"
+        return await self.desk.submit(wanted, uploads, scoped)
+
+    async def find(self, request: Request, job: str, *, to_change: bool = False) -> Job:
+        """Raises: NotFound, Denied."""
+        grant = (access.writer if to_change else access.reader)(self._guard, request)
+        return await self.seen(grant, job, to_change=to_change)
+
+    async def seen(self, grant: Grant, job: str, *, to_change: bool = False) -> Job:
+        """As `find`, for a grant that was read already."""
+        found = await self.desk.get(job)
+        if not access.may_see(grant, found.wanted.scene):
+            raise NotFound(f"there is no job {job!r}")
+        if to_change:
+            access.check_changes(grant, found.wanted.scene)
+        return found
+
+
+def router(counter: Counter, guard: Guard) -> APIRouter:
+    """All routes below /v1/jobs that answer with JSON, and /v1/providers."""
+    api = APIRouter(prefix="/v1", tags=["jobs"], responses=PROBLEM)
+    desk = counter.desk
+
+    @api.post("/jobs", status_code=202, openapi_extra=openapi())
+    async def submit(request: Request, response: Response, key: Key = None) -> JobView:
+        """Hand in a job. With an Idempotency-Key it can be repeated safely."""
+        access.writer(guard, request)
+        wanted, uploads = await counter.bodies.read(request)
+        job, _ = await counter.submit(request, wanted, uploads, key)
+        response.headers["Location"] = f"/v1/jobs/{job.job}"
+        return await job_view(desk, job)
+
+    @api.get("/jobs")
+    async def list_jobs(
+        request: Request,
+        state: State | None = None,
+        after: Annotated[str, Query(max_length=64, description="the last job of the page before")] = "",
+        limit: Annotated[int, Query(ge=1, le=PAGE)] = 100,
+    ) -> list[JobView]:
+        """Jobs of the scenes the caller may see, a page at a time."""
+        scope = access.scope(access.reader(guard, request))
+        known = "running" if state in ("loading", "yielding") else state
+        page = await desk.ask(lambda store: store.page(scope, known, after, limit))
+        views = [await job_view(desk, job) for job in page]
+        return [view for view in views if state is None or view.state == state]
+
+    @api.get("/jobs/{job}")
+    async def get_job(
+        request: Request,
+        job: JobName,
+        wait: Annotated[float, Query(ge=0, le=MAX_WAIT_S, description="seconds to wait for its end")] = 0.0,
+    ) -> JobView:
+        """A job as it stands; with `wait`, when it is over."""
+        found = await counter.find(request, job)
+        if wait > 0 and not found.is_over:
+            found = await _waited(request, counter, job, wait) or found
+        return await job_view(desk, found)
+
+    @api.delete("/jobs/{job}", status_code=202)
+    @api.post("/jobs/{job}/cancel", status_code=202)
+    async def cancel(request: Request, job: JobName) -> JobView:
+        """Nobody wants it any more, also while it runs; 409 when it is over."""
+        await counter.find(request, job, to_change=True)
+        return await job_view(desk, await desk.cancel(job))
+
+    @api.post("/jobs/{job}/retry", status_code=202)
+    async def retry(request: Request, job: JobName) -> JobView:
+        """Begin anew with the same seed, after it failed, expired or was cancelled."""
+        await counter.find(request, job, to_change=True)
+        return await job_view(desk, await desk.retry(job))
+
+    @api.get("/providers")
+    async def providers(request: Request) -> list[ProviderView]:
+        """Who makes assets here, under which terms."""
+        access.reader(guard, request)
+        return [provider_view(one.description) for one in await asyncio.to_thread(counter.registry.all)]
+
+    return api
+
+
+async def _waited(request: Request, counter: Counter, job: str, wait_s: float) -> Job | None:
+    """The job at its end, or after that time; None when the caller has gone."""
+    waiting = asyncio.create_task(counter.desk.wait(job, wait_s))
+    leaving = asyncio.create_task(_gone(request))
+    try:
+        await asyncio.wait([waiting, leaving], return_when=asyncio.FIRST_COMPLETED)
+        return waiting.result() if waiting.done() else None
+    finally:
+        waiting.cancel()
+        leaving.cancel()
+        await asyncio.gather(waiting, leaving, return_exceptions=True)
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _check_asset(catalog: Catalog, asset: str, grant: Grant) -> None:
+    """
+    Raises:
+        Denied: the asset is there, and not the caller's to change.
+        NotFound: nor theirs to know of.
+    """
+    try:
+        scene = catalog.scene_of(asset)
+    except NotFound:
+        return
+    access.check_sees(grant, scene, f"asset {asset!r}")
+    access.check_changes(grant, scene)

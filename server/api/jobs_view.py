@@ -1,0 +1,139 @@
+"""A job and a provider as clients see them."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+from server.generation.provider import Description
+from server.jobs.desk import Desk, Live
+from server.jobs.values import Failure, Job, State, Wanted
+
+
+class ResultView(BaseModel):
+    """What was made, on the asset bus."""
+
+    asset: str
+    version: int
+    url: str
+    """The version: its files and all that is known of it."""
+    cached_from: str | None
+    """The job that made it, if an identical one was done before."""
+
+
+class JobView(BaseModel):
+    """A job."""
+
+    job: str
+    state: State
+    """`yielding`: phones' poses come first; the job goes on in a moment."""
+    task: str
+    provider: str | None
+    asset: str
+    """The asset its versions belong to; previews may be there before the job is done."""
+    scene: str | None
+    progress: float
+    """0..1, never less than before."""
+    stage: str | None = None
+    eta_s: float | None = None
+    """Seconds of the device's own time that are still to go."""
+    yielded_ms: float = 0.0
+    """For how long perception had the device during this attempt."""
+    queue_position: int | None = None
+    """How many go first."""
+    attempt: int
+    seed: int
+    priority: int
+    cancelling: bool = False
+    created_ms: int
+    started_ms: int | None
+    ended_ms: int | None
+    result: ResultView | None = None
+    failure: Failure | None = None
+    """Of a job that waits for its next attempt: why the last one failed."""
+    wanted: Wanted
+
+
+class LicenceView(BaseModel):
+    spdx: str
+    commercial: bool
+    excluded: tuple[str, ...]
+    gated: bool
+    notes: str
+
+
+class ProviderView(BaseModel):
+    """Who makes assets."""
+
+    name: str
+    revision: str
+    licence: LicenceView
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    vram_gb: float
+    seconds: float
+    preemptible: bool
+    deterministic: bool
+
+
+async def job_view(desk: Desk, job: Job) -> JobView:
+    """A job as it stands, with how it goes if it runs."""
+    live = desk.live(job.job) if job.state == "running" else None
+    wanted = job.wanted
+    if wanted.webhook is not None and wanted.webhook.secret is not None:
+        wanted = wanted.model_copy(update={"webhook": wanted.webhook.model_copy(update={"secret": None})})
+    result = job.result
+    return JobView(
+        job=job.job,
+        state=live.phase if live is not None else job.state,
+        task=job.wanted.task,
+        provider=job.provider,
+        asset=job.asset,
+        scene=job.wanted.scene,
+        progress=_progress(job, live),
+        stage=live.shown.stage or None if live is not None else None,
+        eta_s=live.shown.eta_s if live is not None else None,
+        yielded_ms=live.yielded_ms if live is not None else 0.0,
+        queue_position=await desk.position(job),
+        attempt=job.attempt,
+        seed=job.wanted.seed,
+        priority=job.wanted.priority,
+        cancelling=job.is_cancelling,
+        created_ms=job.created_ns // 10**6,
+        started_ms=_ms(job.started_ns),
+        ended_ms=_ms(job.ended_ns),
+        result=None
+        if result is None
+        else ResultView(
+            asset=result.asset,
+            version=result.version,
+            url=f"/v1/assets/{result.asset}/versions/{result.version}",
+            cached_from=result.cached_from,
+        ),
+        failure=job.failure,
+        wanted=wanted,
+    )
+
+
+def provider_view(description: Description) -> ProviderView:
+    d = description
+    return ProviderView(
+        name=d.name,
+        revision=d.revision,
+        licence=LicenceView(**{name: getattr(d.licence, name) for name in LicenceView.model_fields}),
+        inputs=d.inputs,
+        outputs=d.outputs,
+        vram_gb=d.vram_gb,
+        seconds=d.seconds,
+        preemptible=d.preemptible,
+        deterministic=d.deterministic,
+    )
+
+
+def _progress(job: Job, live: Live | None) -> float:
+    if live is not None:
+        return live.shown.fraction
+    return 1.0 if job.state in ("publishing", "succeeded") else 0.0
+
+
+def _ms(at_ns: int | None) -> int | None:
+    return None if at_ns is None else at_ns // 10**6
