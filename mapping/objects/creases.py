@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from mapping.objects.mesh import Mesh, face_areas_m2, welded
+from mapping.objects.mesh import F64, Mesh, face_areas_m2, welded
 
 CREASE_DEG = 40.0
 
@@ -30,7 +31,7 @@ def creased(mesh: Mesh, crease_deg: float = CREASE_DEG) -> Mesh:
     return replace(whole, faces=faces[face_areas_m2(whole) > 0])
 
 
-def _smooth_groups(mesh: Mesh, unit: np.ndarray, min_cosine: float) -> np.ndarray:  # type: ignore[type-arg]
+def _smooth_groups(mesh: Mesh, unit: F64, min_cosine: float) -> NDArray[np.int64]:
     """(3 m,) for each triangle's corner the number of the vertex that it is to become.
 
     Corners at one vertex are one where their triangles share an edge there that is not sharp.
@@ -43,8 +44,8 @@ def _smooth_groups(mesh: Mesh, unit: np.ndarray, min_cosine: float) -> np.ndarra
     soft = np.einsum("ij,ij->i", unit[one // 3], unit[other // 3]) >= min_cosine
     one, other = one[soft], other[soft]
 
-    def end(half: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
-        return half - half % 3 + (half + 1) % 3
+    def end(half: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.asarray(half - half % 3 + (half + 1) % 3)
 
     # The triangles run through a shared edge in opposite ways: one's begin is the other's end.
     rows = np.concatenate([one, end(one)])

@@ -11,38 +11,22 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from mapping.objects.english import (
+    COMPOUNDS,
+    DESCRIBING,
+    DESCRIBING_ENDINGS,
+    NOT_DESCRIBING,
+    PREPOSITIONS,
+    SYNONYMS,
+)
 from mapping.objects.prims.grammar import COLOURS, MATERIALS
-from mapping.objects.words import PREPOSITIONS, phrase, singular, words
+from mapping.objects.words import phrase, singular, words
 
 THRESHOLD = 0.5
 
-_SYNONYMS = (
-    "sofa couch settee", "tv television telly", "bike bicycle", "fridge refrigerator", "car automobile",
-    "plane airplane aeroplane aircraft", "phone telephone", "smartphone cellphone mobile", "faucet tap", "torch flashlight",
-    "truck lorry", "glasses eyeglasses spectacles", "rug carpet", "bin trashcan dustbin wastebasket", "cupboard closet",
-    "motorcycle motorbike", "sneaker trainer", "pants trousers", "stairs staircase stairway", "photo photograph",
-    "rock stone", "ship vessel", "kid child", "soda pop", "stove cooker", "eraser rubber", "suitcase luggage",
-    "bunny rabbit", "donut doughnut", "mic microphone", "computer pc", "gun firearm", "purse handbag", "sculpture statue", "cap hat", "cellphone smartphone", "bookcase bookshelf",
-    "backpack rucksack", "hamburger burger", "screen monitor", "sweater pullover jumper",
-    "watch wristwatch", "vacuum hoover", "grill barbecue bbq", "sled sledge sleigh",
-)  # fmt: skip
-_CANONICAL = {word: group.split()[0] for group in _SYNONYMS for word in group.split()}
-_FIXED = frozenset(
-    ["hot dog", "sea lion", "sea horse", "guinea pig", "prairie dog", "ice cream", "jelly fish", "star fish", "lady bug", "butter fly", "dragon fly", "fire fly", "pine apple", "egg plant", "straw berry", "blue berry", "black berry", "water melon", "pop corn", "honey comb", "rain bow", "bow tie", "piggy bank", "fire place", "light house", "green house", "dog house", "club house", "pine cone", "gummy bear", "french fry", "sweet potato", "ginger bread", "peanut butter", "hedge hog", "ground hog", "shuttle cock", "pea cock", "ear phone", "head phones", "key board", "black board", "white board", "skate board", "surf board", "snow board", "card board", "dash board", "bill board", "book shelf", "book case", "note book", "hand bag", "back pack", "tooth brush", "tooth paste", "hair brush", "paint brush", "tea pot", "flower pot", "coffee pot", "arm chair", "wheel chair", "bean bag", "dish washer", "fire truck", "tow truck", "pick up", "motor cycle", "basket ball", "foot ball", "base ball", "volley ball", "snow man", "scare crow", "trash can", "sun glasses", "lap top", "desk top", "wall paper", "news paper", "sand paper", "candle stick", "chop stick", "drum stick", "lip stick", "match stick", "joy stick", "play ground", "swim suit", "space suit", "wet suit", "rain coat", "over coat", "cup board", "side board", "sauce pan", "fry pan", "bath tub", "wash basin", "t shirt", "x ray", "yo yo", "see saw", "cup cake", "pan cake", "cheese cake", "hour glass", "wind mill", "pepper mill", "tape measure", "sky scraper", "screw driver", "nut cracker", "lawn mower", "hair dryer", "fire hydrant", "cross bow"]
-)
-_JOINED = {pair.replace(" ", "") for pair in _FIXED}
-"""Written as one word or two, they are one word: their last part alone is something else."""
-_DESCRIBING = (
-    frozenset(COLOURS)
-    | frozenset(MATERIALS)
-    | frozenset(
-        ["small", "little", "tiny", "mini", "big", "large", "huge", "giant", "tall", "short", "long", "wide", "narrow", "thin", "thick", "heavy", "light", "old", "new", "modern", "antique", "ancient", "vintage", "retro", "classic", "rustic", "round", "square", "rectangular", "oval", "curved", "flat", "simple", "plain", "fancy", "nice", "beautiful", "pretty", "cute", "ugly", "ornate", "decorative", "generic", "basic", "realistic", "stylized", "cartoon", "low", "poly", "lowpoly", "high", "res", "detailed", "clean", "dirty", "empty", "full", "open", "closed", "broken", "damaged", "worn", "used", "fresh", "ripe", "raw", "cooked", "shiny", "matte", "glossy", "transparent", "clear", "colorful", "colourful", "dark", "bright", "pale", "ceramic", "porcelain", "glass", "fabric", "cotton", "wool", "silk", "velvet", "wicker", "bamboo", "bronze", "tin", "chrome", "granite", "brick", "foam", "straw", "denim", "single", "double", "medium", "normal", "standard", "common", "typical", "cheap", "expensive", "comfortable", "cozy", "soft", "hard", "sharp", "smooth", "rough", "hollow", "solid", "sturdy", "striped", "painted", "asset", "model", "object", "mesh", "prop", "item", "final", "version", "free", "textured", "lod", "scan", "scanned", "untitled", "copy", "export", "v", "lp", "hp", "hd", "uv", "pbr", "fbx", "glb", "gltf", "obj"]
-    )
-)
-_DESCRIBING_ENDINGS = ("ed", "ish", "less", "ful", "ous", "en")
-_NOT_DESCRIBING = frozenset(
-    ["garden", "kitchen", "chicken", "oven", "children", "golden_retriever", "bed", "seed", "weed", "reed", "shed", "sled", "kitten"]
-)
+_CANONICAL = {word: group.split()[0] for group in SYNONYMS for word in group.split()}
+_JOINED = frozenset(pair.replace("+", "") for pair in COMPOUNDS)
+_DESCRIBING = DESCRIBING | frozenset(COLOURS) | frozenset(MATERIALS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +47,8 @@ class _Entry:
     """Words before the head that make it another kind of thing."""
     looks: frozenset[str]
     """Words that only describe it."""
+    joined: str
+    """Its nouns as one word: an armchair is an arm chair."""
     hints: frozenset[str]
     """Words behind a preposition."""
 
@@ -73,11 +59,13 @@ class Library:
     def __init__(self, names: Iterable[str]) -> None:
         self._by_head: dict[str, list[_Entry]] = defaultdict(list)
         self._by_words: dict[frozenset[str], list[_Entry]] = defaultdict(list)
+        self._by_joined: dict[str, list[_Entry]] = defaultdict(list)
         self._by_spelling: dict[str, set[str]] = defaultdict(set)
         for name in names:
             if (entry := _read(name, is_name=True)) is not None:
                 self._by_head[entry.head].append(entry)
                 self._by_words[entry.kinds | {entry.head}].append(entry)
+                self._by_joined[entry.joined].append(entry)
                 self._by_spelling[_spelling(entry.head)].add(entry.head)
 
     def match(self, text: str) -> Match | None:
@@ -89,6 +77,9 @@ class Library:
         if wanted.kinds:
             turned = self._by_words.get(wanted.kinds | {wanted.head}, ())
             found += [Match(entry.name, 0.85, "the same words in another order") for entry in turned]
+        found += [
+            Match(entry.name, 0.95, "the same word, written apart") for entry in self._by_joined.get(wanted.joined, ())
+        ]
         if not self._by_head.get(wanted.head) and len(wanted.head) >= 5:
             for head in filter(lambda h: _one_slip(h, wanted.head), self._by_spelling.get(_spelling(wanted.head), ())):
                 alike = [_scored(wanted, entry) for entry in self._by_head[head]]
@@ -125,7 +116,8 @@ def _read(text: str, *, is_name: bool) -> _Entry | None:
     hints = _hints(stem)
     looks = frozenset(word for word in before if _describes(word))
     kinds = frozenset(_canonical(word) for word in before) - {_canonical(word) for word in looks}
-    return _Entry(text, _canonical(head), kinds, looks, frozenset(_canonical(word) for word in hints))
+    joined = "".join(word for word in whole if word not in looks)
+    return _Entry(text, _canonical(head), kinds, looks, joined, frozenset(_canonical(word) for word in hints))
 
 
 def _hints(text: str) -> list[str]:
@@ -148,7 +140,7 @@ def _compounded(found: list[str]) -> list[str]:
 def _describes(word: str) -> bool:
     if word in _DESCRIBING:
         return True
-    return len(word) > 4 and word.endswith(_DESCRIBING_ENDINGS) and word not in _NOT_DESCRIBING
+    return len(word) > 4 and word.endswith(DESCRIBING_ENDINGS) and word not in NOT_DESCRIBING
 
 
 def _canonical(word: str) -> str:

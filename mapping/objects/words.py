@@ -9,28 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_IRREGULAR = {
-    "men": "man", "women": "woman", "children": "child", "people": "person", "feet": "foot", "teeth": "tooth",
-    "geese": "goose", "mice": "mouse", "lice": "louse", "oxen": "ox", "dice": "die", "cacti": "cactus",
-    "fungi": "fungus", "knives": "knife", "lives": "life", "wives": "wife", "selves": "self", "shoes": "shoe",
-    "toes": "toe", "canoes": "canoe", "axes": "axe", "pies": "pie", "ties": "tie", "movies": "movie",
-    "cookies": "cookie", "brownies": "brownie", "hoodies": "hoodie", "quizzes": "quiz", "buses": "bus",
-    "gases": "gas", "lenses": "lens", "vases": "vase", "bases": "base", "cases": "case", "houses": "house",
-    "horses": "horse", "nurses": "nurse", "purses": "purse", "hoses": "hose", "roses": "rose", "noses": "nose",
-    "blouses": "blouse", "cheeses": "cheese", "moustaches": "moustache", "headaches": "headache", "caches": "cache",
-}  # fmt: skip
-_UNCHANGED = {
-    "scissors", "glasses", "sunglasses", "eyeglasses", "goggles", "trousers", "pants", "jeans", "shorts", "tongs",
-    "pliers", "tweezers", "binoculars", "headphones", "stairs", "series", "species", "sheep", "fish", "deer",
-    "gas", "bus", "lens", "canvas", "atlas", "iris", "tennis", "chess", "christmas", "always", "plus", "yes", "us",
-    "this", "is", "has", "was", "its", "clothes", "news", "bellows", "gallows", "compass", "dress", "glass", "cross",
-}  # fmt: skip
-PREPOSITIONS = frozenset(
-    ["with", "without", "of", "for", "in", "on", "at", "from", "by", "to", "into", "onto", "under", "over", "near", "beside", "behind", "above", "below", "between", "containing", "holding", "made", "featuring", "having", "wearing", "and", "or", "that", "which", "who", "inside", "outside", "against"]
-)
-FILLERS = frozenset(
-    ["a", "an", "the", "some", "one", "my", "your", "his", "her", "our", "their", "this", "that", "please", "make", "create", "generate", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "several", "many", "few"]
-)
+from mapping.objects.english import FILLERS, IRREGULAR, MEASURES, PREPOSITIONS, UNCHANGED
 
 
 def words(text: str) -> list[str]:
@@ -42,9 +21,9 @@ def words(text: str) -> list[str]:
 
 def singular(word: str) -> str:
     """One of them, by the general rules of English plurals."""
-    if word in _IRREGULAR:
-        return _IRREGULAR[word]
-    if word in _UNCHANGED or len(word) < 4 or not word.endswith("s") or word.endswith(("ss", "us", "is")):
+    if word in IRREGULAR:
+        return IRREGULAR[word]
+    if word in UNCHANGED or len(word) < 4 or not word.endswith("s") or word.endswith(("ss", "us", "is")):
         return word
     if word.endswith("ies"):
         return word[:-3] + "y"
@@ -73,8 +52,3 @@ def phrase(text: str) -> list[str]:
         if word not in FILLERS and word not in PREPOSITIONS:
             kept.append(word)
     return kept
-
-
-MEASURES = frozenset(
-    ["pair", "set", "piece", "bunch", "slice", "loaf", "bar", "stack", "pile", "group", "collection", "couple", "row", "model", "picture", "photo", "image"]
-)

@@ -25,7 +25,7 @@ def masked(views: Sequence[View], region: Region) -> tuple[View, ...]:
     out = []
     for view in views:
         rough = _rough(view, region)
-        if rough.sum() >= _MIN_PIXELS:
+        if np.count_nonzero(rough) >= _MIN_PIXELS:
             out.append(replace(view, mask=_sharpened(view.rgb, rough)))
     return tuple(out)
 
@@ -37,7 +37,7 @@ def _rough(view: View, region: Region) -> NDArray[np.bool_]:
     height_m = region.floor.above_m(points)
     inside = region.holds(points) & (height_m > LIFT_M)
     foot_cells = max(1, round(_FOOT_M / region.cell_m))
-    covered = region.cells[:, :foot_cells].any(axis=1)
+    covered = np.asarray(region.cells[:, :foot_cells].any(axis=1))
     at = np.floor((points[..., [0, 2]] - region.low_m[[0, 2]]) / region.cell_m).astype(np.int64)
     on_grid = np.asarray(np.all((at >= 0) & (at < covered.shape), axis=-1))
     safe = np.where(on_grid[..., None], at, 0)

@@ -64,6 +64,7 @@ SHAPES = {
     "chair": "chair", "stool": "stool", "bench": "bench", "stairs": "stairs", "stair": "stairs", "step": "stairs",
     "staircase": "stairs", "shelf": "shelf", "bookshelf": "shelf", "bookcase": "shelf",
 }  # fmt: skip
+PLAIN = Material((190, 190, 188))
 MAX_SIZE_M, MIN_SIZE_M = 100.0, 0.001
 
 
@@ -81,7 +82,7 @@ class Wanted:
     scale: float = 1.0
     count: int | None = None
     """Of steps or shelves."""
-    material: Material = Material((190, 190, 188))
+    material: Material = PLAIN
 
 
 def understood(text: str) -> Wanted:
@@ -124,10 +125,10 @@ def _sizes(text: str) -> tuple[dict[str, float], str]:
     for found in _SINGLE.finditer(text):
         before = re.findall(r"[a-z]+", text[last : found.start()])
         after = re.match(r"\s*-?\s*(?:in\s+)?([a-z]+)", text[found.end() :])
-        name = _DIMENSIONS.get(after[1]) if after else None
-        if name is None:
-            name = next((_DIMENSIONS[word] for word in before[:-3:-1] if word in _DIMENSIONS), None)
-        sizes[name or "size"] = _metres(found[1], found[2])
+        named = [
+            _DIMENSIONS[word] for word in [*(after.groups() if after else ()), *before[:-3:-1]] if word in _DIMENSIONS
+        ]
+        sizes[named[0] if named else "size"] = _metres(found[1], found[2])
         kept.append(text[last : found.start()])
         last = found.end()
     return sizes, " ".join([*kept, text[last:]])
@@ -141,7 +142,7 @@ def _metres(number: str, unit: str) -> float:
 def _material(text: str) -> tuple[Material, set[str]]:
     """The look that a text describes, and the words that describe it."""
     found = re.findall(r"[a-z]+|#[0-9a-f]{6}\b", text)
-    material = next((MATERIALS[word] for word in found if word in MATERIALS), Material((190, 190, 188)))
+    material = next((MATERIALS[word] for word in found if word in MATERIALS), PLAIN)
     rgb, used = material.rgb, {word for word in found if word in MATERIALS}
     for i, word in enumerate(found):
         if word in COLOURS or word.startswith("#"):
