@@ -1,8 +1,8 @@
 """Up from straight edges: door frames, cupboards and corners of rooms stand upright, whatever else stands crooked.
 
 An upright edge and the camera span a plane that holds the direction of gravity, so up is what lies across most of these
-planes' normals; edges that lie or lean only add noise everywhere. Edges come from OpenCV's line segment detector (von
-Gioi 2010). Unlike planes of a stereo map, they do not bend.
+planes' normals; edges that lean only add noise everywhere, and those that lie level sharpen it (`level_lines`). Edges
+come from OpenCV's line segment detector (von Gioi 2010). Unlike planes of a stereo map, they do not bend.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.metric import level_lines
 from mapping.metric.directions import directions_around
 from mapping.transforms import F64
 from streams.frame import Intrinsics
@@ -31,7 +32,11 @@ _RIVAL_DEG = 6.0
 _MAX_RIVAL = 0.9
 _SEARCHES = ((2.0, 1.5), (0.5, 1.0), (0.2, 0.8))
 """Step of each search and width of an edge's vote, in degrees; each looks as far around as the one before steps."""
-_OUTLIER_DEG = 5.0
+_MIN_FITTING = 0.25
+"""Share of the edges that stand or run with the room, where the upright ones alone do not stand out."""
+_AS_GOOD = 0.95
+"""Of the best one's share: an answer that explains so much is as likely."""
+_SQUARE_DEG = 3.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,13 +88,27 @@ def find_up(images: Sequence[Edges], guess: F64, guess_sigma_deg: float) -> tupl
     seen = [edges for edges in images if len(edges.weights)]
     if len(seen) < _MIN_IMAGES:
         return None
-    up = _most_crossed(_joined(seen), guess, max(guess_sigma_deg, _MIN_SEARCH_DEG))
-    if up is None:
+    edges = _joined(seen)
+    crossed = _most_crossed(edges, guess, max(guess_sigma_deg, _MIN_SEARCH_DEG))
+    tried = [_sharpened(edges, start) for start in (crossed, guess) if start is not None]
+    fitting = [level_lines.fitting(edges.normals, edges.weights, up) for up in tried]
+    up = tried[int(np.argmax(fitting))]
+    if crossed is None and not (max(fitting) > _MIN_FITTING and _is_built_square(edges, up)):
         return None
     third = -(-len(seen) // 3)
     alone = [_sharpened(_joined(seen[n : n + third]), up) for n in range(0, len(seen), third)]
-    scatter = np.degrees(np.sqrt(np.mean([np.sum((direction - up) ** 2) for direction in alone])))
-    return up, float(scatter)
+    rivals = [other for other, share in zip(tried, fitting, strict=True) if share > _AS_GOOD * max(fitting)]
+    scatter = np.sqrt(np.mean([np.sum((other - up) ** 2) for other in alone]))
+    return up, float(np.degrees(scatter + max(float(np.linalg.norm(other - up)) for other in rivals)))
+
+
+def _sharpened(edges: Edges, up: F64) -> F64:
+    return level_lines.sharpen(edges.normals, edges.weights, up)
+
+
+def _is_built_square(edges: Edges, up: F64) -> bool:
+    along = level_lines.shared_directions(edges.normals, edges.weights, up)
+    return bool(np.any(np.abs(along @ along.T) < np.sin(np.radians(_SQUARE_DEG))))
 
 
 def _joined(images: Sequence[Edges]) -> Edges:
@@ -113,22 +132,10 @@ def _most_crossed(edges: Edges, guess: F64, guess_sigma_deg: float) -> F64 | Non
         else:
             up = candidates[int(np.argmax(votes))]
         radius_deg = 1.5 * step_deg
-    return _sharpened(edges, up)
+    return up
 
 
 def _votes(edges: Edges, candidates: F64, width_deg: float) -> F64:
     """(m,) by how much of the edges each candidate (m, 3) lies in the plane."""
     off_deg = np.degrees(np.arcsin(np.clip(candidates @ edges.normals.T, -1.0, 1.0)))
     return np.asarray(np.exp(-0.5 * (off_deg / width_deg) ** 2) @ edges.weights)
-
-
-def _sharpened(edges: Edges, up: F64) -> F64:
-    """The least-squares direction across the normals that are nearly upright already."""
-    for _ in range(8):
-        off_deg = np.degrees(np.arcsin(np.clip(edges.normals @ up, -1.0, 1.0)))
-        weights = edges.weights / (1.0 + (off_deg / _SEARCHES[-1][1]) ** 2) ** 2
-        weights[np.abs(off_deg) > _OUTLIER_DEG] = 0.0
-        scatter = (edges.normals * weights[:, None]).T @ edges.normals + 1e-6 * (np.eye(3) - np.outer(up, up))
-        axis = np.linalg.eigh(scatter)[1][:, 0]
-        up = axis * (1.0 if axis @ up > 0 else -1.0)
-    return up

@@ -96,3 +96,17 @@ def test_edges_that_run_anyhow_tell_nothing() -> None:
     normals = np.random.default_rng(0).normal(size=(20, 100, 3))
     normals /= np.linalg.norm(normals, axis=2, keepdims=True)
     assert find_up([Edges(n, np.full(100, 0.01)) for n in normals], UP, 15.0) is None
+
+
+def test_a_kitchen_without_upright_edges_is_found_by_its_counters() -> None:
+    rng = np.random.default_rng(7)
+    images = []
+    for _ in range(12):
+        along = np.repeat([[0.8, 0.0, 0.6], [-0.6, 0.0, 0.8]], 20, axis=0)
+        normals = np.cross(along, rng.normal(size=along.shape))
+        clutter = np.cross(rng.normal(size=(25, 3)), rng.normal(size=(25, 3)))
+        normals = np.concatenate([normals, clutter]) + 0.005 * rng.normal(size=(65, 3))
+        images.append(Edges(normals / np.linalg.norm(normals, axis=1, keepdims=True), np.full(65, 0.01)))
+    found = find_up(images, exp_so3(np.radians([4.0, 0.0, -3.0])) @ UP, 5.0)
+    assert found is not None
+    assert np.degrees(np.arccos(found[0] @ UP)) < 0.3
