@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -15,7 +16,8 @@ from mapping.metric import gravity, markers, scale
 from mapping.metric.gravity import Gravity
 from mapping.metric.scale import Scale
 from mapping.metric.upright_lines import Edges
-from mapping.transforms import F64, Sim3, angle_between
+from mapping.placement import Placement
+from mapping.transforms import F64, Sim3
 from streams.frame import Frame
 
 _MAX_POSES = 4096
@@ -26,8 +28,6 @@ _NUM_EDGE_KEYFRAMES = 48
 _NUM_SURFEL_KEYFRAMES = 12
 _SURFELS_PER_KEYFRAME = 600
 _SURFEL_CONFIDENCE = 0.5
-_MOVED_SHARE = 0.01
-_MOVED_RAD = float(np.radians(0.3))
 _LEVEL_COS = float(np.cos(np.radians(20.0)))
 
 
@@ -51,7 +51,8 @@ class Component:
         self.key = key
         self.options = options
         self.is_posed = is_posed
-        self.world_from_component: Sim3 | None = None
+        self.placement: Placement | None = None
+        """None while it does not lie in the world."""
         self.distances: list[Scale] = []
         self._poses: dict[int, F64] = {}
         self._ups_camera: deque[tuple[int, F64]] = deque(maxlen=_MAX_UPS)
@@ -60,6 +61,22 @@ class Component:
         self.num_sightings = 0
         """Counts all sightings of markers there ever were."""
         self._landmark_distances: deque[float] = deque(maxlen=_MAX_UPS)
+
+    @property
+    def world_from_component(self) -> Sim3 | None:
+        """Of the component as a whole; None while it does not lie in the world. Setting it carries all bends along."""
+        return self.placement.world_from_component if self.placement is not None else None
+
+    @world_from_component.setter
+    def world_from_component(self, place: Sim3 | None) -> None:
+        if place is None or self.placement is None:
+            self.placement = None if place is None else Placement(place)
+        else:
+            self.placement = replace(self.placement, world_from_component=place)
+
+    def world_around(self, seq: int) -> Sim3 | None:
+        """The same around one of its frames."""
+        return self.placement.around(seq) if self.placement is not None else None
 
     def observe(
         self,
@@ -98,13 +115,21 @@ class Component:
         """component_from_camera (4, 4) of an observed keyframe, as corrected by now."""
         return self._poses.get(seq)
 
-    def is_moved(self, before: Sim3, after: Sim3) -> bool:
-        """Whether its cameras lie noticeably elsewhere: 1 % of how far they see, or .3 deg."""
-        centres = np.array([pose[:3, 3] for pose in self._poses.values()])
-        moved = float(np.linalg.norm(after.apply(centres) - before.apply(centres), axis=1).max())
-        seen = float(np.median(self._landmark_distances)) if self._landmark_distances else 1.0
-        turned = angle_between(before.rotation, after.rotation)
-        return moved > _MOVED_SHARE * seen * after.scale or turned > _MOVED_RAD
+    @property
+    def poses(self) -> Mapping[int, F64]:
+        """component_from_camera (4, 4) of all observed keyframes by seq, in the order of their coming."""
+        return self._poses
+
+    @property
+    def typical_distance(self) -> float:
+        """How far it is to what the phone sees, in the component's unit."""
+        return float(np.median(self._landmark_distances)) if self._landmark_distances else 1.0
+
+    def walked(self, first: int, last: int) -> float:
+        """Length of the walk between two observed keyframes, either first, in the component's unit."""
+        low, high = min(first, last), max(first, last)
+        centres = np.array([pose[:3, 3] for seq, pose in self._poses.items() if low <= seq <= high])
+        return float(np.linalg.norm(np.diff(centres, axis=0), axis=1).sum())
 
     @property
     def world_name(self) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.changes import KeyframeId
-from mapping.kept import ComponentKey, Kept, KeptKeyframes
+from mapping.kept import Kept, KeptKeyframes
 from mapping.transforms import F64, Sim3
 from mapping.volume import tsdf
 from mapping.volume.visibility import DepthView, Sight, line_of_sight
@@ -25,11 +25,10 @@ _MOVED_DEG = 0.5
 class Fusion:
     """Keeps a volume in step with kept keyframes. One caller at a time."""
 
-    def __init__(
-        self, config: tsdf.Config, kept: KeptKeyframes, world_from_component: Callable[[ComponentKey], Sim3 | None]
-    ) -> None:
+    def __init__(self, config: tsdf.Config, kept: KeptKeyframes, world_around: Callable[[Kept], Sim3 | None]) -> None:
+        """`world_around`: world_from_component around a keyframe; None while it does not lie in the world."""
         self.volume = tsdf.Tsdf(config)
-        self._kept, self._world_from = kept, world_from_component
+        self._kept, self._world_around = kept, world_around
         self._max_moved_m, self._max_moved_rad = _MOVED_VOXELS * config.voxel_size_m, float(np.radians(_MOVED_DEG))
         self._waiting: dict[KeyframeId, None] = {}
         """Keyframes to be fused, in the order of their coming; those outside the world wait for their component."""
@@ -44,7 +43,7 @@ class Fusion:
     def pending(self) -> list[Kept]:
         """Keyframes that wait and can be fused: those of components that lie in the world."""
         waiting = (self._kept.get(keyframe) for keyframe in self._waiting)
-        return [kept for kept in waiting if kept is not None and self._world_from(kept.component) is not None]
+        return [kept for kept in waiting if kept is not None and self._world_around(kept) is not None]
 
     def is_new(self, kept: Kept) -> bool:
         """Whether a pending keyframe is not one that the epoch before had fused already."""
@@ -57,7 +56,7 @@ class Fusion:
     def wait_if_moved(self, keyframes: Iterable[Kept]) -> None:
         """Let the next steps bring these in, unless they stand in the volume near enough already."""
         for kept in keyframes:
-            world = self._world_from(kept.component)
+            world = self._world_around(kept)
             pose = None if world is None else world.apply_pose(kept.component_from_camera)
             if world is None or pose is None or kept.is_moved(pose, world, self._max_moved_m, self._max_moved_rad):
                 self.wait(kept)
@@ -90,7 +89,7 @@ class Fusion:
         return line_of_sight(self.volume, eye_m, target_m, views)
 
     def _integrate(self, kept: Kept) -> NDArray[np.int32]:
-        world = self._world_from(kept.component)
+        world = self._world_around(kept)
         assert world is not None
         dirty = []
         if (before := kept.fused_as) is not None:

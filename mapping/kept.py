@@ -41,6 +41,11 @@ class Kept:
     fused_as: Fused | None = None
     """How it stands in the volume; None = it does not."""
 
+    @property
+    def seq(self) -> int:
+        """Number of its frame."""
+        return int(self.id.rpartition("/")[2])
+
     def look_again(self, depth: DepthMap) -> None:
         """Take over better depth, in component units.
 

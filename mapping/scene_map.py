@@ -24,12 +24,13 @@ from mapping.metric import markers, upright_lines
 from mapping.places import matching
 from mapping.places.agreement import Config as AgreementConfig
 from mapping.places.agreement import Seen
+from mapping.places.links import Links, fits
 from mapping.places.place import Place
 from mapping.places.storing import BEFORE
 from mapping.places.ties import Ties
 from mapping.placing import keep, keyframe_id, own_depth, predicted_depths
 from mapping.tracking.tracker import Tracked
-from mapping.transforms import F64, Sim3
+from mapping.transforms import F64, Sim3, angle_between
 from mapping.volume import depth as depth_maps
 from mapping.volume import surface, tsdf, visibility
 from mapping.volume.depth import working_size
@@ -41,6 +42,9 @@ __all__ = ["Config", "Points", "SceneMap", "Status", "StreamOptions", "warm_up"]
 
 _LOG = logging.getLogger(__name__)
 _SURE = 0.5
+_MOVED_M, _MOVED_RAD = 0.005, float(np.radians(0.1))
+_NOTICEABLE = 20.0
+"""Times that: people see the difference."""
 
 
 class Config(BaseModel):
@@ -104,9 +108,9 @@ class SceneMap:
         self._config = config
         self._kept = KeptKeyframes(config.max_keyframes)
         self._world = World(self._kept)
-        self._fusion = Fusion(config.volume, self._kept, self._world.world_from)
+        self._fusion = Fusion(config.volume, self._kept, self._world.around)
         self._finder = markers.MarkerFinder(config.marker) if config.marker.search else None
-        self._ties = Ties(config.agreement)
+        self._ties, self._links = Ties(config.agreement), Links()
         self._poses_before: dict[KeyframeId, F64] = {}
         """world_from_camera (4, 4) of places of before a restart."""
 
@@ -159,7 +163,7 @@ class SceneMap:
         holds is not the map.
         """
         moved = self._world.reconsider()
-        dirty = [] if moved is None or moved[1] == "merge" else [self._start_anew(moved[1])]
+        dirty = [] if moved is None or moved[1] in ("merge", "loop") else [self._start_anew(moved[1])]
         batch = self._fusion.pending()[: self._config.fuse_batch]
         news = self._poses(kept for kept in batch if self._fusion.is_new(kept))
         dirty += self._fusion.step(batch)
@@ -186,13 +190,25 @@ class SceneMap:
     def recognise(self, seen: Iterable[Seen]) -> MapChange:
         """Take in pairs of keyframes that show one place; where enough agree, components come to lie in the world.
 
-        The next `fuse` opens a new epoch for that: nothing that is published moves, but poses mean more from then on.
+        What lies in it gives way: a walk that came back to where it had been is closed, drift is shared out. The next
+        `fuse` opens a new epoch for a merge, and for a noticeable bend: published geometry moves bit by bit as it is
+        fused anew, but poses mean more from then on.
         """
-        if not self._ties.add(seen, self._pose_in_component):
+        seen = list(seen)
+        self._links.add(seen)
+        news = (found for found in seen if not self._is_explained(found))
+        self._links.believe(self._ties.add(news, self._pose_in_component, self._walked))
+        if not self._links.is_due(len(self._kept)):
             return self._change()
-        kept = [kept for component in self._world.hang(self._ties) for kept in self._kept.of(component.key)]
-        self._fusion.wait_if_moved(kept)
-        return self._change(self._poses(kept))
+        before = self.keyframe_poses()
+        self._world.hang(self._ties)
+        self._world.bend(self._links, self._poses_before)
+        now = self.keyframe_poses()
+        moved = {key: pose for key, pose in now.items() if key not in before or _is_apart(before[key], pose, 1.0)}
+        if any(key in before and _is_apart(before[key], pose, _NOTICEABLE) for key, pose in moved.items()):
+            self._world.tell_of_loop()
+        self._fusion.wait_if_moved(kept for key in moved if (kept := self._kept.get(key)) is not None)
+        return self._change(moved)
 
     # What people and other parts of the house know
 
@@ -258,9 +274,15 @@ class SceneMap:
             is_full=self._fusion.volume.is_full,
         )
 
-    def world_from_component(self, stream: StreamId, component: int) -> Sim3 | None:
-        """Where a tracker's component lies in the world; None while it does not (nothing of it is fused)."""
-        return self._world.world_from((stream, component))
+    def world_from_component(self, stream: StreamId, component: int, seq: int | None = None) -> Sim3 | None:
+        """Where a tracker's component lies in the world; None while it does not (nothing of it is fused).
+
+        The map bends: with `seq`, around that frame, as every pose has to be answered; without, on the whole.
+        """
+        known = self._world.components.get((stream, component))
+        if known is None:
+            return None
+        return known.world_from_component if seq is None else known.world_around(seq)
 
     def keyframe_poses(self) -> dict[KeyframeId, F64]:
         """world_from_camera (4, 4) of every kept keyframe that lies in the world: what a late joiner needs."""
@@ -271,13 +293,13 @@ class SceneMap:
         return [
             (k.id, w.apply_pose(k.component_from_camera), k.intrinsics)
             for k in self._kept
-            if (w := self._world.world_from(k.component)) is not None
+            if (w := self._world.around(k)) is not None
         ]
 
     def depth_view(self, keyframe: KeyframeId) -> DepthView | None:
         """How far a keyframe surely saw, and from where; None when it is unknown, unaligned or no longer kept."""
         kept = self._kept.get(keyframe)
-        world = self._world.world_from(kept.component) if kept is not None else None
+        world = self._world.around(kept) if kept is not None else None
         if kept is None or world is None:
             return None
         sure = np.where(kept.confidence >= 255 * _SURE, kept.depth, np.float16(0))
@@ -286,7 +308,7 @@ class SceneMap:
     def keyframe_points(self, keyframe: KeyframeId, max_points: int = 2000) -> Points | None:
         """A keyframe's sure depth pixels, evenly sampled; None when it is unknown, unaligned or no longer kept."""
         kept = self._kept.get(keyframe)
-        world = self._world.world_from(kept.component) if kept is not None else None
+        world = self._world.around(kept) if kept is not None else None
         if kept is None or world is None:
             return None
         points, rgb = kept.points_camera(_SURE, max_points)
@@ -344,6 +366,7 @@ class SceneMap:
             self._fusion.forget(keyframe)
         self._world.forget(stream)
         self._ties.forget(stream)
+        self._links.forget(stream)
         before = self._poses_before.items()
         self._poses_before = {key: pose for key, pose in before if key.rpartition("/")[0] != stream}
         return gone
@@ -353,6 +376,22 @@ class SceneMap:
             return self._poses_before.get(keyframe)
         component = self._world.components.get(key)
         return component.pose(int(keyframe.rpartition("/")[2])) if component is not None else None
+
+    def _is_explained(self, seen: Seen) -> bool:
+        """Whether one component came back to where the map has it anyway."""
+        component = self._world.components.get(seen.a_component)
+        if component is None or seen.a_component != seen.b_component:
+            return False
+        at = [int(keyframe.rpartition("/")[2]) for keyframe in (seen.a, seen.b)]
+        places, poses = (
+            [component.world_around(seq) or Sim3.identity() for seq in at],
+            [component.pose(seq) for seq in at],
+        )
+        cameras = [place @ Sim3.from_rigid(pose) for place, pose in zip(places, poses, strict=True) if pose is not None]
+        return len(cameras) == 2 and fits(seen.pair, *cameras)
+
+    def _walked(self, a: KeyframeId, b: KeyframeId, key: ComponentKey) -> float:
+        return self._world.components[key].walked(*(int(keyframe.rpartition("/")[2]) for keyframe in (a, b)))
 
     def _start_anew(self, reason: str) -> NDArray[np.int32]:
         _LOG.info("map epoch %d (%s): fusing %d keyframes anew", self._world.state.epoch, reason, len(self._kept))
@@ -372,12 +411,17 @@ class SceneMap:
         return {
             kept.id: world.apply_pose(kept.component_from_camera)
             for kept in keyframes
-            if (world := self._world.world_from(kept.component)) is not None
+            if (world := self._world.around(kept)) is not None
         }
 
     def _change(self, poses: dict[KeyframeId, F64] | None = None, dirty: Iterable[NDArray[np.int32]] = ()) -> MapChange:
         blocks = np.concatenate([np.empty((0, 3), np.int32), *dirty])
         return MapChange(self._world.state.epoch, poses or {}, np.unique(blocks, axis=0))
+
+
+def _is_apart(a: F64, b: F64, times: float) -> bool:
+    off_m = float(np.linalg.norm(a[:3, 3] - b[:3, 3]))
+    return off_m > times * _MOVED_M or angle_between(a[:3, :3], b[:3, :3]) > times * _MOVED_RAD
 
 
 def warm_up() -> None:

@@ -8,17 +8,21 @@ everything in it moves along.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 
+from mapping.bending import bend
+from mapping.changes import KeyframeId
 from mapping.component import Component, StreamOptions
 from mapping.kept import ComponentKey, Kept, KeptKeyframes
 from mapping.metric import anchor, scale
 from mapping.metric.anchor import Anchor
 from mapping.metric.markers import Config as MarkerConfig
-from mapping.places.graph import settle
+from mapping.placement import Placement
+from mapping.places.links import Links
 from mapping.places.ties import Tie
 from mapping.transforms import F64, Sim3, invert
 from streams.frame import StreamId
@@ -76,7 +80,8 @@ class World:
         """How sure (relative error) each component's place was that a marker gave it."""
         self._hung: set[ComponentKey] = set()
         """Components that lie where ties to others put them."""
-        self._merged = False
+        self._news: Literal["merge", "loop"] | None = None
+        """What is to be told of by a new epoch."""
         self._is_settled = False
         self._looked_at_cues = -1
 
@@ -90,10 +95,10 @@ class World:
             self.components[key] = Component(key, self._options.get(key[0], StreamOptions()), is_posed=is_posed)
         return self.components[key]
 
-    def world_from(self, key: ComponentKey) -> Sim3 | None:
-        """world_from_component; None while it does not lie in the world."""
-        known = self.components.get(key)
-        return known.world_from_component if known is not None else None
+    def around(self, kept: Kept) -> Sim3 | None:
+        """Where a keyframe's component lies in the world around it; None while it does not."""
+        known = self.components.get(kept.component)
+        return known.world_around(kept.seq) if known is not None else None
 
     def settle(self, state: WorldState) -> None:
         """Take over a stored world: nobody founds another, nothing moves it."""
@@ -142,43 +147,46 @@ class World:
         """
         if component is self._founder:
             raise ValueError(f"component {component.key} carries the world itself; align the others to it")
-        component.world_from_component = world_from_component
+        component.placement = Placement(world_from_component)
         self._joined_by_marker.pop(component.key, None)
         self._hung.discard(component.key)
         self.learn_from(component)
 
     def hang(self, ties: Iterable[Tie]) -> list[Component]:
-        """Place components by their ties to those that stand by themselves; returns which moved.
-
-        The strongest ties say where to begin, then all of them are heard at once.
-        """
-        places = {
-            key: place
-            for key, component in self.components.items()
-            if (place := component.world_from_component) is not None and key not in self._hung
-        }
+        """Place components that do not lie in the world by their strongest ties to those that do; returns them."""
+        places = {key: p for key, component in self.components.items() if (p := component.world_from_component)}
         ordered = sorted((t for t in ties if {t.a, t.b} <= self.components.keys()), key=lambda t: -t.num_inliers)
-        hung: list[ComponentKey] = []
+        hung = []
         while (tie := next((t for t in ordered if (t.a in places) != (t.b in places)), None)) is not None:
             if tie.b in places:
                 key, place = tie.a, places[tie.b] @ tie.b_from_a
             else:
                 key, place = tie.b, places[tie.a] @ tie.b_from_a.inverse()
             places[key] = place
-            hung.append(key)
-        moved = []
-        for key, place in settle(places, hung, [tie.edge for tie in ordered]).items():
-            component = self.components[key]
-            before = component.world_from_component
-            if before is None or component.is_moved(before, place):
-                self._hung.add(key)
-                component.world_from_component = place
-                self.learn_from(component)
-                moved.append(component)
-        if moved:
-            self._merged = True
+            self._hung.add(key)
+            self.components[key].placement = Placement(place)
+            hung.append(self.components[key])
+        for component in hung:
+            self.learn_from(component)
+        if hung:
+            self._news = "merge"
             self._looked_at_cues = -1  # they may know scale
-        return moved
+        return hung
+
+    def bend(self, links: Links, before: Mapping[KeyframeId, F64]) -> None:
+        """Let all keyframes in the world give way to what was recognised.
+
+        Args:
+            before: world_from_camera (4, 4) of places of before a restart, which stay.
+        """
+        hung = [component for key, component in self.components.items() if key in self._hung]
+        standing = [component for key, component in self.components.items() if key not in self._hung]
+        for component, placement in bend(standing, hung, before, links):
+            component.placement = placement
+
+    def tell_of_loop(self) -> None:
+        """What lies in the world has moved noticeably, as a whole or in part: that is a new state of things."""
+        self._news = self._news or "loop"
 
     def learn_from(self, component: Component) -> None:
         """Once a component lies in the world, so do its named world and the markers it has seen.
@@ -237,15 +245,15 @@ class World:
 
     def reconsider(self) -> tuple[Sim3, str] | None:
         """Move the world if that is worth it: `new_from_old` and why. The kept keyframes have to be fused anew."""
-        return self._give_up_false_start() or self._move_to_better_anchor() or self._tell_of_merge()
+        return self._give_up_false_start() or self._move_to_better_anchor() or self._tell_news()
 
-    def _tell_of_merge(self) -> tuple[Sim3, str] | None:
-        """Components joined the world: it stays where it is, but what lies in it is a new state of things."""
-        if not self._merged:
+    def _tell_news(self) -> tuple[Sim3, str] | None:
+        """Components joined the world, or it bent: it stays where it is, but what lies in it is another state."""
+        if self._news is None:
             return None
-        self._merged = False
+        reason, self._news = self._news, None
         self.state = self.state.moved(Sim3.identity())
-        return Sim3.identity(), "merge"
+        return Sim3.identity(), reason
 
     def _found(self, founder: Component) -> None:
         gravity = founder.gravity(self._kept.of(founder.key))

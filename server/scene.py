@@ -224,7 +224,7 @@ class Scene:
         counters.dropped = max(0, frame.seq + 1 - counters.frames)
         counters.tracked += tracked.state == "tracked"
         counters.width, counters.height = frame.image.width, frame.image.height
-        world_from_component = self.writer.map.world_from_component(stream.id, tracked.component)
+        world_from_component = self.writer.map.world_from_component(stream.id, tracked.component, frame.seq)
         own = tracked.component_from_camera
         aligned = own is not None and world_from_component is not None
         stream.world_from_camera = None

@@ -20,7 +20,7 @@ class PoseMarks:
     """Of one phone."""
 
     groups: dict[int, Poses]
-    """Poses as answered, frame by frame, carried into the world by the place that the component had in the end."""
+    """Poses as answered, carried into the world by the place that the component had around that frame in the end."""
     scored: dict[int, Scored]
 
     @property
@@ -43,7 +43,7 @@ def mark_poses(session: Session, played: Played) -> PoseMarks:
         tracked = answer.tracked
         if tracked.component_from_camera is None:
             continue
-        world = session.world_from(played, tracked.component)
+        world = session.world_from(played, tracked.component, tracked.seq)
         pose = tracked.component_from_camera
         group, pose = (tracked.component, pose) if world is None else (WORLD, world.apply_pose(pose))
         groups.setdefault(group, {})[tracked.seq] = pose

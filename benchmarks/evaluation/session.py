@@ -84,9 +84,9 @@ class Session:
     cost: Cost
     live: bool
 
-    def world_from(self, played: Played, component: int) -> Sim3 | None:
-        """Where a phone's component lay in the map's world in the end."""
-        return self.map.world_from_component(played.phone.name, component)
+    def world_from(self, played: Played, component: int, seq: int | None = None) -> Sim3 | None:
+        """Where a phone's component lay in the map's world in the end: on the whole, or around one of its frames."""
+        return self.map.world_from_component(played.phone.name, component, seq)
 
 
 def note_alignment(played: Iterable[Played], scene_map: SceneMap, at_s: float) -> None:

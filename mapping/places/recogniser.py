@@ -2,6 +2,7 @@
 
 Whoever calls it does so off the path of poses and of the map: a keyframe costs some 25 ms of one core while its phone
 still looks for company, some 15 ms once it has found it. It never decides anything: what pairs mean is for `ties`.
+Keyframes of the same walk are compared, too, but those that the tracker has only just left: that closes loops.
 """
 
 from __future__ import annotations
@@ -35,9 +36,15 @@ class Config(BaseModel):
 
     candidates: int = Field(default=4, ge=1)
     """Keyframes of other components that each new one is compared with."""
-    candidates_known: int = Field(default=1, ge=0)
+    candidates_known: int = Field(default=2, ge=0)
     """The same once its component has been recognised in `enough` pairs."""
     enough: int = Field(default=12, ge=1)
+    candidates_own: int = Field(default=1, ge=0)
+    """Earlier keyframes of its own walk that each new one is compared with."""
+    walked_on: int = Field(default=12, ge=1)
+    """Keyframes in between from which on an earlier one of the same walk is worth looking for."""
+    min_likeness_own: float = Field(default=0.7, ge=0, le=1)
+    """Few walks come back to where they were: what looks less alike is not compared."""
     young: int = Field(default=4, ge=0)
     """Pairs that are looked at again while a component is new."""
     refreshed: int = Field(default=8, ge=0)
@@ -60,7 +67,8 @@ class Recogniser:
         """Each component's places, in the order of their coming."""
         self._likeness: dict[KeyframeId, float] = {}
         """How much each place looks like the one before it."""
-        self._num_pairs: Counter[ComponentKey] = Counter()
+        self._num_pairs: Counter[frozenset[ComponentKey]] = Counter()
+        """Between two components, or within one."""
         self._unsettled: dict[KeyframeId, None] = {}
         self._young: deque[tuple[KeyframeId, KeyframeId]] = deque(maxlen=config.young)
         """Pairs found of late of which a side's landmarks still move."""
@@ -74,7 +82,7 @@ class Recogniser:
         return sum(place.nbytes for place in self._places.values())
 
     def see(self, tracked: Tracked, frame: Frame) -> list[Seen]:
-        """Take a keyframe in; returns the earlier ones of other components in which it was recognised."""
+        """Take a keyframe in; returns the earlier ones in which it was recognised, not those just before it."""
         self._correct(tracked)
         place = place_of(tracked, frame)
         if place is None:
@@ -83,13 +91,14 @@ class Recogniser:
         self._unsettled[place.keyframe] = None
         seen: dict[tuple[KeyframeId, KeyframeId], Seen | None] = {}
         self._look_again(place, seen)
-        for other in self._candidates(place):
+        own = [] if frame.pose is not None else self._own_candidates(place)
+        for other in self._candidates(place) + own:
             if self._compare(place, other, seen):
                 self._look_around(place, other, seen)
         found = [pair for pair in seen.values() if pair is not None]
         news = [pair for pair in found if (pair.a, pair.b) not in self._young]
-        self._num_pairs.update(component for pair in news for component in (pair.a_component, pair.b_component))
-        self._young.extend((pair.a, pair.b) for pair in news)
+        self._num_pairs.update(frozenset((pair.a_component, pair.b_component)) for pair in news)
+        self._young.extend((pair.a, pair.b) for pair in news if pair.a_component != pair.b_component)
         return found
 
     def locate(self, gray: NDArray[np.uint8], intrinsics: Intrinsics, in_world: PlaceInWorld) -> Located | None:
@@ -146,9 +155,23 @@ class Recogniser:
 
     def _candidates(self, place: Place) -> list[Place]:
         c = self._config
-        most = c.candidates if self._num_pairs[place.component] < c.enough else c.candidates_known
+        most = c.candidates if self._is_lonely(place.component) else c.candidates_known
         found = self._index.nearest(place.embedding, most, without=place.component) if most else []
         return [known for match in found if (known := self._places.get(match.keyframe)) is not None]
+
+    def _own_candidates(self, place: Place) -> list[Place]:
+        c = self._config
+        walk = self._walks[place.component][: -c.walked_on]
+        if not walk or not c.candidates_own:
+            return []
+        alike = np.stack([self._places[keyframe].embedding for keyframe in walk]) @ place.embedding
+        best = np.argsort(-alike, kind="stable")[: c.candidates_own].tolist()
+        return [self._places[walk[k]] for k in best if alike[k] > c.min_likeness_own]
+
+    def _is_lonely(self, component: ComponentKey) -> bool:
+        """Whether a component still looks for company."""
+        met = (num for pair, num in self._num_pairs.items() if component in pair and len(pair) == 2)
+        return sum(met) < self._config.enough
 
     def _compare(self, a: Place, b: Place, seen: dict[tuple[KeyframeId, KeyframeId], Seen | None]) -> bool:
         """Verify a pair, once."""
@@ -160,7 +183,7 @@ class Recogniser:
 
     def _look_again(self, place: Place, seen: dict[tuple[KeyframeId, KeyframeId], Seen | None]) -> None:
         """A young map bends: pairs that it was recognised in count anew as its landmarks settle."""
-        if self._num_pairs[place.component] >= self._config.enough:
+        if not self._is_lonely(place.component):
             return
         recent = set(self._recent(place.component))
         for a, b in self._young:
@@ -169,7 +192,7 @@ class Recogniser:
 
     def _look_around(self, a: Place, b: Place, seen: dict[tuple[KeyframeId, KeyframeId], Seen | None]) -> None:
         """Where one pair was found, those beside it are soon found, too: nobody has to walk on to be believed."""
-        if min(self._num_pairs[a.component], self._num_pairs[b.component]) >= self._config.enough:
+        if self._num_pairs[frozenset((a.component, b.component))] >= self._config.enough:
             return
         for one, fixed, is_a in ((b, a, False), (a, b, True)):
             walk = self._walks[one.component]

@@ -1,17 +1,31 @@
-"""What is known about how components lie to each other: pairs are collected here until enough of them agree."""
+"""What is believed of recognised pairs: they are collected here until enough of them say the same.
+
+Of two components that is a tie: where one lies in the other. Within one component it is a loop: its walk came back to
+where it had been, and the tracker, which drifts, did not notice. A tracker that drifted says where it may be at most:
+a place that looks the same but is out of reach is another one (two rooms with the same furniture).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
+from mapping.changes import KeyframeId
 from mapping.kept import ComponentKey
 from mapping.places.agreement import Agreed, Config, PoseOf, Seen, agree
-from mapping.places.graph import Edge
-from mapping.transforms import F64, Sim3
+from mapping.transforms import Sim3, angle_between
 from streams.frame import StreamId
 
 _GROWN = 1.5
+_MAX_DRIFT = 0.05
+"""Of what was walked: a loop that moves things by more is none."""
+_MAX_TURN_RAD = float(np.radians(25.0))
+_MAX_GROWTH = 1.4
+
+Walked = Callable[[KeyframeId, KeyframeId, ComponentKey], float]
+"""How long a component's walk was between two of its keyframes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,13 +35,7 @@ class Tie:
     a: ComponentKey
     b: ComponentKey
     b_from_a: Sim3
-    points_a: F64  # (n, 3) some of the points of a that it rests on
     num_inliers: int
-
-    @property
-    def edge(self) -> Edge:
-        """The tie as the graph takes it."""
-        return Edge(self.a, self.b, self.points_a, self.b_from_a.apply(self.points_a), float(self.num_inliers))
 
 
 class Ties:
@@ -38,25 +46,29 @@ class Ties:
         self._seen: dict[tuple[ComponentKey, ComponentKey], list[Seen]] = {}
         self._tie: dict[tuple[ComponentKey, ComponentKey], Tie] = {}
 
-    def add(self, seen: Iterable[Seen], pose_of: PoseOf) -> bool:
-        """Take in verified pairs; returns whether components are tied anew, or noticeably better than before."""
+    def add(self, seen: Iterable[Seen], pose_of: PoseOf, walked: Walked) -> list[Seen]:
+        """Take in verified pairs; returns those, of now and before, that are believed because they agree."""
         touched = {}
-        for found in (s if s.a_component < s.b_component else s.swapped() for s in seen):
+        for found in (s if s.a_component <= s.b_component else s.swapped() for s in seen):
             key = (found.a_component, found.b_component)
             kept = self._seen.setdefault(key, [])
             kept[:] = [known for known in kept if (known.a, known.b) != (found.a, found.b)]  # seen again: known better
             kept.append(found)
             del kept[: -self._config.kept_pairs]
             touched[key] = kept
-        changed = False
+        believed: list[Seen] = []
         for key, kept in touched.items():
             if not self._may_be_news(key, kept):
                 continue
             agreed = agree(kept, pose_of, self._config)
-            if agreed is not None and self._is_news(key, agreed):
-                self._tie[key] = Tie(*key, agreed.b_from_a, agreed.points_a, agreed.num_inliers)
-                changed = True
-        return changed
+            if agreed is None:
+                continue
+            if key[0] == key[1]:
+                believed += agreed.pairs if _is_drift(agreed, walked) else ()
+            elif self._is_news(key, agreed):
+                self._tie[key] = Tie(*key, agreed.b_from_a, agreed.num_inliers)
+                believed += agreed.pairs
+        return believed
 
     def __iter__(self) -> Iterator[Tie]:
         return iter(self._tie.values())
@@ -74,3 +86,13 @@ class Ties:
     def _is_news(self, key: tuple[ComponentKey, ComponentKey], agreed: Agreed) -> bool:
         known = self._tie.get(key)
         return known is None or agreed.num_inliers >= _GROWN * known.num_inliers
+
+
+def _is_drift(agreed: Agreed, walked: Walked) -> bool:
+    """Whether a tracker may have gone astray by that much on its way from one end of a loop to the other."""
+    off = agreed.b_from_a
+    moved = float(np.median(np.linalg.norm(off.apply(agreed.points_a) - agreed.points_a, axis=1)))
+    way = min(walked(pair.a, pair.b, pair.a_component) for pair in agreed.pairs)
+    depth = float(np.median([pair.pair.median_depth_b for pair in agreed.pairs]))
+    is_turned = angle_between(off.rotation, np.eye(3)) > _MAX_TURN_RAD
+    return moved < _MAX_DRIFT * (way + depth) and not is_turned and 1 / _MAX_GROWTH < off.scale < _MAX_GROWTH

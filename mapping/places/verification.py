@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mapping.places.features import Features
 from mapping.places.matching import I64, match, match_near
-from mapping.places.similarity import Sights, refine
+from mapping.places.pose_graph import Poses, adjoints
+from mapping.places.similarity import Refined, Sights, refine
 from mapping.transforms import F64, Sim3
 
 
@@ -51,6 +52,8 @@ class Pair:
 
     b_from_a: Sim3
     """Between the CAMERAS a and b, each in its own component's unit."""
+    information: F64
+    """(7, 7) of (turn, shift, log scale) in the axes and unit of camera b, for one pixel of noise."""
     forward: Sights
     """Inliers: points of camera a as camera b saw them (`camera_from_other` is the identity)."""
     backward: Sights
@@ -66,24 +69,27 @@ class Pair:
 
     def swapped(self) -> Pair:
         """The same the other way round."""
+        back = adjoints(Poses.of([self.b_from_a]))[0]
         return Pair(
-            self.b_from_a.inverse(), self.backward, self.forward, self.num_both, self.median_depth_b,
-            self.median_depth_a,
+            self.b_from_a.inverse(), back.T @ self.information @ back, self.backward, self.forward, self.num_both,
+            self.median_depth_b, self.median_depth_a,
         )  # fmt: skip
 
 
 def verify(a: Features, b: Features, config: Config = Config()) -> Pair | None:  # noqa: B008
     """Find where camera a is from camera b, with scale; None where they hardly show the same."""
     matched_a, matched_b = match(a.descriptors, b.descriptors, config.max_ratio, config.max_hamming)
-    b_from_a = _guess(a, matched_a, b, matched_b, config)
+    guess = _guess(a, matched_a, b, matched_b, config)
+    if guess is None:
+        return None
+    fit = Refined(guess, np.zeros((7, 7)))
     for reach in (2.0, 1.0, 1.0):
-        if b_from_a is None:
+        forward = _looked_for(a, b, fit.b_from_a, reach, config)
+        backward = _looked_for(b, a, fit.b_from_a.inverse(), reach, config)
+        if len(forward.sights) + len(backward.sights) < config.min_inliers:
             return None
-        forward = _looked_for(a, b, b_from_a, reach, config)
-        backward = _looked_for(b, a, b_from_a.inverse(), reach, config)
-        is_enough = len(forward.sights) + len(backward.sights) >= config.min_inliers
-        b_from_a = refine(b_from_a, forward.sights, backward.sights).b_from_a if is_enough else None
-    return _checked(a, b, b_from_a, config) if b_from_a is not None else None
+        fit = refine(fit.b_from_a, forward.sights, backward.sights)
+    return _checked(a, b, fit, config)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,8 +158,9 @@ def _pose(of: Features, rows: I64, by: Features, by_rows: I64, config: Config) -
     return pose, inlier
 
 
-def _checked(a: Features, b: Features, b_from_a: Sim3, config: Config) -> Pair | None:
+def _checked(a: Features, b: Features, fit: Refined, config: Config) -> Pair | None:
     """The pair, if its inliers are many, a fair share, spread over both images, and agree on the scale."""
+    b_from_a = fit.b_from_a
     forward, backward = _looked_for(a, b, b_from_a, 1.0, config), _looked_for(b, a, b_from_a.inverse(), 1.0, config)
     num = len(forward.sights) + len(backward.sights)
     ways = set(zip(forward.rows.tolist(), forward.by_rows.tolist(), strict=True))
@@ -169,7 +176,7 @@ def _checked(a: Features, b: Features, b_from_a: Sim3, config: Config) -> Pair |
     if min(_cells(a, in_a), _cells(b, in_b)) < config.min_cells:
         return None
     depths = float(np.median(a.depth[backward.by_rows[both]])), float(np.median(b.depth[backward.rows[both]]))
-    return Pair(b_from_a, forward.sights, backward.sights, num_both, *depths)
+    return Pair(b_from_a, fit.information, forward.sights, backward.sights, num_both, *depths)
 
 
 def _cells(of: Features, rows: I64) -> int:
