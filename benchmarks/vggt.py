@@ -1,8 +1,8 @@
 """VGGT: is ours the published network, and what does a window of it cost?
 
 `python -m benchmarks.vggt --golden FILE.npz [--config tiny|1b] --json` compares one stored output of the published
-network with ours. Without `--golden`: arithmetic and memory of the full network, counted; on a GPU all that one can show, beside
-the plain published forward in the same run (less than 8 minutes); `--time` measures this machine by parts.
+with ours. Without `--golden`: arithmetic and memory of the full network, counted; on a GPU all that matters there,
+beside the plain published forward in the same run (less than 8 minutes); `--time` measures this machine by parts.
 """
 
 from __future__ import annotations

@@ -38,40 +38,6 @@ def patch_statistics(image: NDArray[np.float32], radius: int) -> tuple[NDArray[n
 
 
 @fast_kernel
-def _warp(
-    source: NDArray[np.float32],
-    a: NDArray[np.float64],
-    b: NDArray[np.float64],
-    q: float,
-    warped: NDArray[np.float32],
-    inside: NDArray[np.float32],
-) -> None:
-    """Bring a source image to the reference view's pixels over the plane at inverse depth q; `inside` is 1 or 0."""
-    h, w = warped.shape
-    source_h, source_w = source.shape
-    for v in range(h):
-        x = a[0, 0] * 0.5 + a[0, 1] * (v + 0.5) + a[0, 2] + q * b[0]
-        y = a[1, 0] * 0.5 + a[1, 1] * (v + 0.5) + a[1, 2] + q * b[1]
-        z = a[2, 0] * 0.5 + a[2, 1] * (v + 0.5) + a[2, 2] + q * b[2]
-        for u in range(w):
-            zi = 1.0 / z if z > 1e-9 else -1.0
-            fx, fy = x * zi - 0.5, y * zi - 0.5
-            x += a[0, 0]
-            y += a[1, 0]
-            z += a[2, 0]
-            if zi > 0.0 and fx >= 0.0 and fy >= 0.0 and fx < source_w - 1 and fy < source_h - 1:
-                i, j = int(fx), int(fy)
-                du, dv = np.float32(fx - i), np.float32(fy - j)
-                top = source[j, i] + du * (source[j, i + 1] - source[j, i])
-                bottom = source[j + 1, i] + du * (source[j + 1, i + 1] - source[j + 1, i])
-                warped[v, u] = top + dv * (bottom - top)
-                inside[v, u] = 1.0
-            else:
-                warped[v, u] = 0.0
-                inside[v, u] = 0.0
-
-
-@fast_kernel
 def sweep(
     reference: NDArray[np.float32],
     mean: NDArray[np.float32],
@@ -93,62 +59,165 @@ def sweep(
         a: (n, 3, 3), b: (n, 3): see above.
     """
     h, w = reference.shape
-    size = 2 * radius + 1
-    count = np.float32(size * size)
+    inverse_std = np.zeros((h, w), np.float32)
+    for v in range(h):
+        for u in range(w):
+            if std[v, u] >= MIN_STD:
+                inverse_std[v, u] = np.float32(1.0) / std[v, u]
     warped, inside = np.empty((h, w), np.float32), np.empty((h, w), np.float32)
     best, second = np.empty((h, w), np.float32), np.empty((h, w), np.float32)
-    columns = np.empty((4, w), np.float32)  # sums over the patch's rows: source, its square, product, pixels inside
     for d in range(first, stop):
         best[:] = NO_SCORE
         second[:] = NO_SCORE
         for n in range(len(sources)):
             _warp(sources[n], a[n], b[n], inverse_depths[d], warped, inside)
-            columns[:] = 0.0
-            for v in range(h):
-                for u in range(w):
-                    s, r = warped[v, u], reference[v, u]
-                    columns[0, u] += s
-                    columns[1, u] += s * s
-                    columns[2, u] += s * r
-                    columns[3, u] += inside[v, u]
-                if v >= size:
-                    for u in range(w):
-                        s, r = warped[v - size, u], reference[v - size, u]
-                        columns[0, u] -= s
-                        columns[1, u] -= s * s
-                        columns[2, u] -= s * r
-                        columns[3, u] -= inside[v - size, u]
-                if v < size - 1:
-                    continue
-                row = v - radius
-                s1 = s2 = s12 = seen = np.float32(0.0)
-                for u in range(w):
-                    s1 += columns[0, u]
-                    s2 += columns[1, u]
-                    s12 += columns[2, u]
-                    seen += columns[3, u]
-                    if u >= size:
-                        s1 -= columns[0, u - size]
-                        s2 -= columns[1, u - size]
-                        s12 -= columns[2, u - size]
-                        seen -= columns[3, u - size]
-                    at = u - radius
-                    if u < size - 1 or seen < count - 0.5 or std[row, at] < MIN_STD:
-                        continue
-                    m = s1 / count
-                    variance = s2 / count - m * m
-                    if variance < MIN_STD * MIN_STD:
-                        continue
-                    zncc = (s12 / count - m * mean[row, at]) / (std[row, at] * np.sqrt(variance))
-                    if zncc > best[row, at]:
-                        second[row, at] = best[row, at]
-                        best[row, at] = zncc
-                    elif zncc > second[row, at]:
-                        second[row, at] = zncc
+            _match(warped, inside, reference, mean, inverse_std, radius, best, second)
         for v in range(h):
             for u in range(w):
                 one, two = best[v, u], second[v, u]
-                score[v, u, d] = 0.5 * (one + two) if two > NO_SCORE else one
+                score[v, u, d] = np.float32(0.5) * (one + two) if two > NO_SCORE else one
+
+
+@fast_kernel
+def _warp(
+    source: NDArray[np.float32],
+    a: NDArray[np.float64],
+    b: NDArray[np.float64],
+    q: float,
+    warped: NDArray[np.float32],
+    inside: NDArray[np.float32],
+) -> None:
+    """Bring a source image to the reference view's pixels over the plane at inverse depth q; `inside` is 1 or 0."""
+    h, w = warped.shape
+    source_h, source_w = source.shape
+    flat = source.reshape(-1)
+    corner, du, dv = np.empty(w, np.int32), np.empty(w, np.float32), np.empty(w, np.float32)
+    step_x, step_y, step_z = np.float32(a[0, 0]), np.float32(a[1, 0]), np.float32(a[2, 0])
+    for v in range(h):
+        x = np.float32(a[0, 0] * 0.5 + a[0, 1] * (v + 0.5) + a[0, 2] + q * b[0])
+        y = np.float32(a[1, 0] * 0.5 + a[1, 1] * (v + 0.5) + a[1, 2] + q * b[1])
+        z = np.float32(a[2, 0] * 0.5 + a[2, 1] * (v + 0.5) + a[2, 2] + q * b[2])
+        _look_up(x, y, z, step_x, step_y, step_z, source_w, source_h, corner, du, dv, inside[v])
+        _interpolate(flat, source_w, corner, du, dv, inside[v], warped[v])
+
+
+@fast_kernel
+def _look_up(
+    x: float, y: float, z: float, step_x: float, step_y: float, step_z: float, source_w: int, source_h: int,
+    corner: NDArray[np.int32], du: NDArray[np.float32], dv: NDArray[np.float32], inside: NDArray[np.float32],
+) -> None:  # fmt: skip
+    """Where a row's pixels (w,) lie in the source: number of the upper left neighbour, the way from there, inside?
+
+    Without branches, so that it runs on vectors: a pixel that lies elsewhere is moved to the border, and marked.
+    """
+    zero, one, half = np.float32(0.0), np.float32(1.0), np.float32(0.5)
+    last_x, last_y = np.float32(source_w - 1.001), np.float32(source_h - 1.001)
+    for u in range(len(corner)):
+        n = np.float32(u)
+        depth = z + n * step_z
+        inverse = one / depth
+        fx, fy = (x + n * step_x) * inverse - half, (y + n * step_y) * inverse - half
+        near_x, near_y = min(max(fx, zero), last_x), min(max(fy, zero), last_y)
+        i, j = np.int32(near_x), np.int32(near_y)
+        corner[u] = j * np.int32(source_w) + i
+        du[u], dv[u] = near_x - np.float32(i), near_y - np.float32(j)
+        is_inside = one if near_x == fx else zero
+        is_inside = is_inside if near_y == fy else zero
+        inside[u] = is_inside if depth > np.float32(1e-9) else zero
+
+
+@fast_kernel
+def _interpolate(
+    flat: NDArray[np.float32], width: int, corner: NDArray[np.int32], du: NDArray[np.float32],
+    dv: NDArray[np.float32], inside: NDArray[np.float32], warped: NDArray[np.float32],
+) -> None:  # fmt: skip
+    one, down, across = np.uint64(1), np.uint64(width), np.uint64(width + 1)  # unsigned: no index counts from the end
+    for u in range(len(corner)):
+        at = np.uint64(corner[u])
+        top = flat[at] + du[u] * (flat[at + one] - flat[at])
+        bottom = flat[at + down] + du[u] * (flat[at + across] - flat[at + down])
+        warped[u] = inside[u] * (top + dv[u] * (bottom - top))
+
+
+@fast_kernel
+def _match(
+    warped: NDArray[np.float32],
+    inside: NDArray[np.float32],
+    reference: NDArray[np.float32],
+    mean: NDArray[np.float32],
+    inverse_std: NDArray[np.float32],
+    radius: int,
+    best: NDArray[np.float32],
+    second: NDArray[np.float32],
+) -> None:
+    """Compare every patch (ZNCC) with one warped source; keep each pixel's two best scores over the calls."""
+    h, w = reference.shape
+    size = 2 * radius + 1
+    # Sums over a patch's rows, in each column: of the source, its square, its product with the reference.
+    sums, squares, products = np.zeros(w, np.float32), np.zeros(w, np.float32), np.zeros(w, np.float32)
+    s1, s2, s12 = (
+        np.empty(w - size + 1, np.float32),
+        np.empty(w - size + 1, np.float32),
+        np.empty(w - size + 1, np.float32),
+    )
+    for v in range(h):
+        _add_row(np.float32(1.0), warped[v], reference[v], sums, squares, products)
+        if v >= size:
+            _add_row(np.float32(-1.0), warped[v - size], reference[v - size], sums, squares, products)
+        if v < size - 1:
+            continue
+        _sum_across(sums, size, s1)
+        _sum_across(squares, size, s2)
+        _sum_across(products, size, s12)
+        row, left, right = v - radius, radius, w - radius
+        _score(
+            s1, s2, s12, inside[v - size + 1], inside[v], mean[row, left:right], inverse_std[row, left:right], size,
+            best[row, left:right], second[row, left:right],
+        )  # fmt: skip
+
+
+@fast_kernel
+def _add_row(
+    sign: float, warped: NDArray[np.float32], reference: NDArray[np.float32],
+    sums: NDArray[np.float32], squares: NDArray[np.float32], products: NDArray[np.float32],
+) -> None:  # fmt: skip
+    for u in range(len(warped)):
+        s = sign * warped[u]
+        sums[u] += s
+        squares[u] += s * warped[u]
+        products[u] += s * reference[u]
+
+
+@fast_kernel
+def _sum_across(columns: NDArray[np.float32], size: int, out: NDArray[np.float32]) -> None:
+    """out[u] = sum of columns[u : u + size]."""
+    for u in range(len(out)):
+        out[u] = columns[u]
+    for k in range(1, size):
+        for u in range(len(out)):
+            out[u] += columns[u + k]
+
+
+@fast_kernel
+def _score(
+    s1: NDArray[np.float32], s2: NDArray[np.float32], s12: NDArray[np.float32],
+    upper_inside: NDArray[np.float32], lower_inside: NDArray[np.float32],
+    mean: NDArray[np.float32], inverse_std: NDArray[np.float32], size: int,
+    best: NDArray[np.float32], second: NDArray[np.float32],
+) -> None:  # fmt: skip
+    """A patch lies inside of a source if its four corners do: planes map squares to convex shapes."""
+    zero, none, low = np.float32(0.0), np.float32(NO_SCORE), np.float32(MIN_STD * MIN_STD)
+    share = np.float32(1.0) / np.float32(size * size)
+    for u in range(len(s1)):
+        m = s1[u] * share
+        variance = s2[u] * share - m * m
+        zncc = (s12[u] * share - m * mean[u]) * inverse_std[u] / np.sqrt(max(variance, low))
+        corners = upper_inside[u] * upper_inside[u + size - 1] * lower_inside[u] * lower_inside[u + size - 1]
+        zncc = zncc if corners > zero else none
+        zncc = zncc if variance >= low else none
+        zncc = zncc if inverse_std[u] > zero else none
+        second[u] = max(second[u], min(best[u], zncc))
+        best[u] = max(best[u], zncc)
 
 
 @fast_kernel

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from mapping.engines import View, ViewPrediction, Window, WindowPrediction, checked
-from mapping.engines.vggt.architecture import PATCH_PX
+from mapping.engines.vggt.admission import Admission, shortened
+from mapping.engines.vggt.architecture import PATCH_PX, SPECIAL_TOKENS
 from mapping.engines.vggt.cameras import shared_focal_px, window_from_camera
 from mapping.engines.vggt.canvas import Placement, arrange
 from mapping.engines.vggt.config import Config
@@ -42,6 +43,7 @@ class VggtEngine:
     def __init__(self, config: Config, passes: Passes, provenance: Provenance) -> None:
         self._config, self._passes = config, passes
         self.provenance = provenance
+        self._admission = Admission(passes.memory)
         self.tokens = TokenCache(config.cached_mib << 20)
 
     @classmethod
@@ -71,14 +73,35 @@ class VggtEngine:
             ValueError: the window is empty or too long, a view is malformed, the last view could not be posed, or
                 nothing tells the priors' unit.
         """
-        views = _checked(window, self._config.max_views)
-        places = arrange([view.rgb.shape[:2] for view in views], self._config.long_side_px)
-        height, width = places[0].canvas
-        with torch.inference_mode():
-            patches = self._patches(views, places)
+        views: Sequence[View] = _checked(window, self._config.max_views)
+        while True:
+            places = arrange([view.rgb.shape[:2] for view in views], self._config.long_side_px)
+            height, width = places[0].canvas
             grid = (height // PATCH_PX, width // PATCH_PX)
-            said = self._passes.ask(patches, grid, min(len(views), 1 + self._config.checks))
-        return self._placed(views, places, self._cameras(views, places, said.encodings), said)
+            size = SPECIAL_TOKENS + grid[0] * grid[1]
+            if len(admitted := self._admission.admit(views, size)) < len(views):
+                views = admitted
+                continue
+            try:
+                said = self._ask(views, places, grid)
+            except torch.OutOfMemoryError:
+                if len(views) == 1:
+                    raise
+                self._passes.forget()
+                self._admission.ran_out(len(views) * size)
+                views = shortened(views, (len(views) + 1) // 2)
+                continue
+            return self._placed(views, places, self._cameras(views, places, said.encodings), said)
+
+    @property
+    def device_bytes(self) -> int:
+        """Memory of the GPU that this engine holds; 0 on the CPU."""
+        return self._passes.memory.held()
+
+    def _ask(self, views: Sequence[View], places: Sequence[Placement], grid: tuple[int, int]) -> Said:
+        size = len(views) * (SPECIAL_TOKENS + grid[0] * grid[1])
+        with torch.inference_mode(), self._admission.watched(size):
+            return self._passes.ask(self._patches(views, places), grid, min(len(views), 1 + self._config.checks))
 
     def _patches(self, views: Sequence[View], places: Sequence[Placement]) -> torch.Tensor:
         """Patch tokens (views, patches, width); only images that no earlier window had are encoded."""

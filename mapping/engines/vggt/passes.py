@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from mapping.engines.vggt.admission import CudaMemory, HostMemory, Memory
 from mapping.engines.vggt.architecture import PATCH_PX
 from mapping.engines.vggt.canvas import Placement
 from mapping.engines.vggt.config import Config
@@ -39,6 +40,7 @@ class Passes:
         self.device = next(network.parameters()).device
         self._transfers = Transfers(self.device)
         is_replayed = self.device.type == "cuda" and config.replayed > 0
+        self.memory: Memory = CudaMemory(self.device) if self.device.type == "cuda" else HostMemory()
         self.replays = Replays(cuda_graphs(self.device) if is_replayed else None, config.replayed)
 
     def encode(self, rgb: list[NDArray[np.uint8]], places: list[Placement]) -> Tensor:
@@ -72,6 +74,12 @@ class Passes:
         for count in range(1, views + 1) if self.device.type == "cuda" else sorted({1, views}):
             self.ask(patches.repeat(count, 1, 1), grid, min(count, 1 + self._config.checks))
         self.replays.is_warming = False
+
+    def forget(self) -> None:
+        """Give back what memory is not needed for the next window."""
+        self.replays.clear()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def _encode(self, images: Tensor) -> tuple[Tensor, ...]:
         return (self._network.encode(images),)

@@ -22,6 +22,7 @@ needs_torch()
 
 import torch  # noqa: E402
 
+from mapping.engines.vggt.admission import HostMemory, Memory  # noqa: E402
 from mapping.engines.vggt.canvas import Placement, arrange  # noqa: E402
 from mapping.engines.vggt.config import Config  # noqa: E402
 from mapping.engines.vggt.engine import VggtEngine  # noqa: E402
@@ -48,9 +49,13 @@ class Knows:
     """Relative error of depth in the left half; a fifth of it in the right one."""
     seed: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    memory: Memory = field(default_factory=HostMemory)
 
     def encode(self, rgb: list[NDArray[np.uint8]], places: list[Placement]) -> torch.Tensor:
         return torch.stack([torch.full((4, 2), float(picture[0, 0, 0])) for picture in rgb])
+
+    def forget(self) -> None:
+        pass
 
     def ask(self, patches: torch.Tensor, grid: tuple[int, int], depths: int) -> Said:
         """In the first camera's frame and in a unit that is another one each time."""
