@@ -31,8 +31,8 @@ IRREGULAR = {
 }  # fmt: skip
 """Plurals of things that no rule gives."""
 UNCHANGED = _listed(
-    "always atlas bellows binoculars bus canvas chess christmas clothes compass cross deer dress eyeglasses fish "
-    "gallows gas glass glasses goggles has headphones iris is its jeans lens news pants pliers plus scissors "
+    "always atlas bellows bus canvas chess christmas clothes compass cross deer dress eyeglasses fish "
+    "gallows gas glass glasses has iris is its jeans lens news pants pliers plus scissors "
     "series sheep shorts species stairs sunglasses tennis this tongs trousers tweezers us was yes"
 )
 """End in s and are not more than one."""
@@ -54,9 +54,9 @@ COMPOUNDS = _listed(
     "fire+place french+fry ginger+bread green+house guinea+pig gummy+bear head+phones hedge+hog honey+comb "
     "hot+dog hour+glass ice+cream jelly+fish joy+stick key+board lady+bug lap+top light+house lip+stick "
     "match+stick news+paper note+book nut+cracker pan+cake pea+cock peanut+butter piggy+bank pine+apple pine+cone "
-    "play+ground pop+corn prairie+dog rain+bow sand+paper scare+crow sea+horse sea+lion see+saw shuttle+cock "
-    "skate+board sky+scraper snow+board snow+man star+fish surf+board tooth+paste wall+paper white+board x+ray "
-    "yo+yo"
+    "play+ground pop+corn prairie+dog rain+bow rocking+horse sand+paper scare+crow sea+horse sea+lion see+saw "
+    "shuttle+cock skate+board sky+scraper snow+board snow+man star+fish surf+board teddy+bear tooth+paste "
+    "wall+paper white+board x+ray yo+yo"
 )
 """Together they are a thing that the last word alone is not: a hot dog is no dog."""
 DESCRIBING = _listed(
@@ -74,3 +74,7 @@ DESCRIBING = _listed(
 DESCRIBING_ENDINGS = ("ed", "ish", "less", "ful", "ous", "en")
 NOT_DESCRIBING = _listed("garden kitchen chicken oven children bed seed weed reed shed sled kitten")
 """Have such an ending and are things all the same."""
+EYEWEAR = _listed("reading safety sun eye swimming prescription protective spare")
+"""Glasses of these kinds are worn."""
+THINGS_TOO = _listed("glass brick stone straw paper iron tin orange olive lime cream pine oak rubber foam gold model")
+"""Describe when they stand before a noun, and are things when they stand last."""

@@ -15,12 +15,14 @@ from mapping.objects.english import (
     COMPOUNDS,
     DESCRIBING,
     DESCRIBING_ENDINGS,
+    EYEWEAR,
     NOT_DESCRIBING,
     PREPOSITIONS,
     SYNONYMS,
+    THINGS_TOO,
 )
 from mapping.objects.prims.grammar import COLOURS, MATERIALS
-from mapping.objects.words import phrase, singular, words
+from mapping.objects.words import readings, singular, words
 
 THRESHOLD = 0.5
 
@@ -47,8 +49,8 @@ class _Entry:
     """Words before the head that make it another kind of thing."""
     looks: frozenset[str]
     """Words that only describe it."""
-    joined: str
-    """Its nouns as one word: an armchair is an arm chair."""
+    joined: frozenset[str]
+    """As one word, with and without what only describes: an armchair is an arm chair."""
     hints: frozenset[str]
     """Words behind a preposition."""
 
@@ -62,30 +64,34 @@ class Library:
         self._by_joined: dict[str, list[_Entry]] = defaultdict(list)
         self._by_spelling: dict[str, set[str]] = defaultdict(set)
         for name in names:
-            if (entry := _read(name, is_name=True)) is not None:
+            for entry in _entries(_stem(name), name, is_name=True):
                 self._by_head[entry.head].append(entry)
-                self._by_words[entry.kinds | {entry.head}].append(entry)
-                self._by_joined[entry.joined].append(entry)
+                self._by_words[_all_words(entry)].append(entry)
+                for joined in entry.joined:
+                    self._by_joined[joined].append(entry)
                 self._by_spelling[_spelling(entry.head)].add(entry.head)
 
     def match(self, text: str) -> Match | None:
         """The asset that a text means, or none of them."""
-        wanted = _read(text, is_name=False)
-        if wanted is None:
-            return None
+        found = [match for wanted in _entries(text, text, is_name=False) for match in self._alike(wanted)]
+        found = [match for match in found if match.score >= THRESHOLD]
+        return min(found, key=lambda match: (-match.score, len(match.name), match.name), default=None)
+
+    def _alike(self, wanted: _Entry) -> list[Match]:
         found = [_scored(wanted, entry) for entry in self._by_head.get(wanted.head, ())]
         if wanted.kinds:
-            turned = self._by_words.get(wanted.kinds | {wanted.head}, ())
+            turned = self._by_words.get(_all_words(wanted), ())
             found += [Match(entry.name, 0.85, "the same words in another order") for entry in turned]
         found += [
-            Match(entry.name, 0.95, "the same word, written apart") for entry in self._by_joined.get(wanted.joined, ())
+            Match(entry.name, 0.95, "the same word, written apart")
+            for joined in wanted.joined
+            for entry in self._by_joined.get(joined, ())
         ]
         if not self._by_head.get(wanted.head) and len(wanted.head) >= 5:
             for head in filter(lambda h: _one_slip(h, wanted.head), self._by_spelling.get(_spelling(wanted.head), ())):
                 alike = [_scored(wanted, entry) for entry in self._by_head[head]]
                 found += [Match(m.name, 0.9 * m.score, f"{m.reason}; {wanted.head!r} read as {head!r}") for m in alike]
-        found = [match for match in found if match.score >= THRESHOLD]
-        return min(found, key=lambda match: (-match.score, len(match.name), match.name), default=None)
+        return found
 
 
 def _scored(wanted: _Entry, entry: _Entry) -> Match:
@@ -101,23 +107,33 @@ def _scored(wanted: _Entry, entry: _Entry) -> Match:
     return Match(entry.name, min(score, 1.0), f"both are a {entry.head}" + (", less exactly named" if missing else ""))
 
 
-def _read(text: str, *, is_name: bool) -> _Entry | None:
-    """Head and modifiers of a noun phrase; None when there is no noun in it."""
-    stem = text.rsplit("/", 1)[-1]
-    if is_name:
-        stem = stem.rsplit(".", 1)[0] if "." in stem else stem
-    whole = _compounded([word for word in phrase(stem) if not word[0].isdigit()])
+def _stem(name: str) -> str:
+    """A file name without folder and ending."""
+    file = name.rsplit("/", 1)[-1]
+    return file.rsplit(".", 1)[0] if "." in file else file
+
+
+def _entries(text: str, name: str, *, is_name: bool) -> list[_Entry]:
+    """Head and modifiers of a noun phrase, for each way of reading it; none when there is no noun in it."""
+    hints = frozenset(map(_canonical, _hints(text)))
+    return [_entry(name, whole, hints, is_name) for words_ in readings(text) if (whole := _compounded(words_))]
+
+
+def _entry(name: str, whole: list[str], hints: frozenset[str], is_name: bool) -> _Entry:
     if is_name:  # `chair_red_v2`: what describes may come behind
-        while len(whole) > 1 and (_describes(whole[-1]) or len(whole[-1]) == 1):
+        while len(whole) > 1 and (_only_describes(whole[-1]) or len(whole[-1]) == 1):
             whole = [whole[-1], *whole[:-1]]
-    if not whole:
-        return None
     *before, head = whole
-    hints = _hints(stem)
+    if head == "glasses" and any(word not in EYEWEAR and not _describes(word) for word in before):
+        head = "glass"  # to drink from; alone they are spectacles
     looks = frozenset(word for word in before if _describes(word))
-    kinds = frozenset(_canonical(word) for word in before) - {_canonical(word) for word in looks}
-    joined = "".join(word for word in whole if word not in looks)
-    return _Entry(text, _canonical(head), kinds, looks, joined, frozenset(_canonical(word) for word in hints))
+    kinds = frozenset(_undoubled(_canonical(word)) for word in before if word not in looks)
+    joined = {"".join([*before, head]), "".join([*(word for word in before if word not in looks), head])}
+    return _Entry(name, _canonical(head), kinds, looks, frozenset(joined), hints)
+
+
+def _all_words(entry: _Entry) -> frozenset[str]:
+    return entry.kinds | {_undoubled(entry.head)}
 
 
 def _hints(text: str) -> list[str]:
@@ -127,9 +143,11 @@ def _hints(text: str) -> list[str]:
 
 
 def _compounded(found: list[str]) -> list[str]:
-    """Words that only together mean the thing, joined: hot dog -> hotdog."""
+    """Words that only together mean the thing, joined: hot dog -> hotdog; numbers go."""
     out: list[str] = []
     for word in found:
+        if word[0].isdigit():
+            continue
         if out and out[-1] + word in _JOINED:
             out[-1] += word
         else:
@@ -141,6 +159,10 @@ def _describes(word: str) -> bool:
     if word in _DESCRIBING:
         return True
     return len(word) > 4 and word.endswith(DESCRIBING_ENDINGS) and word not in NOT_DESCRIBING
+
+
+def _only_describes(word: str) -> bool:
+    return _describes(word) and word not in THINGS_TOO
 
 
 def _canonical(word: str) -> str:

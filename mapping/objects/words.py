@@ -34,21 +34,25 @@ def singular(word: str) -> str:
     return word[:-1]
 
 
-def phrase(text: str) -> list[str]:
-    """The singular words of a noun phrase up to its first preposition, head last; articles are left out.
+def readings(text: str) -> list[list[str]]:
+    """A noun phrase as singular words, head last, in each way that it can be meant; the likeliest first.
 
-    "pair of", "set of", "piece of" and the like are measures: what counts is behind them.
+    What stands behind a preposition is left out, but "A of B" is a B A: a loaf of bread, bread loaf. Where A only
+    measures ("pair of", "slice of") it may be B itself that is meant.
     """
-    found = [singular(word) for word in words(text)]
-    while len(found) > 2:
-        at = next((i for i, word in enumerate(found) if word == "of"), None)
-        if at is None or at == 0 or found[at - 1] not in MEASURES:
-            break
-        found = found[at + 1 :]
-    kept: list[str] = []
-    for word in found:
-        if word in PREPOSITIONS and kept:
-            break
-        if word not in FILLERS and word not in PREPOSITIONS:
-            kept.append(word)
-    return kept
+    found = [word for word in map(singular, words(text)) if word not in FILLERS]
+    end = next((i for i, word in enumerate(found) if i and word in PREPOSITIONS), len(found))
+    before = [word for word in found[:end] if word not in PREPOSITIONS]
+    if end == len(found) or found[end] != "of":
+        return [before] if before else []
+    rest = found[end + 1 :]
+    inner = rest[: next((i for i, word in enumerate(rest) if word in PREPOSITIONS), len(rest))]
+    if len(before) > 1 and before[-1] == "full":
+        before = before[:-1]
+    whole = [*inner, *before]
+    return [inner, whole] if before and inner and before[-1] in MEASURES else [whole]
+
+
+def phrase(text: str) -> list[str]:
+    """The likeliest of `readings`; empty when there is no noun."""
+    return next(iter(readings(text)), [])
