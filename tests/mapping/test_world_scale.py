@@ -43,7 +43,7 @@ def test_a_recognised_phone_with_metres_scales_the_world_it_comes_into(world: Wo
     assert step[1] == "scale"
     assert world.state.scale_source == "posed"
     assert 0.01 < world.state.scale_sigma < 0.05
-    mine, theirs = world.world_from(MINE), world.world_from(THEIRS)
+    mine, theirs = (world.components[key].world_from_component for key in (MINE, THEIRS))
     assert mine is not None
     assert theirs is not None
     assert mine.scale == pytest.approx(THEIR_UNITS_PER_MINE)
