@@ -17,6 +17,9 @@ def kernel(function: _Function) -> _Function:
 
 
 def fast_kernel(function: _Function) -> _Function:
-    """Like `kernel`, where sums may be reordered for speed; not for code that must give the same bytes everywhere."""
-    compiled: _Function = njit(cache=True, nogil=True, fastmath=True)(function)
+    """Like `kernel`, where sums may be reordered for speed; not for code that must give the same bytes everywhere.
+
+    Division by zero gives infinity instead of an exception: its test would keep loops from being vectorised.
+    """
+    compiled: _Function = njit(cache=True, nogil=True, fastmath=True, error_model="numpy")(function)
     return compiled
