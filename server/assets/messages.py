@@ -3,6 +3,7 @@
 What the server says are the events as they are, and besides: `hello {seq, epoch, session, clock_ms, lease_ttl_ms}`,
 `bound {slot, view}`, `pong {t0_ms, t1_ms, t2_ms, seq}`, `resync {seq}` (too much happened since: look anew), `skipped
 {count}` (so many events were replaced by newer ones of their key, which follow) and `error {code, detail}`.
+`asyncapi.yaml` says all of it in schemas.
 """
 
 from __future__ import annotations

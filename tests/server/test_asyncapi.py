@@ -23,6 +23,7 @@ from server.bus import encode
 from server.bus.channel import Channel
 from server.bus.outbox import Outbox
 from streams.frame import Intrinsics, StreamId
+from tests.server.documents import check_document, check_message
 from tests.server.test_encode import nav_tile, surface_tile
 
 DOCUMENT: dict[str, Any] = yaml.safe_load((Path(p.__file__).parent / "asyncapi.yaml").read_text())
@@ -31,8 +32,7 @@ STRUCTS = {m.__name__: m for union in (p.ClientMessage, p.ServerMessage) for m i
 
 
 def check(name: str, header: Any) -> None:
-    schema = {"$ref": f"#/components/schemas/{name}", "components": DOCUMENT["components"]}
-    jsonschema.Draft202012Validator(schema).validate(header)
+    check_message(DOCUMENT, name, header)
 
 
 def header_of(frame: bytes) -> Any:
@@ -41,25 +41,7 @@ def header_of(frame: bytes) -> Any:
 
 
 def test_every_reference_leads_somewhere_and_every_schema_is_one() -> None:
-    def walk(node: Any) -> None:
-        if isinstance(node, dict):
-            if isinstance(ref := node.get("$ref"), str):
-                target: Any = DOCUMENT
-                for part in ref.removeprefix("#/").split("/"):
-                    target = target[part]
-            for value in node.values():
-                walk(value)
-        elif isinstance(node, list):
-            for value in node:
-                walk(value)
-
-    walk(DOCUMENT)
-    assert DOCUMENT["asyncapi"].startswith("3.")
-    for schema in SCHEMAS.values():
-        jsonschema.Draft202012Validator.check_schema(schema)
-    listed = set(DOCUMENT["channels"]["map"]["messages"])
-    operated = [m["$ref"].rpartition("/")[2] for o in DOCUMENT["operations"].values() for m in o["messages"]]
-    assert sorted(operated) == sorted(listed) == sorted(DOCUMENT["components"]["messages"])
+    check_document(DOCUMENT, "map")
 
 
 def test_the_document_has_the_address_and_subprotocol_of_the_code() -> None:
