@@ -19,7 +19,8 @@ that make up 80 % of those the sensor knows (fewer if `depth_density` is less), 
 is over every pixel with depth, `depth_sure_*` over what the map calls sure; `depth_scale` is `scale` as the depth has
 it. `surface_within_10cm`: share of the fused surface within 10 cm of the sensor's points, `surface_complete_10cm` the
 reverse, see `evaluation/surface.py`.
-`gravity_*_deg`: how far up is off, from the picture alone and had the phone sent one sample of its gravity sensor.
+`gravity_*_deg`: how far up is off the clip's own, from the picture alone and had the phone sent one sample of its
+gravity sensor; `gravity_room_deg`: how far the former is off the level planes that the depth sensor saw.
 
 `cpu_ms_per_frame`: all processes, without reading the pictures (`decode_cpu_ms_per_frame`); `cores` is the same per
 second of playing. `rss_mb`: peaks of all processes added up. `machine_load`: how many processes wanted the processors,
