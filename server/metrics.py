@@ -47,6 +47,16 @@ class Metrics:
         self.waiting = Gauge(
             "commonground_waiting_windows", "Windows that wait for a device", ["device"], registry=registry
         )
+        self.lane_depth = Gauge(
+            "commonground_lane_depth", "Those of them in one lane", ["device", "lane"], registry=registry
+        )
+        self.busy_share = Gauge(
+            "commonground_device_busy_share", "Of the last minute, 0..1", ["device"], registry=registry
+        )
+        self.device_bytes = Gauge("commonground_device_bytes", "GPU memory held", ["device"], registry=registry)
+        self.window_ms = Gauge(
+            "commonground_window_ms", "Milliseconds per window", ["device", "quantile"], registry=registry
+        )
         self.clients = Gauge("commonground_clients", "Open map connections", registry=registry)
         self.sent_bytes = Counter("commonground_sent_bytes", "Bytes sent to map clients", registry=registry)
         self.sent_messages = Counter("commonground_sent_messages", "Messages sent to map clients", registry=registry)

@@ -277,6 +277,8 @@ class Scene:
         began = time.perf_counter()
         prediction = await self._predict(stream, keyframe)
         inferred, infer_ns = time.perf_counter(), time.time_ns()
+        if prediction is not None and self._pool.provenance not in self.writer.made_with:
+            await self.write(self.writer.note_maker, self._pool.provenance)
         step = await self.write(self.writer.add, due.tracked, keyframe.frame, prediction, self._viewers())
         written = time.perf_counter()
         self._newest_ns = keyframe.frame.capture_ns, infer_ns

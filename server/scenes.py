@@ -135,6 +135,7 @@ class Scenes:
             num_keyframes=max(status.num_keyframes, sum(entry.layer == "points" for entry in entries)),
             num_tiles=sum(entry.layer == "nav" for entry in entries),
             num_tiles_refused=found.writer.query.num_refused,
+            made_with=found.writer.made_with,
             agents=[AgentProfile.model_validate(agent, from_attributes=True) for agent in found.config.map.agents],
         )
 
@@ -327,6 +328,13 @@ class Scenes:
                 state=s.state,
                 engine=s.engine,
                 num_waiting=sum(s.queued.values()),
+                queued=s.queued,
+                busy_share=s.busy_share,
+                window_ms_p50=s.window_ms_p50,
+                window_ms_p95=s.window_ms_p95,
+                rss_bytes=s.rss_bytes,
+                device_bytes=s.device_bytes,
+                provenance=s.provenance,
                 detail=f"busy {s.busy_share:.0%}, {s.window_ms_p50 or 0:.0f} ms per window, {s.restarts} restarts",
             )
             for s in self._pool.stats()

@@ -124,6 +124,8 @@ class Writer:
         """Published, but not to be saved before the new epoch is whole."""
         self.num_nav_changes = 0
         """NavMesh tiles that came out otherwise than before, counted each time."""
+        self.made_with: list[dict[str, str]] = []
+        """Engines, with their weights and licences, that gave this map depth, in the order of their coming."""
         self.is_settled = True
         """No correction of the whole map and no restart is being worked in: NavMesh tiles are all of this epoch."""
         self._seen_due: dict[StreamId, Frame] = {}
@@ -225,6 +227,7 @@ class Writer:
 
     def restore(self, state: SceneState) -> None:
         """Go on from what a store held."""
+        self.made_with = list(state.meta.attributes.get("made_with", [])) if state.meta is not None else []
         blocks = state.blocks.all()
         if state.meta is None or not len(blocks.keys):
             return
@@ -267,6 +270,11 @@ class Writer:
         before = (key.rpartition("/")[0] for key in (*self._earlier, *(place.keyframe for place in self.places_before)))
         return self.map.knows(stream) or stream in before
 
+    def note_maker(self, provenance: dict[str, str]) -> None:
+        """Say what gives this map depth from here on; it is stored with the map."""
+        if provenance and provenance not in self.made_with:
+            self.made_with = [*self.made_with, provenance]
+
     def forget(self, stream: StreamId) -> tuple[list[Publication | Removal], Status]:
         """Drop what identifies a phone: its keyframes and points. The fused surface, which names nobody, stays."""
         self._seen.pop(stream, None)
@@ -290,7 +298,10 @@ class Writer:
             gravity_source=status.gravity_source,
             seq_ceiling=seq_ceiling,
             attributes=world_to_plain(self.map.snapshot())
-            | {"components": components_to_plain(self._components_before | self.map.components_in_world())},
+            | {
+                "made_with": self.made_with,
+                "components": components_to_plain(self._components_before | self.map.components_in_world()),
+            },
         )
 
     def _walk(self, changes: Sequence[MapChange], viewers: Viewers, seconds: dict[str, float]) -> Step:

@@ -61,7 +61,11 @@ class WindowPrediction:
 
 
 class GeometryEngine(Protocol):
-    """Stateless between windows: what it returns is a function of the window alone (caches may speed it up)."""
+    """Stateless between windows: what it returns is a function of the window alone (caches may speed it up).
+
+    It may have `provenance`, a mapping of what has to be told about a map it made (weights, licence, sha256), and
+    `device_bytes`, the memory that it holds of its GPU.
+    """
 
     def warm_up(self) -> None:
         """Compile kernels and touch memory, so that the first real window is not slow."""

@@ -54,6 +54,8 @@ class SceneSummary(_Value):
     """NavMesh tiles since the start that Detour would not take; nobody walks there until a better one comes."""
     agents: list[AgentProfile] = []
     """Queries take the first one unless told."""
+    made_with: list[dict[str, str]] = []
+    """Engines, with their weights, licences and sha256, that this map was made with."""
 
 
 class StreamSummary(_Value):
@@ -79,6 +81,17 @@ class DeviceSummary(_Value):
     state: str
     engine: str
     num_waiting: int
+    queued: dict[str, int] = {}
+    """Waiting jobs by lane."""
+    busy_share: float = 0.0
+    """Of the last minute, 0..1."""
+    window_ms_p50: float | None = None
+    window_ms_p95: float | None = None
+    rss_bytes: int = 0
+    device_bytes: int = 0
+    """Memory of the GPU that it holds."""
+    provenance: dict[str, str] = {}
+    """The engine, its weights, their licence and sha256."""
     detail: str = ""
 
 

@@ -113,6 +113,13 @@ def _count(scenes: Scenes, metrics: Metrics) -> None:
         metrics.streams.labels(kind).set(number)
     for device in scenes.devices():
         metrics.waiting.labels(device.device).set(device.num_waiting)
+        metrics.busy_share.labels(device.device).set(device.busy_share)
+        metrics.device_bytes.labels(device.device).set(device.device_bytes)
+        for lane, count in device.queued.items():
+            metrics.lane_depth.labels(device.device, lane).set(count)
+        for quantile, ms in (("0.5", device.window_ms_p50), ("0.95", device.window_ms_p95)):
+            if ms is not None:
+                metrics.window_ms.labels(device.device, quantile).set(ms)
 
 
 def _ca(path: Path | None) -> bytes:

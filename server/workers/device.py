@@ -167,6 +167,8 @@ class Device:
             restarts=self._restarts,
             last_death=self._last_death,
             rss_bytes=self._process.rss_bytes if self._process is not None else 0,
+            device_bytes=self._process.device_bytes if self._process is not None else 0,
+            provenance=self._process.provenance if self._process is not None else {},
         )
 
     async def close(self) -> None:

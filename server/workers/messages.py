@@ -73,6 +73,8 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     """The engine is made and warm."""
 
     warm_up_s: float
+    provenance: dict[str, str] = {}
+    """What has to be told about a map that it makes: the engine, its weights and their licence."""
 
 
 class StartFailed(msgspec.Struct, frozen=True, tag="start_failed"):
@@ -86,6 +88,8 @@ class Beat(msgspec.Struct, frozen=True, tag="beat"):
     """I live."""
 
     rss_bytes: int
+    device_bytes: int = 0
+    """Of its GPU."""
 
 
 class Predicted(msgspec.Struct, frozen=True, tag="predicted"):

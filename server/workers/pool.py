@@ -97,6 +97,11 @@ class Pool:
         except ValueError:  # `start` says that there is no such engine
             return WindowsConfig()
 
+    @property
+    def provenance(self) -> dict[str, str]:
+        """What has to be told about a map that this pool's engine makes; empty before one is up."""
+        return next((stats.provenance for stats in self.stats() if stats.provenance), {})
+
     async def start(self) -> None:
         """Start every device's worker and wait until all engines are warm.
 

@@ -73,7 +73,8 @@ class WorkerProcess:
         self._beat = asyncio.Event()
         self._cause: str | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self.rss_bytes = 0
+        self.rss_bytes = self.device_bytes = 0
+        self.provenance: dict[str, str] = {}
 
     @classmethod
     async def spawn(
@@ -201,9 +202,10 @@ class WorkerProcess:
     def _take(self, message: FromWorker) -> None:
         match message:
             case Beat():
-                self.rss_bytes = message.rss_bytes
+                self.rss_bytes, self.device_bytes = message.rss_bytes, message.device_bytes
                 self._beat.set()
             case Ready():
+                self.provenance = message.provenance
                 self._ready.set_result(message)
             case StartFailed():
                 self._fail(EngineFailed(f"{message.kind}: {message.message}"))

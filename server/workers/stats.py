@@ -36,6 +36,10 @@ class DeviceStats:
     restarts: int
     last_death: str | None
     rss_bytes: int
+    device_bytes: int
+    """Memory of the GPU that its worker holds."""
+    provenance: dict[str, str]
+    """What has to be told about a map that its worker makes; empty while there is none."""
 
 
 class Meter:

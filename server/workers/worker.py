@@ -57,6 +57,7 @@ class Worker:
         self._result_bytes = result_bytes
         self._gate = gate
         self._send_lock = threading.Lock()
+        self._engine: GeometryEngine | None = None
 
     def run(self) -> None:
         """Become what the first message says, then answer jobs until told to stop or left alone."""
@@ -74,7 +75,9 @@ class Worker:
             _log.exception("the engine %s did not start", start.engine)
             self._send(StartFailed(type(error).__name__, str(error)[:MAX_ERROR_CHARS]))
             return
-        self._send(Ready(time.monotonic() - began))
+        self._engine = engine
+        provenance = {"engine": start.engine, **getattr(engine, "provenance", {})}
+        self._send(Ready(time.monotonic() - began, provenance))
         while isinstance(request := receive_to_worker(self._connection), Predict):
             self._send(self._answer(engine, request))
 
@@ -109,7 +112,7 @@ class Worker:
 
     def _beat(self, interval_s: float) -> None:
         while True:
-            self._send(Beat(_rss_bytes()))
+            self._send(Beat(_rss_bytes(), getattr(self._engine, "device_bytes", 0)))
             time.sleep(interval_s)
 
     def _send(self, message: FromWorker) -> None:

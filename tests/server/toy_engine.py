@@ -24,6 +24,9 @@ class Config(BaseModel):
 
 
 class ToyEngine:
+    provenance = {"weights": "toy", "licence": "none"}  # noqa: RUF012
+    device_bytes = 4711
+
     def warm_up(self) -> None:
         pass
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 
 import numpy as np
 import torch
@@ -42,7 +42,7 @@ class VggtEngine:
 
     def __init__(self, config: Config, passes: Passes, provenance: Provenance) -> None:
         self._config, self._passes = config, passes
-        self.provenance = provenance
+        self.provenance: Mapping[str, str] = asdict(provenance)
         self._admission = Admission(passes.memory)
         self.tokens = TokenCache(config.cached_mib << 20)
 

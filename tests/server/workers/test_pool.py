@@ -16,7 +16,19 @@ from server.workers.lanes import Lane, LaneFull
 from server.workers.pool import Affinity, Config, EngineFailed, Expired, JobFailed, Pool, Superseded
 from streams.frame import StreamId
 from tests.server.toy_engine import HANG, RAISE, TOO_MUCH
-from tests.server.workers.pools import ENGINE, FAST, PATIENT, A, B, Gate, environment_of, pid_of, waiting, window
+from tests.server.workers.pools import (
+    ENGINE,
+    FAST,
+    PATIENT,
+    A,
+    B,
+    Gate,
+    environment_of,
+    pid_of,
+    until,
+    waiting,
+    window,
+)
 
 
 async def test_pixels_go_there_and_results_come_back(pool: Pool) -> None:
@@ -38,6 +50,13 @@ async def test_a_worker_gives_the_main_process_the_right_of_way(make_pool: Calla
     await pool.predict(A, window())
     assert os.getpriority(os.PRIO_PROCESS, pid_of(pool)) == os.getpriority(os.PRIO_PROCESS, 0) + 7
     assert b"OMP_NUM_THREADS=1" in environment_of(pid_of(pool))
+
+
+async def test_what_a_map_is_made_with_and_what_it_costs_is_told(pool: Pool) -> None:
+    assert pool.provenance == {"engine": ENGINE, "weights": "toy", "licence": "none"}
+    await until(lambda: pool.stats()[0].device_bytes == 4711)
+    assert pool.stats()[0].rss_bytes > 1 << 20
+    assert Pool(Config(), ENGINE).provenance == {}
 
 
 async def test_an_engine_that_raises_is_an_answer(pool: Pool) -> None:
