@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from mapping.objects.mesh import F64, Mesh, MeshError, face_areas_m2, from_arrays, volume_m3, welded
+from mapping.objects.mesh import F64, Mesh, MeshError, compacted, face_areas_m2, from_arrays, volume_m3, welded
 
 _SHRINK, _GROW = 0.5, -0.53
 """Taubin's pair of steps (1995): smooths what is shorter than some ten edges and keeps the volume."""
@@ -37,12 +37,6 @@ def components(mesh: Mesh) -> NDArray[np.int32]:
     """(m,) which connected body each triangle belongs to, from 0."""
     _, body = connected_components(_adjacency(mesh), directed=False)
     return np.unique(body[mesh.faces[:, 0]], return_inverse=True)[1].reshape(-1).astype(np.int32)
-
-
-def compacted(mesh: Mesh) -> Mesh:
-    """The bare shape without vertices that no triangle uses."""
-    used, faces = np.unique(mesh.faces, return_inverse=True)
-    return from_arrays(mesh.vertices_m[used], faces.reshape(-1, 3))
 
 
 def smooth(mesh: Mesh, rounds: int) -> Mesh:

@@ -11,7 +11,7 @@ from dataclasses import replace
 import meshoptimizer
 import numpy as np
 
-from mapping.objects.mesh import Mesh
+from mapping.objects.mesh import Mesh, compacted
 
 LOD_SHARES = (1.0, 0.25, 0.0625)
 _MAX_ERROR = 0.1
@@ -26,7 +26,7 @@ def decimated(mesh: Mesh, max_faces: int) -> Mesh:
     kept = np.zeros_like(indices)
     vertices_m = np.ascontiguousarray(mesh.vertices_m, np.float32)
     count = meshoptimizer.simplify(kept, indices, vertices_m, target_index_count=3 * max_faces, target_error=_MAX_ERROR)
-    return replace(mesh, faces=kept[: int(count)].reshape(-1, 3).copy())
+    return compacted(replace(mesh, faces=kept[: int(count)].reshape(-1, 3).copy()))
 
 
 def levels_of_detail(mesh: Mesh) -> tuple[Mesh, ...]:

@@ -17,7 +17,7 @@ from trimesh.exchange.gltf import export_glb
 from trimesh.visual.material import PBRMaterial
 
 from mapping.exporters.glb import linear_rgba
-from mapping.objects.mesh import U8, Material, Mesh, MeshError, vertex_normals
+from mapping.objects.mesh import U8, Material, Mesh, MeshError, compacted, vertex_normals
 
 MAX_BYTES = 256 << 20
 MAX_TEXTURE_PIXELS = 8192 * 8192
@@ -33,7 +33,7 @@ def encode(mesh: Mesh, name: str = "object", extras: dict[str, Any] | None = Non
         MeshError: there are no triangles.
     """
     mesh.bounds_m()
-    used = _only_used(mesh)
+    used = compacted(mesh)
     shape = trimesh.Trimesh(
         used.vertices_m, used.faces.astype(np.int64), vertex_normals=vertex_normals(used), process=False
     )
@@ -107,20 +107,6 @@ def srgb_of_linear(linear: np.ndarray[Any, Any]) -> U8:
         x = x / np.iinfo(linear.dtype).max
     srgb = np.where(x <= 0.0031308, 12.92 * x, 1.055 * np.maximum(x, 0) ** (1 / 2.4) - 0.055)
     return np.asarray(np.round(255 * srgb), np.uint8)
-
-
-def _only_used(mesh: Mesh) -> Mesh:
-    used, faces = np.unique(mesh.faces, return_inverse=True)
-    if len(used) == len(mesh.vertices_m):
-        return mesh
-
-    def kept(array: Any) -> Any:
-        return None if array is None else array[used]
-
-    return Mesh(
-        mesh.vertices_m[used], faces.reshape(-1, 3).astype(np.uint32), kept(mesh.normals), kept(mesh.uv),
-        mesh.texture, kept(mesh.rgb), mesh.material,
-    )  # fmt: skip
 
 
 def _flipped(uv: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,6 +139,25 @@ def welded(mesh: Mesh) -> Mesh:
     faces = index.reshape(-1)[mesh.faces].astype(np.uint32)
     a, b, c = faces.T
     return from_arrays(places, faces[(a != b) & (b != c) & (c != a)])
+
+
+def compacted(mesh: Mesh) -> Mesh:
+    """The same mesh without vertices that no triangle uses."""
+    used, faces = np.unique(mesh.faces, return_inverse=True)
+    if len(used) == len(mesh.vertices_m):
+        return mesh
+
+    def kept(array: NDArray[Any] | None) -> NDArray[Any] | None:
+        return None if array is None else array[used]
+
+    return replace(
+        mesh,
+        vertices_m=mesh.vertices_m[used],
+        faces=faces.reshape(-1, 3).astype(np.uint32),
+        normals=kept(mesh.normals),
+        uv=kept(mesh.uv),
+        rgb=kept(mesh.rgb),
+    )
 
 
 def sampled(mesh: Mesh, count: int, seed: int = 0) -> tuple[F64, F64]:
