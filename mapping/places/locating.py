@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import poselib
@@ -17,7 +18,12 @@ from mapping.transforms import F64, Sim3, invert, rigid
 _MAX_HAMMING = 56
 _MIN_SHARE = 0.2
 """Of the points that should be in the picture: one picture alone has to say more than each of several pairs."""
+_ZOOMS = (0.72, 0.85, 1.0, 1.18, 1.39)
+"""Focal lengths to try, over the guessed one: from an ultra-wide lens to a slight telephoto."""
+_ZOOM_ROUNDS = ((0.08, 0.04, 0.0, -0.04, -0.08), (0.02, 0.01, 0.0, -0.01, -0.02))
 
+Unlocated = Literal["nothing_mapped", "too_plain", "not_recognised"]
+"""Why a picture was not found: no place near it lies in the world, it shows hardly anything, or no place agrees."""
 PlaceInWorld = Callable[[Place], Sim3 | None]
 """world_from_camera of a place, its scale that of the place's depths; None = it does not lie in the world."""
 
@@ -28,6 +34,13 @@ class Located:
 
     world_from_camera: F64  # (4, 4)
     num_inliers: int
+    """Points of the map that the picture shows where they should be."""
+    share: float
+    """Of those points of the matched places that it should show, 0..1."""
+    zoom: float
+    """Focal length over the given one; 1 where that was known."""
+    newest_ns: int
+    """When the newest of the places that it was found by was filmed."""
 
 
 def locate(
@@ -35,23 +48,25 @@ def locate(
     candidates: Iterable[Place],
     in_world: PlaceInWorld,
     config: Config = Config(),  # noqa: B008
+    *,
+    is_focal_guess: bool = False,
 ) -> Located | None:
     """Pose a camera by what several places know of the world (P3P in LO-RANSAC, poselib; then looked closer).
 
-    None where fewer than `config.min_inliers` points agree.
+    None where fewer than `config.min_inliers` points agree. A guessed focal length is looked for as well, within a
+    factor of 1.5.
     """
     placed = [(place, world) for place in candidates if (world := in_world(place)) is not None]
     first = [_matched(features, place, world, config) for place, world in placed]
-    camera_from_world = _pose(features, first, config.first_inliers, config)
-    for reach in (2.0, 1.0):
-        if camera_from_world is None:
-            return None
-        closer = [_looked_for(features, place, world, camera_from_world, reach, config) for place, world in placed]
-        camera_from_world = _pose(features, closer, config.min_inliers, config)
-        num, expected = len(np.unique(np.concatenate([m.rows for m in closer]))), sum(m.num_expected for m in closer)
-        if sum(len(m.rows) for m in closer) < _MIN_SHARE * expected:
-            return None
-    return None if camera_from_world is None else Located(invert(camera_from_world), num)
+    if not is_focal_guess:
+        return _look_closer(features, placed, first, config)
+    tried = [_look_closer(_zoomed(features, zoom), placed, first, config) for zoom in _ZOOMS]
+    best = max(zip(_ZOOMS, tried, strict=True), key=lambda pair: pair[1].num_inliers if pair[1] is not None else 0)
+    if best[1] is None:
+        return None
+    zoom = _best_zoom(features, placed, best[1], best[0], config)
+    found = _look_closer(_zoomed(features, zoom), placed, first, config)
+    return None if found is None else replace(found, zoom=zoom)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +77,26 @@ class _Matched:
     points: F64  # (n, 3)
     num_expected: int
     """Known points that should be in the picture."""
+
+
+def _look_closer(
+    features: Features, placed: list[tuple[Place, Sim3]], first: list[_Matched], config: Config
+) -> Located | None:
+    """From a rough pose by clear matches to one by all that can be found from there."""
+    camera_from_world = _pose(features, first, config.first_inliers, config)
+    for reach in (2.0, 1.0):
+        if camera_from_world is None:
+            return None
+        closer = [_looked_for(features, place, world, camera_from_world, reach, config) for place, world in placed]
+        camera_from_world = _pose(features, closer, config.min_inliers, config)
+        found, expected = sum(len(m.rows) for m in closer), sum(m.num_expected for m in closer)
+        if found < _MIN_SHARE * expected:
+            return None
+    if camera_from_world is None:
+        return None
+    num = len(np.unique(np.concatenate([m.rows for m in closer])))
+    newest_ns = max(place.capture_ns for (place, _), m in zip(placed, closer, strict=True) if len(m.rows))
+    return Located(invert(camera_from_world), num, found / max(1, expected), 1.0, newest_ns)
 
 
 def _matched(features: Features, place: Place, world_from_camera: Sim3, config: Config) -> _Matched:
@@ -100,3 +135,36 @@ def _pose(features: Features, matched: list[_Matched], least: int, config: Confi
     if info["num_inliers"] < least or not np.isfinite(found.t).all():
         return None
     return rigid(found.R, found.t)
+
+
+def _zoomed(features: Features, zoom: float) -> Features:
+    """The same pixels through a lens of another focal length."""
+    return replace(features, xy=features.xy / np.float32(zoom), focal_px=features.focal_px * zoom)
+
+
+def _best_zoom(
+    features: Features, placed: list[tuple[Place, Sim3]], rough: Located, zoom: float, config: Config
+) -> float:
+    """The zoom near a rough one under which what the picture shows lies nearest to where it should."""
+    camera_from_world = invert(rough.world_from_camera)
+    wide = _zoomed(features, zoom)
+    seen = [_looked_for(wide, place, world, camera_from_world, 2.0, config) for place, world in placed]
+    rows, points = np.concatenate([m.rows for m in seen]), np.concatenate([m.points for m in seen])
+    pixels = features.xy[rows].astype(np.float64) * features.focal_px
+    pose = poselib.CameraPose()
+    pose.R, pose.t = camera_from_world[:3, :3], camera_from_world[:3, 3]
+    for steps in _ZOOM_ROUNDS:
+        focals = [features.focal_px * zoom * (1.0 + step) for step in steps]
+        fits = [_cost_px2(pixels, points, focal, pose, config.inlier_px) for focal in focals]
+        best = int(np.argmin(fits))
+        zoom *= 1.0 + steps[best]
+    return zoom
+
+
+def _cost_px2(pixels: F64, points: F64, focal_px: float, pose: poselib.CameraPose, inlier_px: float) -> float:
+    """How far points (n, 3) lie from where they were seen (n, 2), from the best place for that focal length."""
+    camera = {"model": "SIMPLE_PINHOLE", "width": 1, "height": 1, "params": [focal_px, 0.0, 0.0]}
+    fit, _ = poselib.refine_absolute_pose(pixels, points, pose, camera, {"loss_type": "CAUCHY"})
+    local = points @ fit.R.T + fit.t
+    error2 = np.sum((focal_px * local[:, :2] / np.maximum(local[:, 2:], 1e-9) - pixels) ** 2, axis=1)
+    return float(np.minimum(error2, inlier_px**2).mean())

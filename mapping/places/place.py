@@ -16,6 +16,9 @@ from mapping.tracking.tracker import Tracked
 from mapping.transforms import F64
 from streams.frame import Frame, Intrinsics
 
+MIN_FEATURES = 40
+"""Pictures with fewer show hardly anything to recognise."""
+
 
 @dataclass(slots=True, eq=False)
 class Place:
@@ -39,7 +42,7 @@ def place_of(tracked: Tracked, frame: Frame) -> Place | None:
     if tracked.component_from_camera is None:
         return None
     features = detect(frame.image.gray, tracked.intrinsics)
-    if len(features.descriptors) < _MIN_FEATURES:
+    if len(features.descriptors) < MIN_FEATURES:
         return None
     if tracked.landmarks_component is not None:
         features = with_depth_of(features, tracked.component_from_camera, tracked.landmarks_component)
@@ -47,6 +50,3 @@ def place_of(tracked: Tracked, frame: Frame) -> Place | None:
         keyframe_id(frame.stream, frame.seq), (frame.stream, tracked.component), tracked.component_from_camera,
         features, embed(features.descriptors), tracked.intrinsics, frame.capture_ns,
     )  # fmt: skip
-
-
-_MIN_FEATURES = 40

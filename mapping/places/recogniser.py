@@ -20,8 +20,8 @@ from mapping.places.agreement import Seen
 from mapping.places.embedding import embed
 from mapping.places.features import detect, with_depth_of
 from mapping.places.index import Entry, LocalIndex, PlaceIndex
-from mapping.places.locating import Located, PlaceInWorld, locate
-from mapping.places.place import Place, place_of
+from mapping.places.locating import Located, PlaceInWorld, Unlocated, locate
+from mapping.places.place import MIN_FEATURES, Place, place_of
 from mapping.places.verification import Config as VerificationConfig
 from mapping.places.verification import verify
 from mapping.placing import keyframe_id
@@ -101,12 +101,19 @@ class Recogniser:
         self._young.extend((pair.a, pair.b) for pair in news if pair.a_component != pair.b_component)
         return found
 
-    def locate(self, gray: NDArray[np.uint8], intrinsics: Intrinsics, in_world: PlaceInWorld) -> Located | None:
-        """Pose a single picture (h, w) in the whole map; nothing of it is kept."""
+    def locate(
+        self, gray: NDArray[np.uint8], intrinsics: Intrinsics, in_world: PlaceInWorld, *, is_focal_guess: bool = False
+    ) -> Located | Unlocated:
+        """Pose a single picture (h, w) in the whole map, or say why not; nothing of it is kept."""
         features = detect(gray, intrinsics)
+        if len(features.descriptors) < MIN_FEATURES:
+            return "too_plain"
         matches = self._index.nearest(embed(features.descriptors), self._config.located_by)
         known = [place for match in matches if (place := self._places.get(match.keyframe)) is not None]
-        return locate(features, known, in_world, self._config.verification)
+        if not any(in_world(place) is not None for place in known):
+            return "nothing_mapped"
+        found = locate(features, known, in_world, self._config.verification, is_focal_guess=is_focal_guess)
+        return "not_recognised" if found is None else found
 
     def places(self) -> Iterable[Place]:
         """All that is remembered, oldest first."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from mapping.changes import KeyframeId
 from mapping.kept import ComponentKey
 from mapping.places.agreement import Agreed, Seen, agree
 from mapping.places.features import detect
+from mapping.places.locating import Located
 from mapping.places.place import Place, place_of
 from mapping.places.recogniser import Config, Recogniser
 from mapping.places.verification import verify
@@ -144,8 +147,28 @@ def test_a_single_picture_is_found_in_a_map_of_several_phones(room: PaintedRoom)
 
     truth = walk(1, start=0.22)[0]
     found = recogniser.locate(room.render(truth, CAMERA), CAMERA, in_room)
-    assert found is not None
+    assert isinstance(found, Located)
+    assert found.share > 0.5
+    assert found.newest_ns == max(place.capture_ns for place in recogniser.places())
     assert np.linalg.norm(found.world_from_camera[:3, 3] - truth[:3, 3]) < 0.02
     assert np.degrees(angle_between(found.world_from_camera[:3, :3], truth[:3, :3])) < 0.5
-    assert recogniser.locate(PaintedRoom(8).render(truth, CAMERA), CAMERA, in_room) is None
-    assert recogniser.locate(np.full((240, 320), 250, np.uint8), CAMERA, in_room) is None
+    assert recogniser.locate(PaintedRoom(8).render(truth, CAMERA), CAMERA, in_room) == "not_recognised"
+    assert recogniser.locate(np.full((240, 320), 250, np.uint8), CAMERA, in_room) == "too_plain"
+    assert recogniser.locate(room.render(truth, CAMERA), CAMERA, lambda place: None) == "nothing_mapped"
+
+
+@pytest.mark.parametrize("error", [0.75, 0.93, 1.2])
+def test_a_guessed_focal_length_is_found_as_well(room: PaintedRoom, error: float) -> None:
+    recogniser = Recogniser()
+    phone = Phone("a", room)
+    film(recogniser, phone, walk(4))
+    truth = walk(1, start=0.22)[0]
+
+    def in_room(place: Place) -> Sim3 | None:
+        return phone.component_from_room.inverse() @ Sim3.from_rigid(place.component_from_camera)
+
+    guess = replace(CAMERA, fx=CAMERA.fx * error, fy=CAMERA.fy * error)
+    found = recogniser.locate(room.render(truth, CAMERA), guess, in_room, is_focal_guess=True)
+    assert isinstance(found, Located)
+    assert abs(found.zoom * error - 1) < 0.04
+    assert np.linalg.norm(found.world_from_camera[:3, 3] - truth[:3, 3]) < 0.06
