@@ -43,6 +43,9 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
     scene: SceneOption = None,
+    devices: Annotated[
+        str | None, typer.Option(help="What computes: auto, cpu, or GPUs by number (0,1); one worker process each.")
+    ] = None,
     anonymous: Annotated[
         bool, typer.Option("--anonymous", help="Let anybody on the network in without a token.")
     ] = False,
@@ -55,6 +58,12 @@ def serve(
     from server import run
 
     settings = _settings(config, data_dir=data_dir, scene=scene, http=_set(host=host, port=port))
+    if devices is not None:
+        from server.devices import named
+
+        with _mendable():
+            chosen = named(devices)
+        settings = settings.model_copy(update={"workers": settings.workers.model_copy(update={"devices": chosen})})
     if anonymous:
         settings = settings.model_copy(update={"auth": settings.auth.model_copy(update={"anonymous": True})})
     _go(run.serve(settings, console, num_demo_phones=phones if demo else 0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from mapping import engines
 
 AUTO = "auto"
+_NAME = re.compile(r"auto|(cpu|cuda)(:\d+)?")
 _NVIDIA = Path("/proc/driver/nvidia/gpus")
 
 
@@ -30,6 +32,19 @@ def choose_engine(name: str, options: Mapping[str, Any], driver: Path = _NVIDIA)
         return "classical" if engines.missing("vggt", dict(options)) else "vggt"
     except ValueError:  # the options are another engine's
         return "classical"
+
+
+def named(text: str) -> tuple[str, ...]:
+    """Devices as people write them: `auto`, `cpu`, `0,1` (GPUs), `cuda:0,cpu`.
+
+    Raises:
+        ValueError: it is none of these, or names a device twice.
+    """
+    names = [f"cuda:{part}" if part.isdecimal() else part for part in map(str.strip, text.split(","))]
+    wrong = [name for name in names if not _NAME.fullmatch(name)]
+    if wrong or (AUTO in names and len(names) > 1) or len(set(names)) < len(names):
+        raise ValueError(f"devices are `auto`, `cpu`, or GPUs by number (`0,1`), each once; got {text!r}")
+    return tuple(names)
 
 
 def choose_devices(devices: Sequence[str], engine: str) -> tuple[str, ...]:

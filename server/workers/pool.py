@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections import Counter, OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ConfigDict, Field
@@ -14,6 +13,8 @@ from mapping import engines
 from mapping.engines import Window, WindowPrediction
 from mapping.windows import Config as WindowsConfig
 from server.generation.gate import GateMemory
+from server.workers.affinity import Affinity
+from server.workers.affinity import Config as AffinityConfig
 from server.workers.device import Config as DeviceConfig
 from server.workers.device import Device, Expired, JobFailed, NoPrediction, Superseded, Work
 from server.workers.lanes import Job, Lane, LaneFull
@@ -36,8 +37,6 @@ __all__ = [
     "WorkerDied",
 ]
 
-MAX_STREAMS_REMEMBERED = 4096
-
 
 class Config(DeviceConfig):
     """The devices of this machine, each with the lanes, process and memory said here."""
@@ -46,26 +45,7 @@ class Config(DeviceConfig):
 
     devices: tuple[str, ...] = Field(default=("cpu",), min_length=1)
     """`cpu`, `cuda:0`, `cuda:1` ...; one worker process each."""
-
-
-class Affinity:
-    """Which device a stream belongs to: the one it had while that one is up, else the one with the fewest streams."""
-
-    def __init__(self) -> None:
-        self._device_by_stream: OrderedDict[StreamId, str] = OrderedDict()
-
-    def choose(self, stream: StreamId, up: Collection[str], known: Collection[str]) -> str:
-        """A device of `up`, or of `known` when none is up."""
-        candidates = up or known
-        device = self._device_by_stream.get(stream)
-        if device is None or device not in candidates:
-            load = Counter(self._device_by_stream.values())
-            device = min(candidates, key=lambda name: load[name])
-        self._device_by_stream[stream] = device
-        self._device_by_stream.move_to_end(stream)
-        if len(self._device_by_stream) > MAX_STREAMS_REMEMBERED:
-            self._device_by_stream.popitem(last=False)
-        return device
+    affinity: AffinityConfig = AffinityConfig()
 
 
 class Pool:
@@ -86,7 +66,7 @@ class Pool:
         self._config, self._engine, self._engine_config = config, engine, engine_config or {}
         self._gates = gates or {}
         self._quarantine = Quarantine()
-        self._affinity = Affinity()
+        self._affinity = Affinity(config.affinity)
         self._devices: dict[str, Device] = {}
 
     @property
@@ -170,4 +150,4 @@ class Pool:
 
     def _device_of(self, stream: StreamId) -> Device:
         up = [name for name, device in self._devices.items() if device.ready]
-        return self._devices[self._affinity.choose(stream, up, self._devices)]
+        return self._devices[self._affinity.choose(stream, up, self._devices, asyncio.get_running_loop().time())]

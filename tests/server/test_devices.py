@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from mapping import engines
-from server.devices import choose_devices, choose_engine, gpus
+from server.devices import choose_devices, choose_engine, gpus, named
 
 
 @pytest.fixture
@@ -32,6 +32,26 @@ def test_named_engines_and_devices_are_taken_as_they_are(two_gpus: Path) -> None
     assert choose_engine("mine:engine", {}, two_gpus) == "mine:engine"
     assert choose_devices(["cuda:1"], "vggt") == ("cuda:1",)
     assert choose_devices(["auto"], "classical") == ("cpu",)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("auto", ("auto",)),
+        ("cpu", ("cpu",)),
+        ("0,1", ("cuda:0", "cuda:1")),
+        ("cuda:1, cpu", ("cuda:1", "cpu")),
+        ("cpu:0,cpu:1", ("cpu:0", "cpu:1")),
+    ],
+)
+def test_devices_are_named_as_people_write_them(text: str, names: tuple[str, ...]) -> None:
+    assert named(text) == names
+
+
+@pytest.mark.parametrize("text", ["", "gpu", "0,0", "auto,cpu", "cpu,", "cuda:x"])
+def test_devices_that_mean_nothing_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="auto"):
+        named(text)
 
 
 def test_an_engine_says_what_it_lacks(tmp_path: Path) -> None:

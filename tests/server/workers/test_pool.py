@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import numpy as np
@@ -13,8 +15,7 @@ from mapping.changes import KeyframeId
 from mapping.engines import View, Window
 from server.workers.lanes import Config as LanesConfig
 from server.workers.lanes import Lane, LaneFull
-from server.workers.pool import Affinity, Config, EngineFailed, Expired, JobFailed, Pool, Superseded
-from streams.frame import StreamId
+from server.workers.pool import Config, EngineFailed, Expired, JobFailed, Pool, Superseded
 from tests.server.toy_engine import HANG, RAISE, TOO_MUCH
 from tests.server.workers.pools import (
     ENGINE,
@@ -151,16 +152,6 @@ async def test_a_caller_that_gives_up_takes_its_window_along(make_pool: Callable
     await running
 
 
-def test_streams_stay_with_their_device_and_spread() -> None:
-    affinity = Affinity()
-    both = ["cuda:0", "cuda:1"]
-    first = {s: affinity.choose(StreamId(s), both, both) for s in "abcd"}
-    assert sorted(first.values()) == ["cuda:0", "cuda:0", "cuda:1", "cuda:1"]
-    assert {s: affinity.choose(StreamId(s), both, both) for s in "abcd"} == first
-    assert affinity.choose(StreamId("a"), ["cuda:1"], both) == "cuda:1", "its device is down"
-    assert affinity.choose(StreamId("e"), [], both) in both, "none is up: it will wait"
-
-
 async def test_two_devices_have_two_workers(make_pool: Callable[..., Awaitable[Pool]]) -> None:
     pool = await make_pool(devices=("cpu", "cuda:1"))
     answers = [await pool.predict(stream, window()) for stream in (A, B, A, B)]
@@ -169,3 +160,25 @@ async def test_two_devices_have_two_workers(make_pool: Callable[..., Awaitable[P
     [cpu, cuda] = pool.stats()
     assert (cpu.device, cuda.device) == ("cpu", "cuda:1")
     assert b"CUDA_VISIBLE_DEVICES=1" in environment_of(cuda.pid)
+
+
+async def test_streams_spread_over_devices_and_come_back_to_one_that_died(
+    make_pool: Callable[..., Awaitable[Pool]],
+) -> None:
+    pool = await make_pool(devices=("cpu:0", "cpu:1", "cpu:2"))
+    streams = [StreamId(f"s{n}") for n in range(6)]
+
+    async def pids() -> Counter[int]:
+        answers = await asyncio.gather(*(pool.predict(stream, window(stream=stream)) for stream in streams))
+        return Counter(int(answer.views[0].window_from_camera[0, 3]) for answer in answers)
+
+    assert sorted((await pids()).values()) == [2, 2, 2]
+    assert [stats.done for stats in pool.stats()] == [2, 2, 2]
+    victim = pool.stats()[1].pid
+    assert victim is not None
+    os.kill(victim, signal.SIGKILL)
+    await until(lambda: pool.stats()[1].restarts == 1)
+    await pids()
+    await until(lambda: pool.stats()[1].state == "ready")
+    await pids()
+    assert sorted((await pids()).values()) == [2, 2, 2]
