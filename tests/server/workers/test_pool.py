@@ -16,6 +16,7 @@ from mapping.engines import View, Window
 from server.workers.lanes import Config as LanesConfig
 from server.workers.lanes import Lane, LaneFull
 from server.workers.pool import Config, EngineFailed, Expired, JobFailed, Pool, Superseded
+from streams.frame import StreamId
 from tests.server.toy_engine import HANG, RAISE, TOO_MUCH
 from tests.server.workers.pools import (
     ENGINE,
