@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from mapping import exporters
+from mapping.engines import Window, WindowPrediction
 from mapping.metric import markers
 from mapping.scene_map import StreamOptions as MapStreamOptions
 from mapping.store.scene_store import Store
@@ -36,6 +37,7 @@ from server.api.contract import (
     StreamSummary,
     Unprocessable,
 )
+from server.api.locate_contract import LocateAnswer, Picture
 from server.api.queries_contract import BatchAnswer, Question
 from server.bus.bus import Bus
 from server.live import Kind, LiveStream
@@ -45,7 +47,7 @@ from server.restart import restore_channel
 from server.scene import Config as SceneConfig
 from server.scene import Scene
 from server.scene_folders import is_scene_name, load_lenses, save_lenses, stored_scenes
-from server.workers.pool import Pool
+from server.workers.pool import Lane, Pool
 from server.writer import Writer
 from streams.frame import Frame, SceneId, StreamId
 from streams.mailbox import Mailbox, MailboxClosed
@@ -295,6 +297,9 @@ class Scenes:
     async def ask(self, scene: SceneId, questions: Sequence[Question], epoch: int | None) -> BatchAnswer:
         return await self._queries.ask(self._find(scene), questions, epoch)
 
+    async def locate(self, scene: SceneId, picture: Picture) -> LocateAnswer:
+        return await locating.locate(self._find(scene), picture)
+
     async def export(self, scene: SceneId, path: Path) -> None:
         found = self._find(scene)
         await found.rebuilt()
@@ -320,6 +325,9 @@ class Scenes:
             case MarkerCue():
                 every = markers.Config(dictionary=cue.dictionary, size_m=cue.size_m, ids=())
                 await found.write(world.declare_markers, every)
+
+    async def infer(self, window: Window) -> WindowPrediction:
+        return await self._pool.predict(StreamId("pictures"), window, lane=Lane.BACKGROUND)
 
     def devices(self) -> list[DeviceSummary]:
         return [

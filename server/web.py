@@ -18,8 +18,8 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from server import tls
-from server.api import assets as assets_rest
 from server.api import (
+    aliases,
     assets_blobs,
     assets_events,
     assets_slots,
@@ -35,12 +35,14 @@ from server.api import (
     system,
     whip,
 )
+from server.api import assets as assets_rest
 from server.api import socket as map_socket
 from server.api.border import Border
 from server.api.capability import Seals
 from server.api.connections import Door
 from server.api.contract import Scenes
 from server.api.guard import Guard
+from server.api.qpipe import Qpipe
 from server.api.transport import Framer, MapSocketProtocol
 from server.assets.opened import Assets
 from server.auth import Tokens, load_secret
@@ -111,7 +113,7 @@ def create_app(
         limits.max_body_bytes,
         limits.max_frame_bytes,
         settings.assets.max_blob_bytes,
-        job_paths=jobs.PATHS,
+        job_paths=jobs.PATHS | aliases.PATHS,
         max_job_bytes=settings.generation.jobs.limits.max_body_bytes,
     )
 
@@ -142,6 +144,7 @@ def create_api(
     api.include_router(system.router(scenes, guard, metrics, invite, ca_path, privacy))
     api.include_router(rest.router(scenes, guard, seals))
     api.include_router(queries.router(scenes, guard))
+    api.include_router(locate.router(scenes, guard))
     api.include_router(navmesh.router(scenes, guard))
     api.include_router(frames.router(scenes, guard, seals))
     api.include_router(whip.router(scenes, guard, seals))
@@ -157,6 +160,7 @@ def create_api(
         counter = jobs.Counter(generation, assets.bus, guard)
         api.include_router(jobs.router(counter, guard))
         api.include_router(jobs_events.router(counter, guard, door))
+        api.include_router(aliases.router(counter, guard, Qpipe(counter, assets.bus, scenes.infer), assets.bus.blobs))
     api.mount("/", pages.Pages(settings.http.pages or pages.default_folder()))
     return api
 

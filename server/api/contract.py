@@ -11,7 +11,9 @@ from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from mapping.engines import Window, WindowPrediction
 from mapping.metric import markers
+from server.api.locate_contract import LocateAnswer, Picture
 from server.api.queries_contract import BatchAnswer, Question
 from server.bus.bus import Bus
 from streams.frame import Frame, SceneId, StreamId
@@ -254,6 +256,10 @@ class Scenes(Protocol):
         """
         ...
 
+    async def locate(self, scene: SceneId, picture: Picture) -> LocateAnswer:
+        """Find where a picture was taken. Raises Busy while the map is being corrected."""
+        ...
+
     async def export(self, scene: SceneId, path: Path) -> None:
         """Write the map to `path`; its suffix (.ply, .glb, .obj) says how. Raises NotFound while it is empty."""
         ...
@@ -263,6 +269,10 @@ class Scenes(Protocol):
         ...
 
     async def add_cue(self, scene: SceneId, cue: Cue) -> None: ...
+
+    async def infer(self, window: Window) -> WindowPrediction:
+        """Geometry of pictures that belong to no scene, behind the phones' own; raises NoPrediction."""
+        ...
 
     def devices(self) -> list[DeviceSummary]: ...
 

@@ -52,6 +52,18 @@ class Counter:
         scoped = None if key is None else f"{grant.scene} {key}"
         return await self.desk.submit(wanted, uploads, scoped)
 
+    async def waited(self, request: Request, job: Job, wait_s: float) -> Job:
+        """A job at its end, or as it is after that time, or when the caller has gone."""
+        waiting = asyncio.create_task(self.desk.wait(job.job, wait_s))
+        leaving = asyncio.create_task(_gone(request))
+        try:
+            await asyncio.wait([waiting, leaving], return_when=asyncio.FIRST_COMPLETED)
+            return waiting.result() if waiting.done() else job
+        finally:
+            waiting.cancel()
+            leaving.cancel()
+            await asyncio.gather(waiting, leaving, return_exceptions=True)
+
     async def find(self, request: Request, job: str, *, to_change: bool = False) -> Job:
         """Raises: NotFound, Denied."""
         grant = (access.writer if to_change else access.reader)(self._guard, request)
@@ -104,7 +116,7 @@ def router(counter: Counter, guard: Guard) -> APIRouter:
         """A job as it stands; with `wait`, when it is over."""
         found = await counter.find(request, job)
         if wait > 0 and not found.is_over:
-            found = await _waited(request, counter, job, wait) or found
+            found = await counter.waited(request, found, wait)
         return await job_view(desk, found)
 
     @api.delete("/jobs/{job}", status_code=202)
@@ -127,19 +139,6 @@ def router(counter: Counter, guard: Guard) -> APIRouter:
         return [provider_view(one.description) for one in await asyncio.to_thread(counter.registry.all)]
 
     return api
-
-
-async def _waited(request: Request, counter: Counter, job: str, wait_s: float) -> Job | None:
-    """The job at its end, or after that time; None when the caller has gone."""
-    waiting = asyncio.create_task(counter.desk.wait(job, wait_s))
-    leaving = asyncio.create_task(_gone(request))
-    try:
-        await asyncio.wait([waiting, leaving], return_when=asyncio.FIRST_COMPLETED)
-        return waiting.result() if waiting.done() else None
-    finally:
-        waiting.cancel()
-        leaving.cancel()
-        await asyncio.gather(waiting, leaving, return_exceptions=True)
 
 
 async def _gone(request: Request) -> None:

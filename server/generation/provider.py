@@ -2,7 +2,8 @@
 
 A file `providers/NAME.py` has `create(options) -> Provider` and imports nothing but the standard library and this file
 at its top; numpy, torch and the like are imported within `load` or `run`. So its description can be read anywhere,
-and it runs in a Python environment of its own (3.10 or newer), where only this package's standard-library part is.
+and it runs in a Python environment of its own (3.10 or newer), where only this package's standard-library part is. It
+may have `missing(options) -> str | None`, too: what this machine lacks for it, and what to do about that.
 
     class Cubes:
         def describe(self): return Description("cubes", "1", licence=Licence("Apache-2.0"), inputs=("text",))

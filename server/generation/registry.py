@@ -42,8 +42,8 @@ class Config(BaseModel):
 
     providers: dict[str, ProviderConfig] = {}
     """Only those that need something set; all files of `server/generation/providers` are there by themselves."""
-    auto: tuple[str, ...] = ("prims", "library", "capture", "relief", "shap-e", "trellis", "trellis2")
-    """Who is asked, in this order, for a job that names nobody; each may find it unsuitable."""
+    auto: tuple[str, ...] = ("prims", "library", "capture", "trellis2", "trellis", "shap-e", "relief")
+    """Who is asked, in this order, for a job that names nobody; each may find it unsuitable, or lack something."""
     commercial: bool = True
     """Only those whose terms allow commercial use, unless a job names another."""
     territory: str | None = None
@@ -58,6 +58,8 @@ class Known:
     module: str
     python: str
     options: dict[str, Any]
+    missing: str | None
+    """What it lacks on this machine, and what to do about it, as far as its file can tell."""
 
     @property
     def name(self) -> str:
@@ -85,8 +87,11 @@ class Registry:
             raise LookupError(f"there is no provider {name!r}; there are {', '.join(self.names())}")
         config = self._config.providers.get(name, ProviderConfig())
         module = f"{MODULES}.{name.replace('-', '_')}"
-        description = importlib.import_module(module).create(config.options).describe()
-        return Known(description, module, str(config.python or sys.executable), config.options)
+        file = importlib.import_module(module)
+        ask = getattr(file, "missing", None)
+        missing = None if ask is None else ask(config.options)
+        python = str(config.python or sys.executable)
+        return Known(file.create(config.options).describe(), module, python, config.options, missing)
 
     def all(self) -> list[Known]:
         """Those that can say what they are."""
@@ -116,6 +121,8 @@ class Registry:
         return f"no provider that may be used here makes {job.wanted.output} of this; they take {', '.join(needs)}"
 
     def _may(self, known: Known, is_named: bool) -> bool:
+        if known.missing is not None and not is_named:
+            return False
         licence = known.description.licence
         if self._config.territory is not None and self._config.territory in licence.excluded:
             return False

@@ -140,7 +140,7 @@ class Desk:
     async def wait(self, job: str, timeout_s: float) -> Job:
         """The job when it is over, or as it is after that time."""
         with self._looking(job) as changed, contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(min(timeout_s, MAX_WAIT_S)):
+            async with asyncio.timeout(timeout_s):
                 while not (await self.get(job)).is_over:
                     await changed.wait()
                     changed.clear()

@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+import numpy as np
 import websockets
 from websockets.asyncio.client import ClientConnection
 
+from mapping.engines import ViewPrediction, Window, WindowPrediction
+from mapping.transforms import rigid
 from server import protocol as p
 from server.api.contract import (
     Conflict,
@@ -40,7 +43,7 @@ from server.bus.bus import Config as BusConfig
 from server.config import Settings
 from server.metrics import Metrics
 from server.web import Identity, identify, serving
-from streams.frame import Frame, SceneId, StreamId
+from streams.frame import Frame, Intrinsics, SceneId, StreamId
 from streams.problem import RequestRefused
 
 ANSWER = "v=0\r\n"
@@ -82,6 +85,7 @@ class FakeScenes:
     cues: list[Cue] = field(default_factory=list)
     options: list[StreamOptions] = field(default_factory=list)
     asked: list[tuple[Question, ...]] = field(default_factory=list)
+    inferred: list[Window] = field(default_factory=list)
     is_ready: bool = True
 
     def scenes(self) -> list[SceneSummary]:
@@ -168,6 +172,11 @@ class FakeScenes:
         self.asked.append(tuple(questions))
         return BatchAnswer(epoch=epoch or 0, answers=tuple(ANSWERS[question.kind] for question in questions))
 
+    async def locate(self, scene: SceneId, picture: Picture) -> LocateAnswer:
+        self.scene(scene)
+        self.pictures.append(picture)
+        return LocateAnswer(found=False, reason="too_plain", epoch=3, scale_source="none")
+
     async def export(self, scene: SceneId, path: Path) -> None:
         if scene == "empty":
             raise NotFound("the map is empty")
@@ -179,6 +188,18 @@ class FakeScenes:
 
     async def add_cue(self, scene: SceneId, cue: Cue) -> None:
         self.cues.append(cue)
+
+    async def infer(self, window: Window) -> WindowPrediction:
+        """Cameras side by side before a wall, 2 away."""
+        self.inferred.append(window)
+        views = []
+        for i, view in enumerate(window.views):
+            height, width = view.rgb.shape[:2]
+            pose = view.prior_window_from_camera
+            pose = rigid(np.eye(3), [0.1 * i, 0, 0]) if pose is None else pose
+            depth = np.full((height, width), 2, np.float32) if i == len(window.views) - 1 else None
+            views.append(ViewPrediction(view.keyframe, pose, Intrinsics.from_fov(width, height), depth))
+        return WindowPrediction(tuple(views))
 
     def devices(self) -> list[DeviceSummary]:
         return [DeviceSummary(device="cpu", state="ready", engine="toy", num_waiting=0)]
