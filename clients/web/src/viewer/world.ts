@@ -8,7 +8,7 @@ import { BuildQueue } from "./building.js";
 import { CameraLayer } from "./layers/cameras.js";
 import { type KeyedGroup, matrixOf } from "./layers/keyed.js";
 import { NavLayer } from "./layers/nav.js";
-import { pointLayer } from "./layers/points.js";
+import { PointLayer } from "./layers/points.js";
 import { meshLayer, occluderLayer } from "./layers/surfaces.js";
 import { veilLayer } from "./layers/veil.js";
 import type { Stage } from "./stage.js";
@@ -16,13 +16,14 @@ import type { Stage } from "./stage.js";
 export const SHOWN = ["cameras", "trails", "points", "mesh", "nav", "occluder"] as const;
 export type Shown = (typeof SHOWN)[number];
 
-/** What building may take of one frame. */
+/** What building may take of one frame, and looking after points when there is nothing to build. */
 const BUILD_MS = 8;
+const CHECK_MS = 2;
 
 export class World {
   readonly cameras: CameraLayer;
   readonly nav = new NavLayer();
-  private readonly points = pointLayer();
+  private readonly points = new PointLayer();
   private readonly mesh = meshLayer();
   private readonly occluder = occluderLayer();
   private readonly veil = veilLayer();
@@ -30,6 +31,7 @@ export class World {
   private readonly groups: Readonly<Record<Shown, THREE.Group>>;
   private readonly wanted = new Set<Shown>(SHOWN);
   private readonly building = new BuildQueue();
+  private readonly checking = new BuildQueue();
   private isBare = false;
 
   constructor(
@@ -37,11 +39,11 @@ export class World {
     private readonly onUnreadable: (what: string) => void,
   ) {
     this.cameras = new CameraLayer(() => stage.invalidate());
-    this.keyed = { points: this.points, mesh: this.mesh, nav: this.nav.keyed, occluder: this.occluder };
+    this.keyed = { points: this.points.keyed, mesh: this.mesh, nav: this.nav.keyed, occluder: this.occluder };
     this.groups = {
       cameras: this.cameras.group,
       trails: this.cameras.trails,
-      points: this.points.group,
+      points: this.points.keyed.group,
       mesh: this.mesh.group,
       nav: this.nav.keyed.group,
       occluder: this.occluder.group,
@@ -55,7 +57,7 @@ export class World {
 
   /** A slice of the work that has come up; to be called every frame. */
   build(): void {
-    this.building.run(BUILD_MS);
+    if (this.building.run(BUILD_MS) === 0) this.checking.run(CHECK_MS);
   }
 
   /** How many things are received and not yet to be seen. */
@@ -99,7 +101,7 @@ export class World {
   /** What there is to see: surfaces first, bare points or cameras only while there is nothing better. */
   bounds(): THREE.Box3 {
     const solid = this.mesh.bounds().union(this.nav.keyed.bounds()).union(this.occluder.bounds());
-    const all = solid.isEmpty() ? this.points.bounds() : solid;
+    const all = solid.isEmpty() ? this.points.keyed.bounds() : solid;
     return all.union(this.cameras.bounds());
   }
 
@@ -112,6 +114,8 @@ export class World {
 
   clear(): void {
     this.building.clear();
+    this.checking.clear();
+    this.points.clearSurfaces();
     for (const layer of Object.values(this.keyed)) layer.clear();
     this.nav.clearIslands();
     this.veil.clear();
@@ -138,8 +142,20 @@ export class World {
       this.attempt(() => {
         this.keyed[layer].set(entry);
         if (layer === "occluder") this.veil.set(entry);
+        if (layer === "mesh") this.setSurface(key);
+        if (layer === "points") this.points.check(key);
       });
     });
+  }
+
+  /** Points that lay on what was there before have to be looked at again. */
+  private setSurface(key: Key): void {
+    for (const keyframe of this.points.setSurface(key, (this.mesh.get("mesh", key) as THREE.Mesh | undefined) ?? null)) {
+      this.checking.put(nameOf("points", keyframe), () => {
+        this.points.check(keyframe);
+        this.stage.invalidate();
+      });
+    }
   }
 
   private showIslands(key: Key, rows: ReadonlySet<number>, map: SceneMap): void {
@@ -173,9 +189,12 @@ export class World {
         else if (change.layer === "islands") this.showIslands(change.key, new Set(), map);
         else if (isKeyed(change.layer)) this.keyed[change.layer].remove(change.layer, change.key);
         if (change.layer === "occluder") this.veil.remove(change.layer, change.key);
+        if (change.layer === "mesh") this.setSurface(change.key);
         break;
       case "moved":
         for (const layer of [...Object.values(this.keyed), this.veil]) layer.move(map);
+        this.points.clearSurfaces();
+        for (const [key] of this.mesh.all()) this.checking.put(nameOf("mesh", key), () => this.setSurface(key));
         this.cameras.moveTrails(
           matrixOf({
             scale: change.xform.scale,

@@ -35,6 +35,14 @@ export class KeyedGroup {
     dispose(held.object);
   }
 
+  get(layer: Layer, key: Key): THREE.Object3D | undefined {
+    return this.objects.get(nameOf(layer, key))?.object;
+  }
+
+  *all(): IterableIterator<[Key, THREE.Object3D]> {
+    for (const { key, object } of this.objects.values()) yield [key, object];
+  }
+
   /** Bring every object to the place the map now gives it. */
   move(map: SceneMap): void {
     for (const { object, layer, key } of this.objects.values()) {

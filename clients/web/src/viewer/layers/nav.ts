@@ -24,12 +24,13 @@ export class NavLayer {
     this.keyed = new KeyedGroup(({ delta }) => {
       const tile = readNav(delta);
       if (tile.polygons.length === 0) return null;
-      const mesh = new THREE.Mesh(fillOf(tile, this.islands.get(nameOf("nav", delta.key)) ?? NONE), fills);
+      const islands = this.islands.get(nameOf("nav", delta.key)) ?? NONE;
+      const mesh = new THREE.Mesh(fillOf(tile, islands), fills);
       mesh.renderOrder = 1;
       mesh.userData.agent = tile.agent;
       mesh.visible = this.shownAgent === null || tile.agent === this.shownAgent;
       mesh.add(new THREE.LineSegments(linesOf(tile), line));
-      this.areaByMesh.set(mesh, areaOf(tile));
+      this.areaByMesh.set(mesh, areaOf(tile, islands));
       return mesh;
     });
   }
@@ -56,7 +57,7 @@ export class NavLayer {
     return agent === null ? floors : floors.filter((mesh) => mesh.userData.agent === agent);
   }
 
-  /** Walkable square metres now on show. */
+  /** Walkable square metres now on show; islands are not counted, since nobody walks there. */
   get areaM2(): number {
     const present = new Set(this.keyed.group.children);
     let total = 0;
@@ -123,12 +124,13 @@ function fan(polygon: readonly number[]): number[] {
   return rest.slice(1).flatMap((vertex, i) => [first, rest[i] ?? first, vertex]);
 }
 
-function areaOf({ vertices, polygons }: NavTile): number {
+function areaOf({ vertices, polygons }: NavTile, islands: ReadonlySet<number>): number {
   const at = (i: number): readonly [number, number] => [vertices[3 * i] ?? 0, vertices[3 * i + 2] ?? 0];
   const shoelace = (polygon: readonly number[]): number =>
     polygon.reduce((sum, vertex, i) => {
       const [[x0, z0], [x1, z1]] = [at(vertex), at(polygon[(i + 1) % polygon.length] ?? vertex)];
       return sum + x0 * z1 - x1 * z0;
     }, 0);
-  return polygons.reduce((sum, polygon) => sum + Math.abs(shoelace(polygon)) / 2, 0);
+  const ground = polygons.filter((_, row) => !islands.has(row));
+  return ground.reduce((sum, polygon) => sum + Math.abs(shoelace(polygon)) / 2, 0);
 }
