@@ -103,7 +103,8 @@ def _warp(
 
 @fast_kernel
 def _look_up(
-    x: float, y: float, z: float, step_x: float, step_y: float, step_z: float, source_w: int, source_h: int,
+    x: np.float32, y: np.float32, z: np.float32, step_x: np.float32, step_y: np.float32, step_z: np.float32,
+    source_w: int, source_h: int,
     corner: NDArray[np.int32], du: NDArray[np.float32], dv: NDArray[np.float32], inside: NDArray[np.float32],
 ) -> None:  # fmt: skip
     """Where a row's pixels (w,) lie in the source: number of the upper left neighbour, the way from there, inside?
@@ -178,7 +179,7 @@ def _match(
 
 @fast_kernel
 def _add_row(
-    sign: float, warped: NDArray[np.float32], reference: NDArray[np.float32],
+    sign: np.float32, warped: NDArray[np.float32], reference: NDArray[np.float32],
     sums: NDArray[np.float32], squares: NDArray[np.float32], products: NDArray[np.float32],
 ) -> None:  # fmt: skip
     for u in range(len(warped)):
