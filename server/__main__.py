@@ -112,14 +112,14 @@ def export(
 
     Every format holds the same surface: PLY nothing else, OBJ and GLB the NavMesh beside it, GLB the cameras, too.
     """
-    from server import run
+    from server import exporting
 
     settings = _settings(config, data_dir=data_dir)
     with _mendable():
         if what == "navmesh" or (what is None and out.suffix == ".bin"):
-            run.export_navmesh(settings, scene, out, agent)
+            exporting.export_navmesh(settings, scene, out, agent)
         else:
-            run.export(settings, scene, out)
+            exporting.export(settings, scene, out)
     console.print(f"{out}: {out.stat().st_size / 1e3:,.0f} kB")
 
 
