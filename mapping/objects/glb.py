@@ -48,7 +48,7 @@ def encode(mesh: Mesh, name: str = "object", extras: dict[str, Any] | None = Non
         for part in tree["meshes"]:
             part["name"] = name
             for primitive in part["primitives"]:
-                if (colours := primitive["attributes"].pop("_RGB", None)) is not None:
+                if (colours := primitive["attributes"].pop("_rgb", None)) is not None:
                     primitive["attributes"]["COLOR_0"] = colours
                     tree["accessors"][colours] |= {"normalized": True}
         # trimesh keeps colours as bytes, too coarse for dark ones in linear light.
@@ -72,7 +72,7 @@ def decode(data: bytes) -> Mesh:
         scene = trimesh.load_scene(io.BytesIO(data), file_type="glb", process=False)
         for shape in scene.geometry.values():
             _check_pictures(shape)
-        whole = scene.to_mesh()
+        whole = _one(scene)
     except MeshError:
         raise
     except Exception as error:  # the reader of a broken file fails with whatever it trips over
@@ -80,6 +80,17 @@ def decode(data: bytes) -> Mesh:
     if not len(whole.faces):
         raise MeshError("the GLB holds no triangles")
     return _mesh(whole)
+
+
+def _one(scene: trimesh.Scene) -> trimesh.Trimesh:
+    """Everything in the scene as one mesh in the root's frame; a single mesh keeps its own normals."""
+    placed = scene.graph.nodes_geometry
+    if len(placed) == 1:
+        world_from_node, name = scene.graph[placed[0]]
+        shape = scene.geometry[name]
+        if np.allclose(world_from_node, np.eye(4)):
+            return shape
+    return scene.to_mesh()
 
 
 def _mesh(whole: trimesh.Trimesh) -> Mesh:

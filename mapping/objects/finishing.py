@@ -1,0 +1,91 @@
+"""What is published of a mesh: at once what can be shown, then all that a game may ask for.
+
+`shown` takes a fraction of a second for some thousand triangles: levels of detail, a hull, a thumbnail, and what was
+measured. `rest` adds what takes seconds: convex parts, smaller encodings, a turntable.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from mapping.objects import glb
+from mapping.objects.collision import convex_parts, hull
+from mapping.objects.decimation import levels_of_detail
+from mapping.objects.mesh import U8, Mesh, joined
+from mapping.objects.quality import Quality, measure
+from mapping.objects.thumbnail import thumbnail, turntable
+
+MAX_FACES = {"prop": 8000, "character": 20_000, "environment": 50_000}
+"""By type of asset: what a game expects one to have at most."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Made:
+    """One file; `role` is what the asset bus calls it."""
+
+    role: str
+    name: str
+    data: bytes
+    triangles: int | None = None
+    extensions: tuple[str, ...] = ()
+    """Of glTF, that a reader has to know."""
+
+
+def shown(mesh: Mesh, name: str, max_faces: int, extras: Mapping[str, Any]) -> tuple[tuple[Made, ...], Quality]:
+    """Plain GLBs of three levels and the hull, a thumbnail, and what was measured of the finest.
+
+    Raises:
+        MeshError: it has no triangles.
+    """
+    quality = measure(mesh, max_faces)
+    levels = [
+        Made(f"lod{i}", f"lod{i}.glb", glb.encode(level, name, dict(extras)), len(level.faces))
+        for i, level in enumerate(levels_of_detail(mesh))
+    ]
+    around = hull(mesh)
+    files = (
+        *levels,
+        Made("collision", "hull.glb", glb.encode(around, f"{name} hull"), len(around.faces)),
+        Made("thumbnail", "thumbnail.png", png(thumbnail(mesh))),
+    )
+    return files, quality
+
+
+def rest(mesh: Mesh, name: str, extras: Mapping[str, Any]) -> tuple[Made, ...]:
+    """Convex parts as GLB and JSON, the finest level with a WebP picture, a turntable."""
+    parts = convex_parts(mesh)
+    together = joined(list(parts))
+    files = [
+        Made("collision", "convex.glb", glb.encode(together, f"{name} convex parts"), len(together.faces)),
+        Made("collision", "convex.json", _parts_json(parts)),
+        Made("turntable", "turntable.png", png(turntable(mesh))),
+    ]
+    if mesh.texture is not None:
+        data = glb.encode(mesh, name, dict(extras), webp=True)
+        files.append(Made("lod0", "lod0.webp.glb", data, len(mesh.faces), ("EXT_texture_webp",)))
+    return tuple(files)
+
+
+def facts(mesh: Mesh, quality: Quality) -> dict[str, Any]:
+    """What goes with a version as plain JSON: `bbox_m`, `pivot_m`, `quality`."""
+    low, high = (tuple(float(v) for v in corner) for corner in mesh.bounds_m())
+    return {"bbox_m": [low, high], "pivot_m": [0.0, 0.0, 0.0], "quality": asdict(quality)}
+
+
+def png(rgb: U8) -> bytes:
+    """A PNG file of a picture (h, w, 3)."""
+    out = io.BytesIO()
+    Image.fromarray(rgb).save(out, "PNG")
+    return out.getvalue()
+
+
+def _parts_json(parts: tuple[Mesh, ...]) -> bytes:
+    bodies = [{"vertices_m": np.round(part.vertices_m, 6).tolist(), "triangles": part.faces.tolist()} for part in parts]
+    return json.dumps({"convex": bodies, "up": "+y"}, separators=(",", ":")).encode()

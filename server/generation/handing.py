@@ -1,0 +1,51 @@
+"""From a mesh to what a provider gives back: shown at once, finished after; heavy libraries come with the mesh."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from server.generation.provider import Context, MadeFile, Request, Result, Stage
+
+if TYPE_CHECKING:
+    from mapping.objects.finishing import Made
+    from mapping.objects.mesh import Mesh
+
+STAGES = (Stage("show", 2.0), Stage("finish", 3.0, preemptible=False, seconds=4.0))
+"""To stand last in the description of a provider that uses `hand_over`."""
+
+
+def hand_over(mesh: Mesh, request: Request, context: Context, more: Mapping[str, Any]) -> Result:
+    """Offer what can be shown, then make the rest; goes through `STAGES`.
+
+    Args:
+        more: metadata besides what is measured here: `placement`, `scale_confidence`, and within `quality`.
+
+    Raises:
+        MeshError: the mesh has no triangles.
+        Cancelled: nobody wants it any more.
+    """
+    from mapping.objects import finishing
+
+    name = str(request.params.get("name") or request.text or "object")[:64]
+    max_faces = finishing.MAX_FACES.get(str(request.params.get("asset_type", "prop")), finishing.MAX_FACES["prop"])
+    extras = {"generator": "Commonground", "job": request.job}
+    context.stage("show")
+    context.park()
+    made, quality = finishing.shown(mesh, name, max_faces, extras)
+    metadata = finishing.facts(mesh, quality)
+    metadata["quality"] |= more.get("quality", {})
+    metadata |= {key: value for key, value in more.items() if key != "quality"}
+    first = Result(tuple(_written(made, context.spool)), metadata)
+    context.offer(first)
+    context.stage("finish")
+    rest = finishing.rest(mesh, name, extras)
+    return Result((*first.files, *_written(rest, context.spool)), metadata)
+
+
+def _written(files: Iterable[Made], spool: Path) -> Iterable[MadeFile]:
+    for file in files:
+        path = spool / file.name
+        path.write_bytes(file.data)
+        yield MadeFile(file.role, path, extensions=file.extensions, triangles=file.triangles)

@@ -1,0 +1,99 @@
+"""One real thing out of the live map, textured, metric and in its place.
+
+Params: `keyframe` (its name; the first one if left out) and there either `click` [u, v] or `box` [left, top, right,
+bottom] in pixels; or a file `mask` of that keyframe. `height_px`/`width_px` are the size those pixels are of, if it is
+not the keyframe's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from server.generation.handing import STAGES, hand_over
+from server.generation.provider import Context, Description, GenerationFailed, Licence, Request, Result, Stage
+
+if TYPE_CHECKING:
+    from mapping.objects.capture.region import Pick
+    from mapping.objects.view import View
+
+_WEIGHTS = {"poses": 3.0, "masks": 4.0, "carve": 2.0, "unwrap": 2.0, "bake": 2.0, "check": 1.0}
+
+
+class Capture:
+    """Fulfils `server.generation.provider.Provider`."""
+
+    def describe(self) -> Description:
+        return Description(
+            name="capture",
+            revision="1",
+            licence=Licence("Apache-2.0"),
+            inputs=("keyframes", "mask"),
+            stages=(*(Stage(name, weight) for name, weight in _WEIGHTS.items()), *STAGES),
+            seconds=8.0,
+        )
+
+    def load(self, device: str) -> None:
+        """Nothing is needed."""
+
+    def run(self, request: Request, context: Context) -> Result:
+        from dataclasses import asdict
+
+        from mapping.objects.capture.capturing import capture
+        from mapping.objects.capture.region import NothingThere
+        from mapping.objects.mesh import MeshError
+        from mapping.transforms import quat_from_rotation
+        from server.generation import keyframes
+
+        def between(stage: str) -> None:
+            context.stage(stage)
+            context.park()
+
+        try:
+            given = keyframes.read(request.files["keyframes"][0])
+            views = list(given.views.values())
+            made = capture(views, _pick(request, list(given.views), views), between=between)
+        except (NothingThere, MeshError) as error:
+            raise GenerationFailed("unsuitable", str(error)) from error
+        except (keyframes.KeyframesBroken, KeyError, IndexError, ValueError, TypeError) as error:
+            raise GenerationFailed("bad_input", f"{type(error).__name__}: {error}") from error
+        placement = {
+            "scene": given.scene,
+            "epoch": given.epoch,
+            "position_m": made.world_from_mesh[:3, 3].tolist(),
+            "quat_wxyz": quat_from_rotation(made.world_from_mesh[:3, :3]).tolist(),
+        }
+        quality = {**asdict(made.agreement), "views": len(made.views)}
+        more = {"placement": placement, "scale_confidence": 0.9, "quality": quality}
+        return hand_over(made.mesh, request, context, more)
+
+    def unload(self) -> None:
+        """Nothing was taken."""
+
+
+def create(options: Mapping[str, Any]) -> Capture:
+    """There are no options."""
+    return Capture()
+
+
+def _pick(request: Request, names: list[str], views: list[View]) -> Pick:
+    """What was picked, in pixels of the keyframe."""
+    from mapping.objects.capture.region import Box, Click, Outline
+    from server.generation.pictures import read_mask
+
+    params = request.params
+    name = params.get("keyframe", names[0])
+    if name not in names:
+        raise ValueError(f"keyframe {name!r} is not among those given")
+    number = names.index(name)
+    k = views[number].intrinsics
+    if request.files.get("mask"):
+        return Outline(number, read_mask(request.files["mask"][0], (k.height, k.width)))
+    across, down = k.width / float(params.get("width_px", k.width)), k.height / float(params.get("height_px", k.height))
+    if "box" in params:
+        left, top, right, bottom = (float(v) for v in params["box"])
+        return Box(number, left * across, top * down, right * across, bottom * down)
+    if "click" in params:
+        u_px, v_px = (float(v) for v in params["click"])
+        return Click(number, u_px * across, v_px * down)
+    raise ValueError("say what to capture: click [u, v], box [left, top, right, bottom], or a mask")

@@ -1,0 +1,67 @@
+"""Assets that lie in a folder, found by what they are called: "jug" is ceramic_jug.glb.
+
+Options: `folder` (Models/generated_assets): `.glb` files, also in folders within.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from server.generation.handing import STAGES, hand_over
+from server.generation.provider import Context, Description, GenerationFailed, Licence, Request, Result, Stage
+
+MAX_FILES = 100_000
+
+
+class Library:
+    """Fulfils `server.generation.provider.Provider`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def describe(self) -> Description:
+        return Description(
+            name="library",
+            revision="1",
+            licence=Licence("LicenseRef-YourFiles", notes="the terms are those of the files in the folder"),
+            inputs=("text",),
+            stages=(Stage("find", 1.0), *STAGES),
+            seconds=1.0,
+            deterministic=False,  # the folder may have changed
+        )
+
+    def load(self, device: str) -> None:
+        """Nothing is needed: the folder is read for each request, since files come and go."""
+
+    def run(self, request: Request, context: Context) -> Result:
+        from mapping.objects import glb, library
+        from mapping.objects.mesh import MeshError, on_its_pivot
+
+        context.stage("find")
+        paths = {str(path.relative_to(self._folder)): path for path in self._files()}
+        match = library.Library(paths).match(request.text)
+        if match is None:
+            raise GenerationFailed("unsuitable", f"none of {len(paths)} files in the library is a {request.text!r}")
+        context.park()
+        try:
+            mesh = on_its_pivot(glb.decode(paths[match.name].read_bytes()))
+        except (MeshError, OSError) as error:
+            raise GenerationFailed("unsuitable", f"{match.name}: {error}") from error
+        found = {"found": match.name[:128], "match_score": round(match.score, 3), "match_reason": match.reason}
+        return hand_over(mesh, request, context, {"scale_confidence": 0.8, "quality": found})
+
+    def unload(self) -> None:
+        """Nothing was taken."""
+
+    def _files(self) -> list[Path]:
+        if not self._folder.is_dir():
+            return []
+        found = sorted(path for path in self._folder.rglob("*.glb") if path.is_file() and not path.is_symlink())
+        return found[:MAX_FILES]
+
+
+def create(options: Mapping[str, Any]) -> Library:
+    """`folder`: where the files are."""
+    return Library(Path(str(options.get("folder", "Models/generated_assets"))))

@@ -1,0 +1,47 @@
+"""Plain shapes and furniture from a few words, of exact size: "red cube 20 cm", "oak table 1.2 m wide"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from server.generation.handing import STAGES, hand_over
+from server.generation.provider import Context, Description, GenerationFailed, Licence, Request, Result, Stage
+
+
+class Prims:
+    """Fulfils `server.generation.provider.Provider`."""
+
+    def describe(self) -> Description:
+        return Description(
+            name="prims",
+            revision="1",
+            licence=Licence("Apache-2.0"),
+            inputs=("text",),
+            stages=(Stage("build", 1.0), *STAGES),
+            seconds=0.5,
+        )
+
+    def load(self, device: str) -> None:
+        """Nothing is needed."""
+
+    def run(self, request: Request, context: Context) -> Result:
+        from mapping.objects.prims.grammar import NotUnderstood, understood
+        from mapping.objects.prims.shapes import built
+
+        context.stage("build")
+        try:
+            wanted = understood(request.text)
+        except NotUnderstood as error:
+            hint = "shapes are cube, box, sphere, cylinder, cone, torus, table, chair, stairs and their like"
+            raise GenerationFailed("unsuitable", str(error), hint=hint) from error
+        confidence = 1.0 if wanted.sizes_m else 0.5
+        return hand_over(built(wanted), request, context, {"scale_confidence": confidence})
+
+    def unload(self) -> None:
+        """Nothing was taken."""
+
+
+def create(options: Mapping[str, Any]) -> Prims:
+    """There are no options."""
+    return Prims()
