@@ -34,6 +34,7 @@ from websockets.asyncio.client import ClientConnection
 from clients.address import page_url, socket_url, tls_context
 from clients.clock import ServerClock
 from clients.http import Http
+from clients.locate import Lens, Located, locate
 from clients.map_socket import binary, open_socket
 from clients.mirror import Cleared, Complete, Happened, Moved, Put, Removed, Update
 from clients.queries import Queries
@@ -48,6 +49,8 @@ __all__ = [
     "Complete",
     "ConnectionFailed",
     "Happened",
+    "Lens",
+    "Located",
     "Moved",
     "Put",
     "Refused",
@@ -138,6 +141,14 @@ class Client:
     def queries(self, scene: str) -> Queries:
         """Ask a scene: paths, nearest places, rays, what can be seen; see `clients.queries`."""
         return Queries(self._http, scene)
+
+    async def locate(self, scene: str, picture: bytes, lens: Lens | None = None) -> Located:
+        """Where in a scene a JPEG or PNG was taken, or why that is not known; without a lens it takes longer.
+
+        Raises:
+            HttpError: the server refuses the picture or cannot be reached.
+        """
+        return await locate(self._http, scene, picture, lens)
 
     # -- the connection -----------------------------------------------------------------------------------------------
 

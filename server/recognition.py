@@ -15,11 +15,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mapping.places.agreement import Seen
+from mapping.places.locating import Located, PlaceInWorld, Unlocated
 from mapping.places.place import Place
 from mapping.places.recogniser import Recogniser
 from mapping.tracking.tracker import Tracked
-from streams.frame import Frame, StreamId
+from streams.frame import Frame, Intrinsics, StreamId
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -63,6 +67,17 @@ class Recognition:
             await self._tell(seen)
         if settled := await self._run(self.recogniser.settled):
             await self._keep(settled)
+
+    async def locate(
+        self, gray: NDArray[np.uint8], intrinsics: Intrinsics, in_world: PlaceInWorld, *, is_focal_guess: bool
+    ) -> Located | Unlocated:
+        """Look a single picture (h, w) up, after what is being looked at."""
+        began = time.perf_counter()
+        found = await self._run(
+            lambda: self.recogniser.locate(gray, intrinsics, in_world, is_focal_guess=is_focal_guess)
+        )
+        self._observe("locate", time.perf_counter() - began)
+        return found
 
     async def forget(self, stream: StreamId) -> None:
         """Drop all that a phone saw."""

@@ -16,12 +16,15 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from mapping.changes import KeyframeId
 from mapping.engines import WindowPrediction
 from mapping.places.agreement import Seen
 from mapping.places.index import LocalIndex, PlaceIndex
+from mapping.places.locating import Located, Unlocated
 from mapping.places.place import Place
 from mapping.places.recogniser import Config as PlacesConfig
 from mapping.places.recogniser import Recogniser
@@ -43,7 +46,7 @@ from server.writer import CAMERA_LAYERS, Step, Writer
 from server.writer import Config as WriterConfig
 from streams.cache import CacheConfig, CacheFullError, KeyframeCache
 from streams.datachannel import PoseAnswer
-from streams.frame import Frame, SceneId, StreamId
+from streams.frame import Frame, Intrinsics, SceneId, StreamId
 from streams.keyframes import Keyframe, KeyframeConfig
 
 _log = logging.getLogger(__name__)
@@ -159,6 +162,12 @@ class Scene:
         while await self.write(lambda: self.writer.nav_pending):
             await self._build()
         return self.writer.num_nav_changes - before
+
+    async def locate(
+        self, gray: NDArray[np.uint8], intrinsics: Intrinsics, *, is_focal_guess: bool
+    ) -> Located | Unlocated:
+        """Where in the world a single picture (h, w) was taken; nothing of it is kept."""
+        return await self._recognition.locate(gray, intrinsics, self._in_world, is_focal_guess=is_focal_guess)
 
     async def close(self) -> None:
         """End every camera, finish what is being written, and let go of the disk."""
@@ -339,6 +348,13 @@ class Scene:
             if item.layer in CAMERA_LAYERS and item.key[0] not in self.streams:
                 continue  # it left meanwhile
             self.channel.publish(item, capture_ns=capture_ns, infer_ns=infer_ns, now_ns=time.time_ns())
+
+    def _in_world(self, place: Place) -> Sim3 | None:
+        """world_from_camera of a place, its scale that of the place's depths."""
+        stream, component = place.component
+        seq = int(place.keyframe.rpartition("/")[2])
+        world = self.writer.map.world_from_component(stream, component, seq)
+        return None if world is None else world @ Sim3.from_rigid(place.component_from_camera)
 
     def _remove_camera(self, stream: StreamId) -> None:
         now_ns = time.time_ns()

@@ -20,6 +20,7 @@ from mapping.engines import Window, WindowPrediction
 from mapping.metric import markers
 from mapping.scene_map import StreamOptions as MapStreamOptions
 from mapping.store.scene_store import Store
+from server import locating
 from server.api.contract import (
     AgentProfile,
     Busy,

@@ -27,6 +27,7 @@ from server.api import (
     frames,
     jobs,
     jobs_events,
+    locate,
     navmesh,
     pages,
     problems,

@@ -81,7 +81,7 @@ def posed_frame(
     except PictureError as error:
         raise PosedFrameError(f"image: {error}") from error
     height, width = rgb.shape[:2]
-    intrinsics = _intrinsics(m.intrinsics, width, height, "intrinsics")
+    intrinsics = intrinsics_of(m.intrinsics, width, height, "intrinsics")
     return Frame(
         stream=stream,
         seq=seq,
@@ -121,7 +121,12 @@ def _pose(m: FrameMeta) -> GivenPose:
     return GivenPose(world_from_camera, m.sigma_m, m.sigma_rad)
 
 
-def _intrinsics(m: CameraMeta, width: int, height: int, name: str) -> Intrinsics:
+def intrinsics_of(m: CameraMeta, width: int, height: int, name: str) -> Intrinsics:
+    """What a stranger says about a camera, for a picture of that size; `name` is how the message calls it.
+
+    Raises:
+        PosedFrameError: it is for a picture of another shape, or cannot be true.
+    """
     if abs(m.width * height / (m.height * width) - 1) > 0.01:
         raise PosedFrameError(f"{name}: for {m.width}x{m.height}, but the picture is {width}x{height}: another shape")
     side = max(m.width, m.height)
@@ -139,7 +144,7 @@ def _depth(data: bytes, m: FrameMeta, image_intrinsics: Intrinsics) -> DepthMap:
         raise PosedFrameError(f"depth: {error}") from error
     height, width = z_m.shape
     if m.depth.intrinsics is not None:
-        return DepthMap(z_m, _intrinsics(m.depth.intrinsics, width, height, "depth.intrinsics"))
+        return DepthMap(z_m, intrinsics_of(m.depth.intrinsics, width, height, "depth.intrinsics"))
     if abs(image_intrinsics.width * height / (image_intrinsics.height * width) - 1) > 0.01:
         raise PosedFrameError(f"depth: {width}x{height} is not the image's shape; give depth.intrinsics")
     return DepthMap(z_m, image_intrinsics.scaled(width, height))

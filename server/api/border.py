@@ -55,7 +55,7 @@ class TooSlow(Refused):
 
 
 class Border:
-    """ASGI middleware. `frame_suffix`, `blob_prefix` and `job_paths` name the routes that take large bodies."""
+    """ASGI middleware. `frame_suffix`, `picture_suffix`, `blob_prefix` and `job_paths` name what takes large bodies."""
 
     def __init__(
         self,
@@ -66,6 +66,7 @@ class Border:
         max_blob_bytes: int = 0,
         *,
         frame_suffix: str = "/frames",
+        picture_suffix: str = "/locate",
         blob_prefix: str = "/v1/blobs/",
         job_paths: frozenset[str] = frozenset(),
         max_job_bytes: int = 0,
@@ -75,7 +76,8 @@ class Border:
         self._max_body_bytes, self._max_frame_bytes = max_body_bytes, max_frame_bytes
         self._max_blob_bytes = max(max_body_bytes, max_blob_bytes)
         self._max_job_bytes = max(max_body_bytes, max_job_bytes)
-        self._frame_suffix, self._blob_prefix, self._job_paths = frame_suffix, blob_prefix, job_paths
+        self._frame_suffix, self._picture_suffix = frame_suffix, picture_suffix
+        self._blob_prefix, self._job_paths = blob_prefix, job_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -102,7 +104,8 @@ class Border:
         is_frame = scope["path"].endswith(self._frame_suffix)
         is_blob = scope["method"] == "PUT" and scope["path"].startswith(self._blob_prefix)
         is_job = scope["method"] == "POST" and scope["path"] in self._job_paths
-        limit = self._max_frame_bytes if is_frame else self._max_blob_bytes if is_blob else self._max_body_bytes
+        is_large = is_frame or scope["path"].endswith(self._picture_suffix)
+        limit = self._max_frame_bytes if is_large else self._max_blob_bytes if is_blob else self._max_body_bytes
         limit = self._max_job_bytes if is_job else limit
         try:
             if scope["method"] not in SAFE:

@@ -26,6 +26,7 @@ from server.api.contract import (
     StreamOptions,
     StreamSummary,
 )
+from server.api.locate_contract import LocateAnswer, Picture
 from server.api.queries_contract import (
     Answer,
     BatchAnswer,
@@ -85,6 +86,7 @@ class FakeScenes:
     cues: list[Cue] = field(default_factory=list)
     options: list[StreamOptions] = field(default_factory=list)
     asked: list[tuple[Question, ...]] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
     inferred: list[Window] = field(default_factory=list)
     is_ready: bool = True
 

@@ -37,6 +37,26 @@ describe("MapQueries", () => {
     expect(new Headers(asked[0]?.init?.headers).get("Authorization")).toBe("Bearer t");
   });
 
+  it("asks where a picture was taken", async () => {
+    const placed = { t: [1, 2, 3], q_wxyz: [1, 0, 0, 0] };
+    const answer = {
+      found: true, reason: null, epoch: 4, scale_source: "marker", world_from_camera: placed, num_inliers: 180,
+      confidence: 0.6, focal_px: 1450, age_s: 12.5,
+    };
+    const { asked, queries } = server(answer);
+    const picture = new Blob(["..."], { type: "image/jpeg" });
+    expect(await queries.locate("my map", picture, { fx: 1450, cx: 900 })).toEqual({
+      found: true, reason: null, epoch: 4, scaleSource: "marker", worldFromCamera: { t: [1, 2, 3], qWxyz: [1, 0, 0, 0] },
+      numInliers: 180, confidence: 0.6, focalPx: 1450, ageS: 12.5,
+    });
+    const url = new URL(asked[0]?.url ?? "");
+    expect(url.pathname + url.search).toBe("/v1/scenes/my%20map/locate?fx=1450&cx=900");
+    expect(asked[0]?.init?.body).toBe(picture);
+    expect(new Headers(asked[0]?.init?.headers).get("Content-Type")).toBe("image/jpeg");
+    const vain = { found: false, reason: "too_plain", epoch: 4, scale_source: "none", num_inliers: 0, confidence: 0 };
+    expect(await server(vain).queries.locate("main", picture)).toMatchObject({ found: false, worldFromCamera: null, ageS: null });
+  });
+
   it("asks several at once in the server's own words", async () => {
     const seen = { kind: "visible", found: true, reason: "occluded", epoch: 2, tile_size_m: 3.2, tiles: [], state: "occluded", hit: [1, 1, 1] };
     const { asked, queries } = server({ epoch: 2, answers: [PATH, seen] });

@@ -39,6 +39,7 @@ export {
   type Thumbnail,
   TILE_CELLS,
 } from "./layers.js";
+export { type Lens, type LocateAnswer } from "./locate.js";
 export { type Change, type Entry, SceneMap } from "./map.js";
 export {
   decode,

@@ -3,6 +3,7 @@
  * error: `found` is false then and `reason` says why. Errors are for questions that make no sense or come too often.
  */
 
+import { type Lens, type LocateAnswer, readLocateAnswer } from "./locate.js";
 import type { SceneMap } from "./map.js";
 import { type Key, type Layer, ProtocolError, Reader, type Vector3 } from "./protocol.js";
 
@@ -166,6 +167,13 @@ export class MapQueries {
     how: Asking = {},
   ): Promise<VisibleAnswer> {
     return this.one(scene, "visible", { point, ...by }, how);
+  }
+
+  /** Where a JPEG or PNG (its type says which) was taken; without a lens it takes longer. */
+  async locate(scene: string, picture: Blob, lens?: Lens, { signal }: { signal?: AbortSignal } = {}): Promise<LocateAnswer> {
+    const query = new URLSearchParams(Object.entries(lens ?? {}).map(([name, value]) => [name, String(value)]));
+    const init = { method: "POST", body: picture, headers: { "Content-Type": picture.type }, ...(signal && { signal }) };
+    return readLocateAnswer(await this.fetch(`${sceneUrl(scene)}/locate?${query}`, init));
   }
 
   /** Several questions on one state of the map; answers come in order. */
