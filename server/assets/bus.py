@@ -15,7 +15,6 @@ import asyncio
 import atexit
 import contextlib
 import functools
-import hashlib
 import logging
 import queue
 import threading
@@ -27,11 +26,10 @@ from typing import Any, TypeVar
 
 from mapping.transforms import Sim3
 from server.api.contract import Busy
-from server.assets import discovery
-from server.assets.blobs import CHUNK_BYTES, Blobs, Swept
+from server.assets.blobs import Blobs, Swept
 from server.assets.catalog import Catalog, Config
 from server.assets.database import Event
-from server.assets.discovery import Group, Seen
+from server.assets.intake import Intake
 from server.assets.swap import Policy, Slot
 from server.assets.values import Asset, AssetFile, AssetType, NewAsset, NewVersion, Ref, Role, Version, is_name
 from server.datadir import locked
@@ -61,14 +59,13 @@ class AssetBus:
         self.config = config or Config()
         self._listeners: tuple[Listener, ...] = ()
         self._queue: queue.Queue[tuple[Work[Any], Future[Any] | None] | None] = queue.Queue(MAX_WAITING)
-        self._hashes: dict[Path, tuple[int, int, str]] = {}
-        self._scanning = threading.Lock()
         self._is_closed = False
         self._sweeper = ThreadPoolExecutor(1, thread_name_prefix="asset sweep")
         opened: Future[tuple[Blobs, str]] = Future()
         self._thread = threading.Thread(target=self._live, args=(folder, opened), name="asset bus", daemon=True)
         self._thread.start()
         self.blobs, self.epoch = opened.result()
+        self._intake = Intake(self.config.discovery, self.blobs, self.config.max_blob_bytes)
 
     def __enter__(self) -> AssetBus:
         return self
@@ -170,14 +167,12 @@ class AssetBus:
 
     def discover_assets(self) -> list[Version]:
         """Take in what is new in the configured folder; the versions that were published."""
-        with self._scanning:
-            found = discovery.look(self.config.discovery, self.config.max_blob_bytes, time.time_ns())
-            if found.skipped:
-                log.warning("left out of the asset folder", extra={"files": found.skipped[:10]})
-            taken = [self._take_in(group) for group in found.groups]
-            present = {seen.path for group in found.groups for seen in group.files}
-            self._hashes = {path: known for path, known in self._hashes.items() if path in present}
-        return [version for version in taken if version is not None]
+        return self._intake.look(
+            lambda sha256: self.do(lambda catalog, _: catalog.knows(sha256)),
+            lambda group, hashes, sizes: self.do(
+                lambda catalog, now_ns: catalog.discovered(group, hashes, sizes, now_ns)
+            ),
+        )
 
     def sweep(self) -> Swept:
         """Remove blobs that nothing needs."""
@@ -201,30 +196,6 @@ class AssetBus:
         size = self.blobs.size(sha256) or 0
         mime = _MIME.get(format, "application/octet-stream")
         return AssetFile(role=role, format=format, sha256=sha256, size=size, mime=mime)
-
-    def _take_in(self, group: Group) -> Version | None:
-        try:
-            first = self._hash(group.files[0])
-            if self.do(lambda catalog, _: catalog.knows(first)):
-                return None
-            hashes = tuple(self.blobs.put_file(seen.path) for seen in group.files)
-        except OSError as error:
-            log.warning("an asset cannot be read", extra={"asset": group.asset, "reason": str(error)})
-            return None
-        sizes = tuple(self.blobs.size(sha256) or 0 for sha256 in hashes)
-        return self.do(lambda catalog, now_ns: catalog.discovered(group, hashes, sizes, now_ns))
-
-    def _hash(self, seen: Seen) -> str:
-        """Of a file's content, read anew only when size or time changed."""
-        known = self._hashes.get(seen.path)
-        if known is not None and known[:2] == (seen.size, seen.mtime_ns):
-            return known[2]
-        digest = hashlib.sha256()
-        with seen.path.open("rb") as file:
-            while chunk := file.read(CHUNK_BYTES):
-                digest.update(chunk)
-        self._hashes[seen.path] = (seen.size, seen.mtime_ns, digest.hexdigest())
-        return digest.hexdigest()
 
     def _put(self, work: Work[Any], future: Future[Any] | None) -> None:
         if self._is_closed:
