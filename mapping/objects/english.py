@@ -76,5 +76,5 @@ NOT_DESCRIBING = _listed("garden kitchen chicken oven children bed seed weed ree
 """Have such an ending and are things all the same."""
 EYEWEAR = _listed("reading safety sun eye swimming prescription protective spare")
 """Glasses of these kinds are worn."""
-THINGS_TOO = _listed("glass brick stone straw paper iron tin orange olive lime cream pine oak rubber foam gold model")
+THINGS_TOO = _listed("glass brick stone straw paper iron tin orange olive lime cream rubber foam gold model")
 """Describe when they stand before a noun, and are things when they stand last."""

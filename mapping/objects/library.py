@@ -121,8 +121,8 @@ def _entries(text: str, name: str, *, is_name: bool) -> list[_Entry]:
 
 def _entry(name: str, whole: list[str], hints: frozenset[str], is_name: bool) -> _Entry:
     if is_name:  # `chair_red_v2`: what describes may come behind
-        while len(whole) > 1 and (_only_describes(whole[-1]) or len(whole[-1]) == 1):
-            whole = [whole[-1], *whole[:-1]]
+        last = max((i for i, word in enumerate(whole) if not _only_describes(word) and len(word) > 1), default=None)
+        whole = whole if last is None else [*whole[last + 1 :], *whole[: last + 1]]
     *before, head = whole
     if head == "glasses" and any(word not in EYEWEAR and not _describes(word) for word in before):
         head = "glass"  # to drink from; alone they are spectacles

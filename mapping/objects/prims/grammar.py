@@ -24,6 +24,7 @@ _SINGLE = re.compile(rf"{_NUMBER}\s*-?{_UNIT}")
 _COUNT = re.compile(
     r"\b(?:with\s+)?([0-9]+|two|three|four|five|six|seven|eight|nine|ten|twelve)\s+(steps?|shel(?:f|ves))\b"
 )
+_HEX = re.compile(r"#[0-9a-f]{6}\b")
 _NUMERALS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
              "twelve": 12}  # fmt: skip
 _DIMENSIONS = {
@@ -102,7 +103,7 @@ def understood(text: str) -> Wanted:
         if counted.start() > 0:
             rest = rest[: counted.start()] + rest[counted.end() :]
     material, described = _material(rest)
-    nouns = [word for word in phrase(rest) if word not in described and not word[0].isdigit()]
+    nouns = [word for word in phrase(_HEX.sub(" ", rest)) if word not in described and not word[0].isdigit()]
     nouns = [word for word in nouns if word not in _SCALES and word not in _DIMENSIONS and word not in _UNITS_M]
     if not nouns or nouns[-1] not in SHAPES:
         raise NotUnderstood(f"no shape is called {nouns[-1] if nouns else text!r}")
@@ -123,14 +124,19 @@ def _sizes(text: str) -> tuple[dict[str, float], str]:
         text = text[: triple.start()] + " " + text[triple.end() :]
     kept, last = [], 0
     for found in _SINGLE.finditer(text):
-        before = re.findall(r"[a-z]+", text[last : found.start()])
-        after = re.match(r"\s*-?\s*(?:in\s+)?([a-z]+)", text[found.end() :])
-        named = [
-            _DIMENSIONS[word] for word in [*(after.groups() if after else ()), *before[:-3:-1]] if word in _DIMENSIONS
-        ]
-        sizes[named[0] if named else "size"] = _metres(found[1], found[2])
+        # "radius 5 cm", or "5 cm high"; a word names one number only.
+        before = re.search(r"([a-z]+)(?:\s+of)?[\s:=]*$", text[last : found.start()])
+        after = re.match(r"[\s-]*(?:in\s+)?([a-z]+)", text[found.end() :])
+        end = found.end()
+        if before and before[1] in _DIMENSIONS:
+            name = _DIMENSIONS[before[1]]
+        elif after and after[1] in _DIMENSIONS:
+            name, end = _DIMENSIONS[after[1]], end + after.end()
+        else:
+            name = "size"
+        sizes[name] = _metres(found[1], found[2])
         kept.append(text[last : found.start()])
-        last = found.end()
+        last = end
     return sizes, " ".join([*kept, text[last:]])
 
 
