@@ -63,8 +63,9 @@ class WindowPrediction:
 class GeometryEngine(Protocol):
     """Stateless between windows: what it returns is a function of the window alone (caches may speed it up).
 
-    It may have `provenance`, a mapping of what has to be told about a map it made (weights, licence, sha256), and
-    `device_bytes`, the memory that it holds of its GPU.
+    It may have `provenance`, a mapping of what has to be told about a map it made (weights, licence, sha256),
+    `device_bytes`, the memory that it holds of its GPU, and `together`, how many windows of one shape (so many views,
+    of the same sizes) it takes at once: `predict_together(windows) -> list[WindowPrediction | Exception]`.
     """
 
     def warm_up(self) -> None:

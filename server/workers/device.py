@@ -5,22 +5,23 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from mapping.changes import KeyframeId
-from mapping.engines import ViewPrediction, Window, WindowPrediction
+from mapping.engines import Window, WindowPrediction
 from server.generation.gate import GateMemory
 from server.workers.arena import Arena
+from server.workers.batching import Batching
+from server.workers.batching import Config as BatchingConfig
 from server.workers.lanes import Config as LanesConfig
-from server.workers.lanes import Job, Lanes
-from server.workers.messages import ArrayRef, Failed, Predict, Predicted, ViewRef
+from server.workers.lanes import Job, Lane, Lanes
+from server.workers.messages import Answers, Failed, Predict
+from server.workers.packing import collected, placed
 from server.workers.process import Config as ProcessConfig
 from server.workers.process import EngineFailed, WorkerDied, WorkerProcess
 from server.workers.quarantine import Quarantine
@@ -57,10 +58,11 @@ class Config(BaseModel):
 
     lanes: LanesConfig = LanesConfig()
     process: ProcessConfig = ProcessConfig()
-    window_bytes: int = Field(default=96 * 1024 * 1024, gt=0)
+    batching: BatchingConfig = BatchingConfig()
+    window_bytes: int = Field(default=512 * 1024 * 1024, gt=0)
     """Shared memory for pixels that go to the worker; only touched pages exist."""
     result_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
-    """Shared memory for one prediction."""
+    """Shared memory for the predictions of windows that run together."""
     first_backoff_s: float = Field(default=0.1, gt=0)
     max_backoff_s: float = Field(default=10.0, gt=0)
 
@@ -72,6 +74,13 @@ class Work:
     window: Window
     result: asyncio.Future[WindowPrediction]
     deaths: int = 0
+    """Workers that died while they had it, in company or alone."""
+    deaths_alone: int = 0
+
+    @property
+    def shape(self) -> tuple[tuple[int, ...], ...]:
+        """Windows of one shape may run together."""
+        return tuple(view.rgb.shape for view in self.window.views)
 
     @property
     def keyframes(self) -> list[KeyframeId]:
@@ -103,6 +112,7 @@ class Device:
         self._quarantine, self._gate = quarantine, gate
         self._clock: Callable[[], float] = asyncio.get_running_loop().time
         self._lanes: Lanes[Work] = Lanes(config.lanes)
+        self._batching = Batching(config.batching)
         self._arena = Arena(config.result_bytes, config.window_bytes)
         self._copier = ThreadPoolExecutor(1, thread_name_prefix=f"copy-{name}")
         self._meter = Meter(self._clock())
@@ -111,7 +121,7 @@ class Device:
         self._process: WorkerProcess | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._state = "starting"
-        self._done = self._failed = self._restarts = self._deaths_in_a_row = 0
+        self._done = self._failed = self._together = self._restarts = self._deaths_in_a_row = 0
         self._last_death: str | None = None
 
     @property
@@ -161,6 +171,7 @@ class Device:
             window_ms_p95=self._meter.percentile_ms(95),
             done=self._done,
             failed=self._failed,
+            together=self._together,
             superseded=self._lanes.superseded,
             expired=self._lanes.expired,
             quarantined=len(self._quarantine),
@@ -206,7 +217,7 @@ class Device:
                 if job is None:
                     await self._wake.wait()
                 else:
-                    await self._run(worker, job)
+                    await self._run(worker, [job, *self._companions(worker, job)])
         finally:
             died.cancel()
 
@@ -227,84 +238,73 @@ class Device:
             self.name, self._engine, self._engine_config, self._arena, self._config.process, self._gate
         )
 
-    async def _run(self, worker: WorkerProcess, job: Job[Work]) -> None:
-        """One job: pixels in, a question, an answer, arrays out."""
-        work, loop, began = job.work, asyncio.get_running_loop(), self._clock()
-        try:
-            request = await loop.run_in_executor(self._copier, self._place, work.window)
-            reply = await worker.ask(request)
-            if isinstance(reply, Failed):
-                raise JobFailed(reply.kind, reply.message)
-            outcome: WindowPrediction | NoPrediction = await loop.run_in_executor(self._copier, self._collect, reply)
-        except WorkerDied as error:
-            self._after_death(job, error)
-            return
-        except JobFailed as error:
-            outcome = error
-        except ValueError as error:
-            outcome = JobFailed(type(error).__name__, str(error))
-        except asyncio.CancelledError:
-            work.resolve(JobFailed("closed", "the pool was closed"))
-            raise
-        self._lanes.done(job)
-        self._deaths_in_a_row = 0
-        self._quarantine.succeeded(work.keyframes)
-        self._meter.add(began, self._clock())
-        self._done += isinstance(outcome, WindowPrediction)
-        self._failed += isinstance(outcome, NoPrediction)
-        work.resolve(outcome)
+    def _companions(self, worker: WorkerProcess, job: Job[Work]) -> list[Job[Work]]:
+        """Waiting windows of other streams that the engine takes along, if that makes each of them cheaper."""
+        if job.lane is not Lane.REALTIME or job.work.deaths or worker.together < 2:
+            return []
+        shape = job.work.shape
+        return self._lanes.take_along(
+            lambda other: other.work.shape == shape and not other.work.deaths,
+            lambda fitting: self._batching.choose(1 + fitting, worker.together) - 1,
+            self._clock(),
+        )
 
-    def _after_death(self, job: Job[Work], error: WorkerDied) -> None:
+    async def _run(self, worker: WorkerProcess, jobs: Sequence[Job[Work]]) -> None:
+        """Jobs that run together: pixels in, a question, an answer, arrays out. The lanes wait for the first."""
+        loop, began = asyncio.get_running_loop(), self._clock()
+        outcomes: list[WindowPrediction | NoPrediction]
+        try:
+            windows = [job.work.window for job in jobs]
+            request = await loop.run_in_executor(self._copier, placed, windows, self._arena)
+            answers = await worker.ask(Predict(next(self._job_numbers), request))
+            outcomes = await loop.run_in_executor(self._copier, self._outcomes, answers)
+        except WorkerDied as error:
+            self._after_death(jobs, error)
+            return
+        except ValueError as error:
+            outcomes = [JobFailed(type(error).__name__, str(error))] * len(jobs)
+        except asyncio.CancelledError:
+            for job in jobs:
+                job.work.resolve(JobFailed("closed", "the pool was closed"))
+            raise
+        self._lanes.done(jobs[0])
+        self._deaths_in_a_row = 0
+        self._meter.add(began, self._clock())
+        self._batching.learn(len(jobs), (self._clock() - began) / len(jobs[0].work.window.views))
+        self._together += len(jobs) > 1
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            self._quarantine.succeeded(job.work.keyframes)
+            self._done += isinstance(outcome, WindowPrediction)
+            self._failed += isinstance(outcome, NoPrediction)
+            job.work.resolve(outcome)
+
+    def _outcomes(self, answers: Answers) -> list[WindowPrediction | NoPrediction]:
+        return [
+            JobFailed(answer.kind, answer.message) if isinstance(answer, Failed) else collected(answer, self._arena)
+            for answer in answers.windows
+        ]
+
+    def _after_death(self, jobs: Sequence[Job[Work]], error: WorkerDied) -> None:
+        """Try again on the next worker, each window by itself: nobody is accused for the company it was in."""
+        if len(jobs) == 1:
+            self._suspect(jobs[0], error)
+        else:
+            self._lanes.done(jobs[0])
+            for job in reversed(jobs):
+                job.work.deaths += 1
+                if not self._lanes.put_back(job, self._clock()):
+                    job.work.resolve(Superseded("its worker died, and a newer window of the stream waits"))
+        self.expire()
+
+    def _suspect(self, job: Job[Work], error: WorkerDied) -> None:
         """Try a job once more on the next worker, unless a newer one took its place or its keyframe is to blame."""
         work = job.work
         work.deaths += 1
+        work.deaths_alone += 1
         self._quarantine.died(work.keyframes)
-        if work.deaths > 1 or work.keyframes[-1] in self._quarantine:
+        if work.deaths_alone > 1 or work.keyframes[-1] in self._quarantine:
             self._lanes.done(job)
             self._failed += 1
             work.resolve(JobFailed("quarantined", f"workers died over keyframe {work.keyframes[-1]}: {error}"))
         elif not self._lanes.requeue(job, self._clock()):
             work.resolve(Superseded("its worker died, and a newer window of the stream waits"))
-        self.expire()
-
-    def _place(self, window: Window) -> Predict:
-        arrays: list[NDArray[Any]] = []
-
-        def index(array: NDArray[Any] | None) -> int | None:
-            if array is None:
-                return None
-            arrays.append(array)
-            return len(arrays) - 1
-
-        places = [
-            (index(view.rgb), index(view.prior_window_from_camera), index(view.landmarks_window))
-            for view in window.views
-        ]
-        refs = self._arena.place(arrays)
-
-        def ref(i: int | None) -> ArrayRef | None:
-            return None if i is None else refs[i]
-
-        views = [
-            ViewRef(view.keyframe, refs[rgb or 0], view.intrinsics, ref(prior), ref(landmarks))
-            for view, (rgb, prior, landmarks) in zip(window.views, places, strict=True)
-        ]
-        return Predict(next(self._job_numbers), views)
-
-    def _collect(self, reply: Predicted) -> WindowPrediction:
-        def copy(ref: ArrayRef | None) -> NDArray[Any] | None:
-            return None if ref is None else self._arena.memory.view(ref).copy()
-
-        return WindowPrediction(
-            tuple(
-                ViewPrediction(
-                    keyframe=view.keyframe,
-                    window_from_camera=np.array(self._arena.memory.view(view.window_from_camera), np.float64),
-                    intrinsics=view.intrinsics,
-                    depth=copy(view.depth),
-                    confidence=copy(view.confidence),
-                    descriptor=copy(view.descriptor),
-                )
-                for view in reply.views
-            )
-        )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -98,6 +99,18 @@ class Lanes(Generic[P]):
         self._running = self._patience_gone(now) or self._first_realtime(now) or self._first_queued(now)
         return self._running
 
+    def take_along(self, fits: Callable[[Job[P]], bool], choose: Callable[[int], int], now: float) -> list[Job[P]]:
+        """Take out more REALTIME jobs that fit the running one: they run with it and need no `done`.
+
+        Args:
+            choose: of so many that fit, how many.
+        """
+        fitting = [job for job in self._realtime.values() if not _is_late(job, now) and fits(job)]
+        taken = fitting[: choose(len(fitting))]
+        for job in taken:
+            del self._realtime[job.key]
+        return taken
+
     def done(self, job: Job[P]) -> None:
         """The running job ended, one way or another."""
         assert job is self._running, "only the running job can end"
@@ -106,6 +119,10 @@ class Lanes(Generic[P]):
     def requeue(self, job: Job[P], now: float) -> bool:
         """Put the running job back at the head of its line (its worker died); False if a newer one made it obsolete."""
         self.done(job)
+        return self.put_back(job, now)
+
+    def put_back(self, job: Job[P], now: float) -> bool:
+        """Put a job that was taken along back at the head of its line; False if a newer one made it obsolete."""
         if job.lane is not Lane.REALTIME:
             self._queues[job.lane].appendleft(_Waiting(job, now))
             return True

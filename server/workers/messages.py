@@ -61,8 +61,10 @@ class Start(msgspec.Struct, frozen=True, tag="start"):
 
 
 class Predict(msgspec.Struct, frozen=True, tag="predict"):
+    """Windows to answer: one, or several of one shape."""
+
     job: int
-    views: list[ViewRef]
+    windows: list[list[ViewRef]]
 
 
 class Stop(msgspec.Struct, frozen=True, tag="stop"):
@@ -75,6 +77,8 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     warm_up_s: float
     provenance: dict[str, str] = {}
     """What has to be told about a map that it makes: the engine, its weights and their licence."""
+    together: int = 1
+    """So many windows of one shape it may be asked at once."""
 
 
 class StartFailed(msgspec.Struct, frozen=True, tag="start_failed"):
@@ -93,20 +97,27 @@ class Beat(msgspec.Struct, frozen=True, tag="beat"):
 
 
 class Predicted(msgspec.Struct, frozen=True, tag="predicted"):
-    job: int
+    """The answer to one window."""
+
     views: list[PredictionRef]
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
-    """The engine raised; the worker lives on."""
+    """The engine raised over one window; the worker lives on."""
 
-    job: int
     kind: str
     message: str
 
 
+class Answers(msgspec.Struct, frozen=True, tag="answers"):
+    """To every window of a `Predict`, in its order."""
+
+    job: int
+    windows: list[Predicted | Failed]
+
+
 ToWorker = Start | Predict | Stop
-FromWorker = Ready | StartFailed | Beat | Predicted | Failed
+FromWorker = Ready | StartFailed | Beat | Answers
 
 _encoder = msgspec.msgpack.Encoder()
 _to_worker = msgspec.msgpack.Decoder(ToWorker)

@@ -18,12 +18,11 @@ from server.generation.gate import GateMemory
 from server.workers.arena import Arena
 from server.workers.messages import (
     LENGTH,
+    Answers,
     Beat,
-    Failed,
     FromWorker,
     MessageError,
     Predict,
-    Predicted,
     Ready,
     Start,
     StartFailed,
@@ -68,13 +67,14 @@ class WorkerProcess:
     def __init__(self, process: asyncio.subprocess.Process, writer: asyncio.StreamWriter, config: Config) -> None:
         """Use `WorkerProcess.spawn`."""
         self._process, self._writer, self._config = process, writer, config
-        self._reply: asyncio.Future[Predicted | Failed] | None = None
+        self._reply: asyncio.Future[Answers] | None = None
         self._ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
         self._beat = asyncio.Event()
         self._cause: str | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self.rss_bytes = self.device_bytes = 0
         self.provenance: dict[str, str] = {}
+        self.together = 1
 
     @classmethod
     async def spawn(
@@ -130,7 +130,7 @@ class WorkerProcess:
         """False as soon as its end is known."""
         return self._cause is None
 
-    async def ask(self, request: Predict) -> Predicted | Failed:
+    async def ask(self, request: Predict) -> Answers:
         """Have one job done; one at a time.
 
         Raises:
@@ -205,11 +205,11 @@ class WorkerProcess:
                 self.rss_bytes, self.device_bytes = message.rss_bytes, message.device_bytes
                 self._beat.set()
             case Ready():
-                self.provenance = message.provenance
+                self.provenance, self.together = message.provenance, message.together
                 self._ready.set_result(message)
             case StartFailed():
                 self._fail(EngineFailed(f"{message.kind}: {message.message}"))
-            case Predicted() | Failed():
+            case Answers():
                 if self._reply is not None and not self._reply.done():
                     self._reply.set_result(message)
 

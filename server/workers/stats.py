@@ -29,6 +29,8 @@ class DeviceStats:
     window_ms_p95: float | None
     done: int
     failed: int
+    together: int
+    """Times that windows of several streams ran together."""
     superseded: int
     expired: int
     quarantined: int

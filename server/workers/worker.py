@@ -22,11 +22,12 @@ from pathlib import Path
 import cv2
 
 from mapping import engines
-from mapping.engines import GeometryEngine, View, ViewPrediction, Window
+from mapping.engines import GeometryEngine, View, ViewPrediction, Window, WindowPrediction
 from server.generation.gate import GateMemory, Perception
 from server.parent import die_with
 from server.workers.arena import ResultWriter, SharedMemory
 from server.workers.messages import (
+    Answers,
     Beat,
     Failed,
     FromWorker,
@@ -77,24 +78,27 @@ class Worker:
             return
         self._engine = engine
         provenance = {"engine": start.engine, **getattr(engine, "provenance", {})}
-        self._send(Ready(time.monotonic() - began, provenance))
+        self._send(Ready(time.monotonic() - began, provenance, getattr(engine, "together", 1)))
         while isinstance(request := receive_to_worker(self._connection), Predict):
             self._send(self._answer(engine, request))
 
-    def _answer(self, engine: GeometryEngine, request: Predict) -> Predicted | Failed:
+    def _answer(self, engine: GeometryEngine, request: Predict) -> Answers:
+        windows = [Window(tuple(map(self._view, views))) for views in request.windows]
+        with self._gate.closed() if self._gate is not None else contextlib.nullcontext():
+            predictions = _predicted(engine, windows)
+        writer = ResultWriter(self._memory, self._result_bytes)
+        return Answers(request.job, [self._told(request.job, prediction, writer) for prediction in predictions])
+
+    def _told(self, job: int, prediction: WindowPrediction | Exception, writer: ResultWriter) -> Predicted | Failed:
         try:
-            window = Window(tuple(map(self._view, request.views)))
-            with self._gate.closed() if self._gate is not None else contextlib.nullcontext():
-                prediction = engine.predict(window)
-            writer = ResultWriter(self._memory, self._result_bytes)
-            views = [_written(view, writer) for view in prediction.views]
+            if isinstance(prediction, Exception):
+                raise prediction
+            return Predicted([_written(view, writer) for view in prediction.views])
         except Exception as error:
-            is_refusal = isinstance(
-                error, ValueError
-            )  # by the engines' contract; anything else is a fault of the engine
-            _log.log(logging.DEBUG if is_refusal else logging.WARNING, "job %d failed", request.job, exc_info=True)
-            return Failed(request.job, type(error).__name__, str(error)[:MAX_ERROR_CHARS])
-        return Predicted(request.job, views)
+            # A ValueError is a refusal by the engines' contract; anything else is a fault of the engine.
+            level = logging.DEBUG if isinstance(error, ValueError) else logging.WARNING
+            _log.log(level, "job %d failed", job, exc_info=True)
+            return Failed(type(error).__name__, str(error)[:MAX_ERROR_CHARS])
 
     def _view(self, ref: ViewRef) -> View:
         prior, landmarks = ref.prior_window_from_camera, ref.landmarks_window
@@ -121,6 +125,23 @@ class Worker:
                 self._connection.sendall(pack(message))
         except OSError:  # the parent is gone: nobody needs this process, whatever it is doing
             os._exit(1)
+
+
+def _predicted(engine: GeometryEngine, windows: list[Window]) -> list[WindowPrediction | Exception]:
+    """The answer to each window, or what the engine raised over it."""
+    if len(windows) > 1 and (together := getattr(engine, "predict_together", None)) is not None:
+        try:
+            answers: list[WindowPrediction | Exception] = together(windows)
+            return answers
+        except Exception as error:
+            return [error] * len(windows)
+    predictions: list[WindowPrediction | Exception] = []
+    for window in windows:
+        try:
+            predictions.append(engine.predict(window))
+        except Exception as error:
+            predictions.append(error)
+    return predictions
 
 
 def _written(view: ViewPrediction, writer: ResultWriter) -> PredictionRef:

@@ -21,17 +21,33 @@ ANSWER, RAISE, KILL, HANG, STOP, TOO_MUCH = range(6)
 
 class Config(BaseModel):
     start: int = ANSWER
+    together: int = 1
+    """Windows at once; the pose of an answer tells how many it was, as x = process id, y = count."""
 
 
 class ToyEngine:
     provenance = {"weights": "toy", "licence": "none"}  # noqa: RUF012
     device_bytes = 4711
 
+    def __init__(self, together: int = 1) -> None:
+        self.together = together
+
     def warm_up(self) -> None:
         pass
 
     def predict(self, window: Window) -> WindowPrediction:
         return WindowPrediction(tuple(answer(view.rgb, view.keyframe) for view in window.views))
+
+    def predict_together(self, windows: list[Window]) -> list[WindowPrediction | Exception]:
+        answers: list[WindowPrediction | Exception] = []
+        for window in windows:
+            try:
+                prediction = self.predict(window)
+                prediction.views[-1].window_from_camera[1, 3] = len(windows)
+                answers.append(prediction)
+            except ValueError as error:
+                answers.append(error)
+        return answers
 
 
 def answer(rgb: np.ndarray, keyframe: str) -> ViewPrediction:
@@ -58,4 +74,4 @@ def obey(command: int) -> None:
 
 def create(config: Config) -> ToyEngine:
     obey(config.start)
-    return ToyEngine()
+    return ToyEngine(config.together)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from mapping.changes import KeyframeId
 from server.workers import messages
 from server.workers.messages import (
+    Answers,
     ArrayRef,
     Beat,
     Failed,
@@ -36,15 +37,16 @@ REF = ArrayRef(64, "uint8", (4, 4, 3))
 LENS = Intrinsics(1.0, 2.0, 3.0, 4.0, 5, 6)
 TO_WORKER: list[ToWorker] = [
     Start("classical", {"views": 3}, threads=1, nice=10, heartbeat_s=0.5),
-    Predict(7, [ViewRef(KeyframeId("a/1"), REF, LENS, None, REF), ViewRef(KeyframeId("a/2"), REF, None, REF, None)]),
+    Predict(
+        7, [[ViewRef(KeyframeId("a/1"), REF, LENS, None, REF)], [ViewRef(KeyframeId("a/2"), REF, None, REF, None)]]
+    ),
     Stop(),
 ]
 FROM_WORKER: list[FromWorker] = [
     Ready(1.5),
     StartFailed("ValueError", "no"),
     Beat(1000),
-    Predicted(7, [PredictionRef(KeyframeId("a/1"), REF, LENS, REF, None)]),
-    Failed(7, "ValueError", "empty"),
+    Answers(7, [Predicted([PredictionRef(KeyframeId("a/1"), REF, LENS, REF, None)]), Failed("ValueError", "empty")]),
 ]
 
 
@@ -79,7 +81,7 @@ def test_lengths_are_capped_before_anything_is_read(monkeypatch: pytest.MonkeyPa
             receive_to_worker(theirs)
     monkeypatch.setattr(messages, "MAX_MESSAGE_BYTES", 10)
     with pytest.raises(MessageError):
-        pack(Failed(1, "ValueError", "x" * 100))
+        pack(StartFailed("ValueError", "x" * 100))
 
 
 @given(st.binary(max_size=64))
