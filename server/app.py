@@ -55,7 +55,13 @@ async def running(settings: Settings, identity: Identity) -> AsyncIterator[Runni
         async with (
             mapping(settings, metrics, SceneId(settings.scene), gate_by_device) as (scenes, engine_up),
             opened(settings.assets, settings.data_dir / "assets", scenes.bus) as assets,
-            generating(settings.generation, settings.data_dir / "jobs", assets.bus, gate_by_device) as generation,
+            generating(
+                settings.generation,
+                settings.data_dir / "jobs",
+                assets.bus,
+                gate_by_device,
+                identity.tokens.derive("webhooks"),
+            ) as generation,
             serving(settings, scenes, identity, metrics, assets, generation) as port,
         ):
             log.info("serving", extra={"port": port, "scheme": identity.scheme})

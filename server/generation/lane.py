@@ -18,6 +18,7 @@ from server.generation.controller import Config as ControlConfig
 from server.generation.escalation import Config as EscalationConfig
 from server.generation.gate import GateMemory
 from server.generation.overseer import Overseer
+from server.generation.process import ProviderProcess
 from server.generation.provider import GenerationFailed
 from server.generation.publish import Publisher
 from server.generation.registry import Known
@@ -74,6 +75,11 @@ class Lane:
                 await asyncio.sleep(STUMBLED_S)
         finally:
             await self._workers.close()
+
+    @property
+    def worker(self) -> ProviderProcess | None:
+        """Who works at the moment."""
+        return self._attempt.worker if self._attempt is not None else None
 
     def cancel(self, job: str) -> None:
         """The running job is not wanted any more; any other is none of this lane's."""

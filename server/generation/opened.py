@@ -20,6 +20,8 @@ from server.generation.registry import Config as RegistryConfig
 from server.generation.registry import Registry
 from server.jobs.desk import Config as JobsConfig
 from server.jobs.desk import Desk
+from server.jobs.webhooks import Config as WebhooksConfig
+from server.jobs.webhooks import Webhooks
 
 
 class Config(BaseModel):
@@ -30,6 +32,7 @@ class Config(BaseModel):
     jobs: JobsConfig = JobsConfig()
     registry: RegistryConfig = RegistryConfig()
     lane: LaneConfig = LaneConfig()
+    webhooks: WebhooksConfig = WebhooksConfig()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,9 +57,11 @@ def gates(devices: tuple[str, ...]) -> Iterator[dict[str, GateMemory]]:
 
 @contextlib.asynccontextmanager
 async def opened(
-    config: Config, folder: Path, bus: AssetBus, gates: Mapping[str, GateMemory]
+    config: Config, folder: Path, bus: AssetBus, gates: Mapping[str, GateMemory], webhook_key: bytes
 ) -> AsyncIterator[Generation]:
     """Take and do jobs while the context lasts; what ran when the server died begins anew.
+
+    `webhook_key` signs what is sent to those who gave no secret of their own.
 
     Raises:
         OSError, sqlite3.DatabaseError: the folder cannot be used.
@@ -77,6 +82,7 @@ async def opened(
         desk.on_cancel = cancel
         tasks = [asyncio.create_task(one.run(), name=f"lane {device}") for device, one in lanes.items()]
         tasks.append(asyncio.create_task(clerk.run(), name="clerk"))
+        tasks.append(asyncio.create_task(Webhooks(desk, webhook_key, config.webhooks).run(), name="webhooks"))
         try:
             yield Generation(desk, known, lanes)
         finally:

@@ -20,7 +20,7 @@ LOOK_S = 0.05
 """While parked, whether the job was cancelled or perception has died is looked at so often."""
 MOST_PATIENCE_S = 5.0
 """So long a stage that does not park waits for a gap that is long enough; then it takes any."""
-RECENT = 256
+RECENT = 1024
 _STATE = struct.Struct("<II")
 _PARKED_NS = struct.Struct("<Q")
 

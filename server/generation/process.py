@@ -37,6 +37,8 @@ class Config(BaseModel):
     nice: int = Field(default=19, ge=0, le=19)
     threads: int = Field(default=1, gt=0)
     """Of one worker's numeric libraries."""
+    cores: tuple[int, ...] = ()
+    """The only ones that workers may use, if any are named."""
     start_timeout_s: float = Field(default=30.0, gt=0)
     load_timeout_s: float = Field(default=600.0, gt=0)
     """Loading may read gigabytes of weights."""
@@ -75,6 +77,7 @@ class ProviderProcess:
                     *(known.python, "-I", "-c", _START),
                     *("--control", str(theirs.fileno()), "--gate", str(gate.descriptor)),
                     *("--parent", str(os.getpid()), "--nice", str(config.nice)),
+                    *("--cores", ",".join(map(str, config.cores))),
                     stdin=asyncio.subprocess.DEVNULL,
                     pass_fds=(theirs.fileno(), gate.descriptor),
                     env=_environment(device, config.threads),

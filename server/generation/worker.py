@@ -206,11 +206,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="One provider's worker; started by the server, not by hand.")
     for name in ("control", "gate", "parent", "nice"):
         parser.add_argument(f"--{name}", type=int, required=True)
+    parser.add_argument("--cores", default="")
     args = parser.parse_args()
     die_with(args.parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the server decides who ends when
     faulthandler.enable()
     os.nice(args.nice)
+    if args.cores:
+        os.sched_setaffinity(0, map(int, args.cores.split(",")))
     os.dup2(2, 1)
     with socket.socket(fileno=args.control) as connection:
         Worker(connection, GateMemory(args.gate)).run()

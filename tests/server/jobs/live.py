@@ -78,7 +78,7 @@ async def live(folder: Path, config: dict[str, Any] | None = None, **settings: o
     with gates(("cpu",)) as gate_by_device:
         async with (
             opened(assets, folder / "assets", maps) as bus,
-            generating(generation, folder / "jobs", bus.bus, gate_by_device) as lanes,
+            generating(generation, folder / "jobs", bus.bus, gate_by_device, b"webhook key") as lanes,
             serving(made, scenes, identity, Metrics(), bus, lanes) as port,
             httpx.AsyncClient(base_url=f"http://localhost:{port}") as http,
         ):
