@@ -28,6 +28,9 @@ from mapping.placing import keyframe_id
 from mapping.tracking.tracker import Tracked
 from streams.frame import Frame, Intrinsics, StreamId
 
+_LOOKED_UP = 4
+"""Times the places a picture is matched with: those that do not lie in the world are passed over."""
+
 
 class Config(BaseModel):
     """How hard to look."""
@@ -108,10 +111,12 @@ class Recogniser:
         features = detect(gray, intrinsics)
         if len(features.descriptors) < MIN_FEATURES:
             return "too_plain"
-        matches = self._index.nearest(embed(features.descriptors), self._config.located_by)
-        known = [place for match in matches if (place := self._places.get(match.keyframe)) is not None]
-        if not any(in_world(place) is not None for place in known):
+        alike = self._index.nearest(embed(features.descriptors), _LOOKED_UP * self._config.located_by)
+        places = (self._places.get(match.keyframe) for match in alike)
+        known = [place for place in places if place is not None and in_world(place) is not None]
+        if not known:
             return "nothing_mapped"
+        known = known[: self._config.located_by]
         found = locate(features, known, in_world, self._config.verification, is_focal_guess=is_focal_guess)
         return "not_recognised" if found is None else found
 
