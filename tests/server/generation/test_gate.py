@@ -1,0 +1,150 @@
+"""The gate between real processes and threads: perception never waits, generation stops at the next block."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from server.generation.gate import DEVICE, HOLD, NUM_CALLS, NUM_WRITERS, Call, GateMemory, Perception, Watch
+from server.generation.parking import IDLE, PARKED, RUNNING, Parking, gap_s, generator_state
+from server.generation.provider import Cancelled
+
+MS = 10**6
+
+
+def test_calls_are_counted_and_can_be_read_back() -> None:
+    memory = GateMemory.create()
+    perception, watch = Perception(memory), Watch(memory)
+    assert not watch.is_raised
+    with perception.closed():
+        assert (watch.raised_by(), watch.raised_since_ns(DEVICE) > 0) == (DEVICE, True)
+    assert not watch.is_raised
+    calls, total = watch.calls_since(0)
+    assert (len(calls), total) == (1, 1)
+    assert calls[0].began_ns <= calls[0].ended_ns
+    for _ in range(2 * NUM_CALLS):
+        with perception.closed():
+            pass
+    calls, total = watch.calls_since(total)
+    assert total == 1 + 2 * NUM_CALLS
+    assert len(calls) == NUM_CALLS - 1, "as many as are kept, less the one that may be being written"
+    assert calls == sorted(calls, key=lambda call: call.began_ns)
+    assert watch.calls_since(total) == ([], total)
+
+
+def test_writers_do_not_undo_each_other() -> None:
+    memory = GateMemory.create()
+    one, other, watch = Perception(memory), Perception(memory, HOLD), Watch(memory)
+    one.enter()
+    other.enter()
+    one.leave()
+    assert watch.raised_by() == HOLD
+    other.leave()
+    assert not watch.is_raised
+
+
+def test_a_worker_parks_while_it_is_raised_and_goes_on_after() -> None:
+    memory = GateMemory.create()
+    perception, parking = Perception(memory), Parking(memory, lambda: False)
+    blocks, parked, finished = [0], threading.Event(), threading.Event()
+
+    def generate() -> None:
+        parking.begin()
+        while not finished.is_set():
+            parking.park()
+            blocks[0] += 1
+        parking.end()
+
+    thread = threading.Thread(target=generate)
+    thread.start()
+    try:
+        perception.enter()
+        while generator_state(memory) != PARKED:
+            os.sched_yield()
+        before = blocks[0]
+        for _ in range(1000):
+            os.sched_yield()
+        assert blocks[0] == before, "nothing is done while it is raised"
+        perception.leave()
+        while blocks[0] == before:
+            os.sched_yield()
+        parked.set()
+    finally:
+        finished.set()
+        thread.join()
+    assert generator_state(memory) == IDLE
+    assert parking.parked_ns > 0
+    assert len(parking.park_ms) == 1
+
+
+def test_a_parked_job_can_be_cancelled() -> None:
+    memory = GateMemory.create()
+    Perception(memory).enter()
+    cancelled = threading.Event()
+    threading.Timer(0.05, cancelled.set).start()
+    parking = Parking(memory, cancelled.is_set)
+    with pytest.raises(Cancelled):
+        parking.park()
+    assert generator_state(memory) == RUNNING
+
+
+def test_who_dies_within_a_call_does_not_keep_the_gate_up() -> None:
+    memory = GateMemory.create()
+    code = _dying(memory)
+    subprocess.run([sys.executable, "-c", code], pass_fds=(memory.descriptor,), check=False)
+    watch = Watch(memory)
+    assert watch.is_raised
+    assert watch.lower_for_the_dead() == [DEVICE]
+    assert not watch.is_raised
+    with Perception(memory).closed():
+        assert watch.lower_for_the_dead() == [], "the living may keep it up"
+
+    subprocess.run([sys.executable, "-c", code], pass_fds=(memory.descriptor,), check=False)
+    Perception(memory)
+    assert not watch.is_raised, "whoever takes the place of the dead begins with an open gate"
+
+
+def test_a_parked_worker_frees_itself_of_the_dead() -> None:
+    memory = GateMemory.create()
+    code = _dying(memory)
+    subprocess.run([sys.executable, "-c", code], pass_fds=(memory.descriptor,), check=False)
+    Parking(memory, lambda: False).park()
+
+
+def test_gaps_are_foreseen() -> None:
+    calls = [Call(n * 100 * MS, n * 100 * MS + 40 * MS) for n in range(5)]  # every 100 ms, for 40 ms
+    assert gap_s([], 0) == float("inf")
+    assert gap_s(calls, 450 * MS) == pytest.approx(0.05)
+    assert gap_s(calls, 500 * MS) == 0.0
+    assert gap_s(calls, 600 * MS) == 0.0, "late, it may come any moment"
+    assert gap_s(calls, 900 * MS) == float("inf"), "it has stopped"
+
+
+def test_what_does_not_park_waits_for_a_gap_and_counts_when_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.generation.parking.MOST_PATIENCE_S", 0.05)
+    memory = GateMemory.create()
+    parking = Parking(memory, lambda: False)
+    parking.wait_idle(1.0)
+    assert parking.breaches == 0, "perception is not at work at all"
+    perception = Perception(memory)
+    for _ in range(20):
+        with perception.closed():
+            os.sched_yield()
+    monkeypatch.setattr("server.generation.parking.gap_s", lambda calls, now_ns: 0.01)
+    parking.wait_idle(0.005)
+    assert parking.breaches == 0
+    parking.wait_idle(1.0)
+    assert parking.breaches == 1
+    assert NUM_WRITERS == 3
+
+
+def _dying(memory: GateMemory) -> str:
+    """A program that raises the gate and dies."""
+    return (
+        "import os; from server.generation.gate import GateMemory, Perception;"
+        f"Perception(GateMemory({memory.descriptor})).enter(); os._exit(9)"
+    )
