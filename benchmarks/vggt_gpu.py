@@ -132,7 +132,7 @@ class Bench:
         grid = (height // PATCH_PX, width // PATCH_PX)
         for views in self.plan.thinned:
             images = torch.from_numpy(waves(views, height, width)).to(self._device)
-            patches = self._encoded(images)
+            patches = self._encoded(images)[None]
             exact, thin = (Passes(self._ours, Config(replayed=0, thin_above=t)) for t in (None, views - 1))
             a, b = exact._ask(patches, grid, 1), thin._ask(patches, grid, 1)
             rows.append(
@@ -140,7 +140,7 @@ class Bench:
                     "views": views,
                     "exact": self._timed(partial(exact._ask, patches, grid, 1)),
                     "thinned": self._timed(partial(thin._ask, patches, grid, 1)),
-                    "pose_abs": float((a[0][:, :7] - b[0][:, :7]).abs().max()),
+                    "pose_abs": float((a[0][..., :7] - b[0][..., :7]).abs().max()),
                     "depth_rel_p99": _p99_rel(b[1], a[1]),
                     "weights": "random",
                 }
@@ -173,7 +173,7 @@ class Bench:
         self._ours.aggregate(self._encoded(images)[None], grid)
 
     def _whole(self, passes: Passes, images: Tensor, grid: tuple[int, int]) -> None:
-        passes.ask(self._encoded(images), grid, len(images))
+        passes.ask(self._encoded(images)[None], grid, len(images))
 
     def _timed(self, run: Callable[[], object]) -> dict[str, Any]:
         """Median seconds of some runs after two, and the device's peak memory, weights included and apart."""

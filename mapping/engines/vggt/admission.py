@@ -91,6 +91,11 @@ class Admission:
         self._tell(len(views), allowed, needed, free)
         return views if allowed == len(views) else shortened(views, allowed)
 
+    def has_room(self, size: int) -> bool:
+        """Whether a window of that size fits, as far as one knows."""
+        free = self._memory.free()
+        return free is None or self.expected(size) <= self._share * free
+
     def expected(self, size: int) -> int:
         """Bytes that a window of that size takes, between and in proportion to what was measured; 0 = nothing was."""
         known = sorted(self._peak_by_size.items())

@@ -40,6 +40,8 @@ class Config(BaseModel):
     """Then every so manieth patch answers."""
     checks: int = Field(default=3, ge=0)
     """So many views before the newest get depth, too, and are asked whether they see what it claims to see."""
+    together: int = Field(default=4, ge=1)
+    """On a GPU: windows of one shape, of several phones, that it offers to take at once."""
     intrinsics: Literal["given", "predicted"] = "given"
     """Whether a view's own intrinsics, where it brings some, count more than what the network sees."""
     error_tolerance: float = Field(default=0.05, gt=0)

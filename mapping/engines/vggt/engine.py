@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -78,30 +79,61 @@ class VggtEngine:
             places = arrange([view.rgb.shape[:2] for view in views], self._config.long_side_px)
             height, width = places[0].canvas
             grid = (height // PATCH_PX, width // PATCH_PX)
-            size = SPECIAL_TOKENS + grid[0] * grid[1]
-            if len(admitted := self._admission.admit(views, size)) < len(views):
+            if len(admitted := self._admission.admit(views, _size(1, grid))) < len(views):
                 views = admitted
                 continue
             try:
-                said = self._ask(views, places, grid)
+                [said] = self._ask([views], places, grid)
             except torch.OutOfMemoryError:
                 if len(views) == 1:
                     raise
-                self._passes.forget()
-                self._admission.ran_out(len(views) * size)
                 views = shortened(views, (len(views) + 1) // 2)
                 continue
-            return self._placed(views, places, self._cameras(views, places, said.encodings), said)
+            return self._placed(views, places, said)
+
+    @property
+    def together(self) -> int:
+        """Windows of one shape that are worth asking at once: a CPU is busy with one."""
+        return self._config.together if self._passes.device.type == "cuda" else 1
+
+    def predict_together(self, windows: Sequence[Window]) -> list[WindowPrediction | Exception]:
+        """What `predict` gives or raises for each window; those of one shape go through the network side by side."""
+        try:
+            views = [_checked(window, self._config.max_views) for window in windows]
+            (shape,) = {tuple(view.rgb.shape[:2] for view in some) for some in views}
+        except ValueError:  # one is malformed, or they have several shapes
+            return [_tried(partial(self.predict, window)) for window in windows]
+        places = arrange(shape, self._config.long_side_px)
+        height, width = places[0].canvas
+        grid = (height // PATCH_PX, width // PATCH_PX)
+        try:
+            if not self._admission.has_room(len(views) * _size(len(shape), grid)):
+                raise torch.OutOfMemoryError
+            said = self._ask(views, places, grid)
+        except torch.OutOfMemoryError:
+            return [_tried(partial(self.predict, window)) for window in windows]
+        return [_tried(partial(self._placed, v, places, s)) for v, s in zip(views, said, strict=True)]
 
     @property
     def device_bytes(self) -> int:
         """Memory of the GPU that this engine holds; 0 on the CPU."""
         return self._passes.memory.held()
 
-    def _ask(self, views: Sequence[View], places: Sequence[Placement], grid: tuple[int, int]) -> Said:
-        size = len(views) * (SPECIAL_TOKENS + grid[0] * grid[1])
-        with torch.inference_mode(), self._admission.watched(size):
-            return self._passes.ask(self._patches(views, places), grid, min(len(views), 1 + self._config.checks))
+    def _ask(self, windows: Sequence[Sequence[View]], places: Sequence[Placement], grid: tuple[int, int]) -> list[Said]:
+        """What the network says of windows of one shape.
+
+        Raises:
+            torch.OutOfMemoryError: they did not fit; memory was given back, and the next ones will be shorter.
+        """
+        size = len(windows) * _size(len(places), grid)
+        try:
+            with torch.inference_mode(), self._admission.watched(size):
+                patches = torch.stack([self._patches(views, places) for views in windows])
+                return self._passes.ask(patches, grid, min(len(places), 1 + self._config.checks))
+        except torch.OutOfMemoryError:
+            self._passes.forget()
+            self._admission.ran_out(size)
+            raise
 
     def _patches(self, views: Sequence[View], places: Sequence[Placement]) -> torch.Tensor:
         """Patch tokens (views, patches, width); only images that no earlier window had are encoded."""
@@ -125,10 +157,9 @@ class VggtEngine:
                 cameras.append(place.camera(*shared_focal_px(encodings[same], height, width)))
         return cameras
 
-    def _placed(
-        self, views: Sequence[View], places: Sequence[Placement], cameras: Sequence[Intrinsics], said: Said
-    ) -> WindowPrediction:
+    def _placed(self, views: Sequence[View], places: Sequence[Placement], said: Said) -> WindowPrediction:
         """The answer in the priors' frame and unit."""
+        cameras = self._cameras(views, places, said.encodings)
         deep = range(len(views) - len(said.depth), len(views))
         raw = [_known(depth[places[n].rows, places[n].columns]) for n, depth in zip(deep, said.depth, strict=True)]
         certainty = said.certainty[-1, places[-1].rows, places[-1].columns]
@@ -156,6 +187,18 @@ class VggtEngine:
         depth = np.where(sure > 0, newest.depth, np.float32(0))
         answers[-1] = replace(answers[-1], depth=depth, confidence=sure, descriptor=said.descriptor)
         return WindowPrediction(tuple(answers))
+
+
+def _size(views: int, grid: tuple[int, int]) -> int:
+    """Tokens of a window."""
+    return views * (SPECIAL_TOKENS + grid[0] * grid[1])
+
+
+def _tried(predict: Callable[[], WindowPrediction]) -> WindowPrediction | Exception:
+    try:
+        return predict()
+    except Exception as error:
+        return error
 
 
 def _known(depth: F32) -> F32:

@@ -1,4 +1,4 @@
-"""The two passes of a window: pictures to patch tokens, and patch tokens of all views to what the network says."""
+"""The two passes of windows: pictures to patch tokens, and patch tokens of all views to what the network says."""
 
 from __future__ import annotations
 
@@ -53,17 +53,19 @@ class Passes:
             found += self.replays(("encode", tuple(images.shape)), self._encode, images)
         return torch.cat(found)
 
-    def ask(self, patches: Tensor, grid: tuple[int, int], depths: int) -> Said:
-        """What the network says of a window's patch tokens (views, rows * columns, width).
+    def ask(self, patches: Tensor, grid: tuple[int, int], depths: int) -> list[Said]:
+        """What the network says of each window's patch tokens (windows, views, rows * columns, width).
 
         Args:
-            depths: of how many of the last views depth is wanted.
+            depths: of how many of the last views of each window depth is wanted.
         """
 
         def run(patches: Tensor) -> tuple[Tensor, ...]:
             return self._ask(patches, grid, depths)
 
-        return Said(*self._transfers.down(self.replays(("window", len(patches), grid, depths), run, patches)))
+        key = ("window", *patches.shape[:2], grid, depths)
+        answers = self._transfers.down(self.replays(key, run, patches))
+        return [Said(*(array[n] for array in answers)) for n in range(len(patches))]
 
     def warm_up(self, views: int, height: int, width: int) -> None:
         """Run windows of one and of `views` views of that canvas; on a GPU of every number up to it, to be recorded."""
@@ -72,7 +74,7 @@ class Passes:
         self.replays.is_warming = True
         (patches,) = self.replays(("encode", tuple(image.shape)), self._encode, image)
         for count in range(1, views + 1) if self.device.type == "cuda" else sorted({1, views}):
-            self.ask(patches.repeat(count, 1, 1), grid, min(count, 1 + self._config.checks))
+            self.ask(patches.repeat(count, 1, 1)[None], grid, min(count, 1 + self._config.checks))
         self.replays.is_warming = False
 
     def forget(self) -> None:
@@ -85,8 +87,8 @@ class Passes:
         return (self._network.encode(images),)
 
     def _ask(self, patches: Tensor, grid: tuple[int, int], depths: int) -> tuple[Tensor, ...]:
-        is_long = self._config.thin_above is not None and len(patches) > self._config.thin_above
-        features = self._network.aggregate(patches[None], grid, every=self._config.thin_every if is_long else 1)
+        is_long = self._config.thin_above is not None and patches.shape[1] > self._config.thin_above
+        features = self._network.aggregate(patches, grid, every=self._config.thin_every if is_long else 1)
         depth = self._network.depth(features, grid, last=depths, views_at_once=self._config.views_at_once)
-        descriptor = functional.normalize(patches[-1].float().mean(dim=0), dim=0)
-        return self._network.cameras(features)[-1, 0], depth.z[0], depth.confidence[0], descriptor
+        descriptor = functional.normalize(patches[:, -1].float().mean(dim=1), dim=1)
+        return self._network.cameras(features)[-1], depth.z, depth.confidence, descriptor

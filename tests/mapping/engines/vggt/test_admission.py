@@ -58,9 +58,9 @@ class Cramped(Knows):
     memory: Device = field(default_factory=lambda: Device(10**9))
     asked: list[int] = field(default_factory=list)
 
-    def ask(self, patches: torch.Tensor, grid: tuple[int, int], depths: int) -> Said:
-        self.asked.append(len(patches))
-        self.memory.run(len(patches) * (5 + grid[0] * grid[1]))
+    def ask(self, patches: torch.Tensor, grid: tuple[int, int], depths: int) -> list[Said]:
+        self.asked.append(patches.shape[1])
+        self.memory.run(patches.shape[0] * patches.shape[1] * (5 + grid[0] * grid[1]))
         return Knows.ask(self, patches, grid, depths)
 
 
@@ -100,6 +100,18 @@ def test_under_pressure_windows_shrink_and_grow_again_and_that_is_told_once(capl
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
     assert "windows of 8 views need" in caplog.records[0].message
     assert "room for 8 views again" in caplog.records[1].message
+
+
+def test_windows_that_do_not_fit_together_are_asked_one_by_one() -> None:
+    phone = Phone("a")
+    poses = phone.poses(5)
+    network = Cramped(poses, memory=Device(FIXED + PER_TOKEN * TOKENS * 5))
+    engine = engine_of(network)
+    views = [view(phone, pose, n) for n, pose in enumerate(poses)]
+    windows = [Window(tuple(views[:4])), Window(tuple(views[1:5]))]
+    for _ in range(2):
+        assert all(not isinstance(answer, Exception) for answer in engine.predict_together(windows))
+    assert network.asked == [4, 4, 4, 4, 4], "together only once"
 
 
 def test_one_view_that_does_not_fit_is_an_error() -> None:

@@ -166,3 +166,24 @@ def test_empty_and_endless_windows_are_refused(engine: VggtEngine) -> None:
         engine.predict(Window(()))
     with pytest.raises(ValueError, match="max_views"):
         engine.predict(Window((bare(0),) * 33))
+
+
+def test_windows_asked_together_are_answered_as_alone(engine: VggtEngine) -> None:
+    windows = [Window(tuple(tracked(n) for n in range(start, start + 3))) for start in (0, 4)]
+    both = engine.predict_together(windows)
+    for window, answer in zip(windows, both, strict=True):
+        assert not isinstance(answer, Exception)
+        alone = engine.predict(window).views[-1]
+        np.testing.assert_allclose(answer.views[-1].depth, alone.depth, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(answer.views[-1].descriptor, alone.descriptor, rtol=1e-4, atol=1e-5)
+
+
+def test_together_the_malformed_one_is_told_and_the_others_answered(engine: VggtEngine) -> None:
+    good = Window((tracked(0), tracked(1)))
+    bad = Window((tracked(0), replace(tracked(1), intrinsics=Intrinsics.from_fov(10, 10))))
+    longer = Window(tuple(tracked(n) for n in range(3)))
+    first, second, third = engine.predict_together([good, bad, longer])
+    assert isinstance(second, ValueError)
+    assert not isinstance(first, Exception)
+    assert not isinstance(third, Exception)
+    assert len(third.views) == 3

@@ -57,7 +57,10 @@ class Knows:
     def forget(self) -> None:
         pass
 
-    def ask(self, patches: torch.Tensor, grid: tuple[int, int], depths: int) -> Said:
+    def ask(self, patches: torch.Tensor, grid: tuple[int, int], depths: int) -> list[Said]:
+        return [self.say(window, depths) for window in patches]
+
+    def say(self, patches: torch.Tensor, depths: int) -> Said:
         """In the first camera's frame and in a unit that is another one each time."""
         numbers = [int(n) for n in patches[:, 0, 0]]
         rng = np.random.default_rng([self.seed, *numbers])

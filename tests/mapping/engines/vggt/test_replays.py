@@ -135,7 +135,7 @@ def passes_of(every: int) -> tuple[Callable[[], object], Callable[[], object]]:
     with torch.device("meta"):
         network = Vggt(TINY).eval().requires_grad_(False)
         images = torch.empty(1, 3, 14 * GRID[0], 14 * GRID[1])
-        patches = torch.empty(3, GRID[0] * GRID[1], TINY.width)
+        patches = torch.empty(2, 3, GRID[0] * GRID[1], TINY.width)
     passes = Passes(network, Config(thin_above=None if every == 1 else 2, thin_every=max(every, 2)))
     return lambda: passes._encode(images), lambda: passes._ask(patches, GRID, 2)
 
@@ -175,7 +175,7 @@ def test_thinning_is_off_unless_a_window_is_longer_than_told() -> None:
 
     def depth(**config: Any) -> np.ndarray:
         with torch.inference_mode():
-            return Passes(network, Config(**config)).ask(network.encode(images), GRID, 1).depth
+            return Passes(network, Config(**config)).ask(network.encode(images)[None], GRID, 1)[0].depth
 
     np.testing.assert_array_equal(depth(), depth(thin_above=4))
     assert not np.array_equal(depth(), depth(thin_above=3))
@@ -199,12 +199,12 @@ def test_replayed_windows_say_what_run_ones_say_and_never_wait() -> None:
         pytest.skip("needs a GPU")
     device = torch.device("cuda")
     network = seeded_network(TINY).requires_grad_(False).to(device)
-    patches = torch.rand(3, GRID[0] * GRID[1], TINY.width, device=device)
+    patches = torch.rand(1, 3, GRID[0] * GRID[1], TINY.width, device=device)
     with torch.inference_mode():
-        expected = Passes(network, Config(replayed=0)).ask(patches, GRID, 2)
+        [expected] = Passes(network, Config(replayed=0)).ask(patches, GRID, 2)
         passes = Passes(network, Config())
         for _ in range(3):
-            found = passes.ask(patches, GRID, 2)
+            [found] = passes.ask(patches, GRID, 2)
             np.testing.assert_allclose(found.depth, expected.depth, rtol=1e-4)
         assert passes.replays.replayed == 2
         torch.cuda.set_sync_debug_mode("error")
