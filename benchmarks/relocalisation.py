@@ -6,6 +6,10 @@ again for at most a second of its clock, as from a phone that was put down and p
 frames it posed within 10 cm and 5 degrees of the truth, under the alignment of the mapped part; `wrong` the share posed
 more than 0.3 m or 10 degrees off; `ms` is the CPU time of the call that found it, `looks` how many frames that took.
 `far` counts only frames whose nearest mapped neighbour is more than 0.2 s away.
+
+`photo_*`: the same frames shown one by one, as photos, to the map that the other frames made (`POST .../locate`), and
+every third of them with a focal length guessed 15 % too short (`guess`). `photo_elsewhere` counts photos of the other
+clips of the run that were found in this one's map, of how many: none should be.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ import numpy as np
 
 from benchmarks.clips import Clip
 from benchmarks.evaluation import synthetic_clips
+from benchmarks.evaluation.located import PhotoFinder
 from benchmarks.evaluation.phone import Phone
 from benchmarks.evaluation.result import percentile
 from benchmarks.evaluation.session import Poses
@@ -40,6 +45,7 @@ FAR_S = 0.2
 _PERIOD, _HELD_OUT = 75, 15
 _SLOW_PERIOD, _SLOW_HELD_OUT = 10, 2
 _SLOW_FPS = 10.0
+_ELSEWHERE_EVERY = 5
 _BLIND_S, _PATIENCE_S, _STEP_S = 2.0, 1.0, 0.1
 START_NS = 1_700_000_000_000_000_000
 
@@ -80,6 +86,32 @@ def measure(clip: Clip, *, knows_k: bool = True) -> dict[str, Any]:
     mapped = np.array(sorted(seq for poses in components.values() for seq in poses))
     queries = [ask(_copied(follower, lenses), phone, seq, truth_from, mapped) for seq in out] if len(mapped) else []
     return summary(clip, queries)
+
+
+def photos(clip: Clip, others: Sequence[Clip]) -> dict[str, Any]:
+    """Show the held-out frames as photos to the map of the rest, and photos of other places, too."""
+    out = held_out(clip)
+    phone = Phone.of(clip)
+    finder = PhotoFinder(replace(phone, frames=tuple(i for i in phone.frames if i not in set(out))))
+    figures: dict[str, Any] = {}
+    known, guessed = finder.seek(phone, out), finder.seek(phone, out[::3], focal_error=-0.15)
+    for prefix, sought in (("photo", known), ("photo_guess", guessed)):
+        offs = [_off(one.pose, clip.truth[one.seq]) for one in sought if one.pose is not None]
+        figures |= {
+            f"{prefix}_queries": len(sought),
+            f"{prefix}_found": _share(sum(m <= NEAR_M and deg <= NEAR_DEG for m, deg in offs), len(sought)),
+            f"{prefix}_wrong": _share(sum(m > WRONG_M or deg > WRONG_DEG for m, deg in offs), len(sought)),
+            f"{prefix}_off_m_p50": percentile([m for m, _ in offs], 50),
+            f"{prefix}_ms_p50": percentile([one.ms for one in sought], 50),
+            f"{prefix}_ms_p95": percentile([one.ms for one in sought], 95),
+        }
+    strange = [
+        one
+        for other in others
+        if other.world != clip.world
+        for one in finder.seek(Phone.of(other), range(0, len(other.images), _ELSEWHERE_EVERY))
+    ]
+    return figures | {"photo_elsewhere": f"{sum(one.pose is not None for one in strange)} of {len(strange)}"}
 
 
 def ask(follower: Tracker, phone: Phone, seq: int, truth_from: dict[int, Sim3], mapped: np.ndarray[Any, Any]) -> Query:
@@ -168,8 +200,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     cv2.setNumThreads(1)
     tracker.warm_up()
-    for folder in synthetic_clips.folders(options.clips):
-        figures = measure(Clip.open(folder), knows_k=options.k == "known")
+    clips = [Clip.open(folder) for folder in synthetic_clips.folders(options.clips)]
+    for clip in clips:
+        figures = measure(clip, knows_k=options.k == "known") | photos(clip, clips)
         if options.json:
             print(json.dumps(figures), flush=True)
         else:

@@ -15,13 +15,20 @@ Edit = Callable[[Played, Frame], Frame]
 
 def map_again(played: Sequence[Played], config: Config, edit: Edit = lambda played, frame: frame) -> SceneMap:
     """The map that phones' keyframes make, one phone after the other; `edit` may change the frames on the way."""
+    return map_with_places(played, config, edit)[0]
+
+
+def map_with_places(
+    played: Sequence[Played], config: Config, edit: Edit = lambda played, frame: frame
+) -> tuple[SceneMap, Recogniser]:
+    """The same, and what recognises places in it."""
     scene_map, recogniser = SceneMap(config), Recogniser()
     for one in played:
         for mapped in one.mapped:
             add(scene_map, recogniser, one, mapped, edit)
     while scene_map.status.num_pending:
         scene_map.fuse()
-    return scene_map
+    return scene_map, recogniser
 
 
 def add(scene_map: SceneMap, recogniser: Recogniser, played: Played, mapped: Mapped, edit: Edit) -> None:

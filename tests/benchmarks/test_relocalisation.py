@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks import relocalisation
 from benchmarks.clips import Clip
-from benchmarks.relocalisation import Query, held_out, measure, summary
+from benchmarks.relocalisation import Query, held_out, measure, photos, summary
 
 
 def test_known_ground_is_found(painted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,3 +37,17 @@ def test_far_off_is_not_found(painted: Path) -> None:
     assert figures["found"] == 0.25
     assert figures["wrong"] == 0.25
     assert figures["far_found"] == 0.0
+
+
+def test_photos_are_found_in_the_map_of_the_others_and_nowhere_else(
+    painted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = Clip.open(painted)
+    monkeypatch.setattr(relocalisation, "_PERIOD", 45)
+    monkeypatch.setattr(relocalisation, "_HELD_OUT", 5)
+    figures = photos(clip, [clip, replace(clip, world="elsewhere", images=clip.images[:6])])
+    assert figures["photo_queries"] == 10
+    assert figures["photo_found"] == 1.0
+    assert figures["photo_wrong"] == 0.0
+    assert figures["photo_guess_found"] > 0.7
+    assert figures["photo_elsewhere"] == "2 of 2"  # a clip that only says that it was taken elsewhere
