@@ -1,24 +1,55 @@
-"""Server-sent events out of an iterator: until it ends, the client goes, or takes nothing any more."""
+"""Server-sent events out of a generator: until it ends, the client goes, or takes nothing any more."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
+from server.api.contract import Busy
+
 BEAT_S = 15.0
 STALLED_S = 10.0
 """So long a client may take nothing."""
+MAX_STREAMS = 256
+
+Chunks = AsyncGenerator[bytes, None]
+"""Events, framed already; closed when the stream ends."""
+
+
+class Streams:
+    """The open streams of one kind."""
+
+    def __init__(self, most: int = MAX_STREAMS) -> None:
+        self._most, self._count = most, 0
+
+    def open(self, chunks: Chunks) -> EventStream:
+        """
+        Raises:
+            Busy: there are too many.
+        """
+        if self._count >= self._most:
+            raise Busy("too many event streams", retry_after_s=5)
+        return EventStream(self._counted(chunks))
+
+    async def _counted(self, chunks: Chunks) -> Chunks:
+        self._count += 1
+        try:
+            async for chunk in chunks:
+                yield chunk
+        finally:
+            self._count -= 1
+            await chunks.aclose()
 
 
 class EventStream(Response):
-    """`text/event-stream`; the chunks are framed already."""
+    """`text/event-stream`."""
 
     media_type = "text/event-stream"
 
-    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
+    def __init__(self, chunks: Chunks) -> None:
         self.status_code, self.background = 200, None
         self.init_headers({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
@@ -32,6 +63,7 @@ class EventStream(Response):
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self._chunks.aclose()
 
     async def _write(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
 from typing import Annotated
 
 import msgspec
@@ -16,8 +15,8 @@ from fastapi import APIRouter, Header, Query, Request, Response, WebSocket
 
 from server.api import assets_access as access
 from server.api.connections import CLOSE_TRY_LATER, Door, Line, Speech
-from server.api.contract import Busy, Refused
-from server.api.event_stream import EventStream
+from server.api.contract import Refused
+from server.api.event_stream import Chunks, Streams
 from server.api.guard import Guard
 from server.api.jobs import Counter, JobName
 from server.api.rest import PROBLEM
@@ -27,7 +26,6 @@ from server.jobs.desk import Desk, Live
 from server.jobs.store import JobEvent
 
 SUBPROTOCOL = "commonground.jobs.v1"
-MAX_STREAMS = 256
 MAX_MESSAGE_CHARS = 8192
 CLOSE_DONE = 1000
 ROOM_EVERY_S = 0.05
@@ -65,7 +63,7 @@ SPEECH: Speech[Message, Hello] = Speech("job", SUBPROTOCOL, True, read, Hello, 2
 def router(counter: Counter, guard: Guard, door: Door) -> APIRouter:
     """The stream and the socket."""
     api = APIRouter(tags=["jobs"], responses=PROBLEM)
-    streams = _Streams()
+    streams = Streams()
 
     @api.get("/v1/jobs/{job}/events", response_class=Response)
     async def stream(request: Request, job: JobName, since: Since = None, last: LastEventId = None) -> Response:
@@ -74,7 +72,7 @@ def router(counter: Counter, guard: Guard, door: Door) -> APIRouter:
         await counter.seen(access.reader(guard, request), job)
         if last is not None and last.isdecimal() and len(last) < 17:
             since = int(last)
-        return EventStream(streams.counted(_framed(counter.desk, job, since)))
+        return streams.open(_framed(counter.desk, job, since))
 
     @api.websocket("/v1/jobs/{job}/events")
     async def serve(websocket: WebSocket, job: JobName, since: Since = None) -> None:
@@ -82,30 +80,6 @@ def router(counter: Counter, guard: Guard, door: Door) -> APIRouter:
         await door.enter(websocket, SPEECH, lambda line, _, grant: _JobTalk(line, grant, counter, job, since))
 
     return api
-
-
-class _Streams:
-    """Counts open streams."""
-
-    def __init__(self) -> None:
-        self._count = 0
-
-    def counted(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """
-        Raises:
-            Busy: there are too many.
-        """
-        if self._count >= MAX_STREAMS:
-            raise Busy("too many event streams", retry_after_s=5)
-        return self._counting(chunks)
-
-    async def _counting(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        self._count += 1
-        try:
-            async for chunk in chunks:
-                yield chunk
-        finally:
-            self._count -= 1
 
 
 class _JobTalk:
@@ -149,7 +123,7 @@ class _JobTalk:
             self._line.lose(CLOSE_DONE, "the job is over")
 
 
-async def _framed(desk: Desk, job: str, since: int | None) -> AsyncIterator[bytes]:
+async def _framed(desk: Desk, job: str, since: int | None) -> Chunks:
     async with contextlib.aclosing(desk.follow(job, since)) as happening:
         async for event in happening:
             id = b"id: %d\n" % event.seq if isinstance(event, JobEvent) else b""
