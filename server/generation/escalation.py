@@ -16,8 +16,8 @@ class Config(BaseModel):
     least_park_ms: float = Field(default=50.0, gt=0)
     park_blocks: float = Field(default=3.0, gt=0)
     """A worker that is not parked after so many of its blocks (and the time above) is stopped by SIGSTOP."""
-    beat_timeout_s: float = Field(default=5.0, gt=0)
-    """One that was silent for so long is killed."""
+    beat_timeout_s: float = Field(default=20.0, gt=0)
+    """One that was silent for so long is killed. Compiling or loading may keep it from speaking for seconds."""
     cancel_grace_s: float = Field(default=0.12, gt=0)
     """One that does not let go of a cancelled job is killed."""
     job_timeout_s: float = Field(default=3600.0, gt=0)

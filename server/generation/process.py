@@ -34,7 +34,9 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    nice: int = Field(default=19, ge=0, le=19)
+    nice: int = Field(default=10, ge=0, le=19)
+    """As polite as perception's own workers, and no more: one that gets no turn beside them cannot finish its block
+    and park."""
     threads: int = Field(default=1, gt=0)
     """Of one worker's numeric libraries."""
     cores: tuple[int, ...] = ()

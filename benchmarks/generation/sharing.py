@@ -1,0 +1,228 @@
+"""One core, two who want it: the real geometry engine, and a generation lane that never runs dry.
+
+Rounds of calls under each condition follow each other in random order, so that drift of the machine falls on all alike:
+`held` (generation is kept parked), `gated` (the lane as it is shipped), `ungated` (the same work as a plain process).
+Pictures come at a steady pace that leaves the core idle 45 % of the time; a call that is late makes the pictures that
+came meanwhile go, as the server's newest-wins lane does. Latency is from when a picture came to its answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import random
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+
+from mapping.changes import KeyframeId
+from mapping.engines import View, Window
+from mapping.transforms import rigid
+from server.assets.bus import AssetBus
+from server.generation.gate import TRACKER, GateMemory, Perception
+from server.generation.opened import Config, Generation, gates, opened
+from server.generation.process import Config as ProcessConfig
+from server.generation.process import ProviderProcess
+from server.jobs.values import Wanted
+from server.workers.pool import Config as PoolConfig
+from server.workers.pool import Pool
+from streams.frame import Intrinsics, StreamId
+
+Condition = Literal["held", "gated", "ungated"]
+CONDITIONS: tuple[Condition, ...] = ("held", "gated", "ungated")
+ROUND = 25
+IDLE = 0.45
+BLOCK_MS = 2.5
+SIDE_PX = 160
+WINDOWS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What sharing cost."""
+
+    calls: int
+    """Of each condition."""
+    alone_ms_p50: float
+    alone_ms_p99: float
+    p99_growth: float
+    p99_growth_ungated: float
+    p50_growth: float
+    park_ms_p99: float
+    idle_share: float
+    """Processor time that generation got, of what perception left idle while it was gated."""
+    stops: int
+    block_ms: float
+    """Processor time of one block of the generator."""
+    duty: float
+    """Share of the time that the lane's controller leaves generation at the end."""
+
+
+async def share(calls: int, seed: int) -> Shared:
+    """Measure at least `calls` calls of each condition."""
+    core = max(os.sched_getaffinity(0))
+    config = Config.model_validate({"lane": {"workers": {"process": {"cores": [core]}}}})
+    with tempfile.TemporaryDirectory() as folder, gates(("cpu",)) as gate_by_device:
+        gate, root = gate_by_device["cpu"], Path(folder)
+        pool = Pool(PoolConfig(), "classical", {"long_side_px": SIDE_PX}, gate_by_device)
+        with AssetBus(root / "assets") as bus:
+            async with opened(config, root / "jobs", bus, gate_by_device, b"") as generation:
+                await pool.start()
+                try:
+                    pid = pool.stats()[0].pid
+                    assert pid is not None
+                    os.sched_setaffinity(pid, {core})
+                    return await _Rig(pool, generation, gate, core, random.Random(seed)).measure(calls)
+                finally:
+                    await pool.close()
+
+
+class _Rig:
+    def __init__(self, pool: Pool, generation: Generation, gate: GateMemory, core: int, chance: random.Random) -> None:
+        self._pool, self._generation, self._chance = pool, generation, chance
+        self._gate, self._core = gate, core
+        self._holding = Perception(gate, TRACKER)
+        self._is_held = False
+        self._windows = [_window(n) for n in range(WINDOWS)]
+        self._names = itertools.count()
+
+    async def measure(self, calls: int) -> Shared:
+        feeding = asyncio.create_task(self._feed())
+        rival = await self._rival()
+        rival.pause()
+        try:
+            self._hold(True)
+            alone_s = [await self._call() for _ in range(2 * ROUND)]
+            period_s = statistics.median(alone_s[ROUND:]) / (1 - IDLE)
+            self._hold(False)
+            latencies: dict[Condition, list[float]] = {condition: [] for condition in CONDITIONS}
+            idle_s = used_s = 0.0
+            while min(map(len, latencies.values())) < calls:
+                for condition in self._chance.sample(CONDITIONS, len(CONDITIONS)):
+                    self._hold(condition != "gated")
+                    if condition == "ungated":
+                        rival.resume()
+                    used_before_s, began = self._used_s(), time.monotonic()
+                    round_s, busy_s = await self._round(period_s)
+                    if condition == "gated":
+                        used_s += self._used_s() - used_before_s
+                        idle_s += time.monotonic() - began - busy_s
+                    rival.pause()
+                    latencies[condition] += round_s
+            overseer = self._generation.lanes["cpu"].overseer
+            park_ms_p99 = float(self._figures().get("park_ms_p99", np.nan))
+        finally:
+            self._hold(False)
+            feeding.cancel()
+            await rival.kill()
+        held, gated, ungated = (np.array(latencies[condition]) for condition in CONDITIONS)
+        return Shared(
+            calls=len(held),
+            alone_ms_p50=1e3 * float(np.median(held)),
+            alone_ms_p99=1e3 * float(np.quantile(held, 0.99)),
+            p99_growth=_growth(gated, held, 0.99),
+            p99_growth_ungated=_growth(ungated, held, 0.99),
+            p50_growth=_growth(gated, held, 0.5),
+            park_ms_p99=park_ms_p99,
+            idle_share=used_s / idle_s,
+            stops=overseer.stops,
+            block_ms=BLOCK_MS,
+            duty=overseer.controller.duty,
+        )
+
+    async def _feed(self) -> None:
+        """Keep the lane busy: one job runs, one waits."""
+        desk = self._generation.desk
+        jobs: list[str] = []
+        for seed in itertools.count():
+            wanted = Wanted(provider="rehearsal", seed=seed, params={"blocks": 4000, "block_ms": BLOCK_MS})
+            jobs.append((await desk.submit(wanted, ()))[0].job)
+            if len(jobs) > 1:
+                while not (await desk.wait(jobs[0], 60.0)).is_over:
+                    pass
+                jobs.pop(0)
+
+    async def _rival(self) -> ProviderProcess:
+        """The same work at the same core, with a gate that nobody raises and no politeness."""
+        known = self._generation.registry.get("rehearsal")
+        config = ProcessConfig(nice=0, cores=(self._core,))
+        rival = await ProviderProcess.spawn(known, "cpu", GateMemory.create(), config)
+        request = {"job": "rival", "files": {}, "seed": 1, "text": "", "output": "mesh"}
+        rival.tell("run", run="rival", request=request | {"params": {"blocks": 10**9}}, spool="/nonexistent")
+        return rival
+
+    async def _round(self, period_s: float) -> tuple[list[float], float]:
+        """Latencies of some calls at a steady pace, and how long perception was at work."""
+        latencies, busy_s = [], 0.0
+        due = time.monotonic() + period_s
+        for _ in range(ROUND):
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            busy_s += await self._call()
+            ended = time.monotonic()
+            latencies.append(ended - due)
+            due += period_s * max(
+                1, int((ended - due) / period_s)
+            )  # the newest picture that has come by now, or the next
+        return latencies, busy_s
+
+    async def _call(self) -> float:
+        """Seconds of one window, seen from the server."""
+        n = next(self._names)
+        views = tuple(
+            View(KeyframeId(f"{n}/{i}"), v.rgb, v.intrinsics, v.prior_window_from_camera)
+            for i, v in enumerate(self._windows[n % WINDOWS].views)
+        )
+        began = time.monotonic()
+        await self._pool.predict(StreamId("phone"), Window(views))
+        return time.monotonic() - began
+
+    def _hold(self, hold: bool) -> None:
+        """Keep the lane's worker parked, as a tracker would."""
+        if hold != self._is_held:
+            self._is_held = hold
+            if hold:
+                self._holding.enter()
+            else:
+                self._holding.leave()
+
+    def _figures(self) -> dict[str, Any]:
+        worker = self._generation.lanes["cpu"].worker
+        return {} if worker is None else worker.figures
+
+    def _used_s(self) -> float:
+        """Processor time of the lane's worker so far."""
+        worker = self._generation.lanes["cpu"].worker
+        if worker is None:
+            return 0.0
+        fields = Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _growth(values: Any, base: Any, share: float) -> float:
+    return float(np.quantile(values, share) / np.quantile(base, share) - 1)
+
+
+def _window(seed: int) -> Window:
+    """Three views of a textured wall, from side to side."""
+    height, width = SIDE_PX * 3 // 4, SIDE_PX
+    noise = np.random.default_rng(seed).integers(0, 255, (height // 4, width, 3), np.uint8)
+    wall = cv2.resize(noise, (2 * width, height))
+    k = Intrinsics.from_fov(width, height)
+    return Window(
+        tuple(
+            View(
+                KeyframeId(f"{i}"),
+                np.ascontiguousarray(wall[:, 10 * i : 10 * i + width]),
+                k,
+                rigid(np.eye(3), [0.1 * i, 0, 0]),
+            )
+            for i in range(3)
+        )
+    )
