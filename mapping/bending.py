@@ -1,6 +1,7 @@
 """The map bends: what was recognised meets what trackers say of their walks, and every keyframe in the world gives way.
 
 Trackers go on in frames of their own; what comes out is where each component lies in the world around each keyframe.
+Long maps bend at stations, every so many keyframes, on which the others ride: the work is bounded.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from mapping.places.pose_graph import Edges, Poses, joined, optimise
 from mapping.placing import keyframe_id
 from mapping.transforms import F64, Sim3, invert
 
+_MAX_STATIONS = 400
 _TURN_RAD, _SHIFT, _GROWTH = float(np.radians(0.1)), 0.004, 0.004
 """What a tracker drifts by from one keyframe to the next: turn, shift as a share of how far it sees, log scale."""
 _OF_STEP = 0.02
@@ -36,25 +38,49 @@ class _Walk:
     """One component's keyframes among the nodes."""
 
     component: Component
-    rows: range
-    seqs: tuple[int, ...]
+    rows: NDArray[np.int64]  # (n,) nodes of its keyframes
+    stations: NDArray[np.int64]  # (m,) which of those they ride on
+    rides_on: NDArray[np.int64]  # (n,)
     component_from_camera: F64  # (n, 4, 4)
 
-    def placement(self, world_from_component: Sim3, nodes: Sequence[Sim3], seat: Sim3) -> Placement:
-        """Where its keyframes as they are now (world_from_camera of all nodes, then moved by `seat`) put it."""
-        around = {
-            seq: seat @ nodes[row] @ Sim3.from_rigid(invert(pose))
-            for seq, row, pose in zip(self.seqs, self.rows, self.component_from_camera, strict=True)
-        }
-        return Placement.bent(world_from_component, around)
+    @classmethod
+    def of(cls, component: Component, first_row: int, stride: int) -> _Walk:
+        numbers = np.arange(len(component.poses))
+        rides_on = numbers // stride * stride
+        return cls(component, first_row + numbers, numbers[::stride], rides_on, np.array([*component.poses.values()]))
 
-    def on_the_whole(self, nodes: Sequence[Sim3]) -> Sim3:
-        """The one similarity that comes nearest to that."""
-        some = slice(None, None, max(1, len(self.seqs) // _NUM_FITTED))
-        poses = self.component_from_camera[some]
-        bent = np.array([nodes[row].apply_pose(np.eye(4)) for row in self.rows[some]])
-        fit = fit_cameras(poses, bent)
-        return fit.b_from_a if fit is not None else nodes[self.rows[0]] @ Sim3.from_rigid(invert(poses[0]))
+    @property
+    def own(self) -> Poses:
+        """component_from_camera of all its keyframes."""
+        poses = self.component_from_camera
+        return Poses(np.ones(len(poses)), poses[:, :3, :3], poses[:, :3, 3])
+
+    def steps(self) -> Edges:
+        """From each station to the next, as the tracker has it: surer the less it moved."""
+        way, distance = self.own[self.stations], self.component.typical_distance
+        a, b = np.arange(len(way) - 1), np.arange(1, len(way))
+        step = way[b].inverse() @ way[a]
+        turned = np.arccos(np.clip((np.trace(step.rotation, axis1=1, axis2=2) - 1) / 2, -1, 1))
+        sigma = np.empty((len(step), 7))
+        sigma[:, :3] = (_TURN_RAD + _OF_STEP * turned)[:, None]
+        sigma[:, 3:6] = (_SHIFT * distance + _OF_STEP * np.linalg.norm(step.position, axis=1))[:, None]
+        sigma[:, 6] = _GROWTH
+        sigma *= np.sqrt(len(self.rows) / len(way)) * (_POSED if self.component.is_posed else 1.0)
+        rows = self.rows[self.stations]
+        return Edges(rows[a], rows[b], step, np.eye(7) / sigma[:, :, None] ** 2, np.ones(len(step), np.bool_))
+
+    def on_the_whole(self, nodes: Poses) -> Sim3:
+        """The one similarity that comes nearest to where its stations are now (world_from_camera of all nodes)."""
+        some = self.stations[:: max(1, len(self.stations) // _NUM_FITTED)]
+        poses, now = self.component_from_camera[some], nodes[self.rows[some]].each()
+        fit = fit_cameras(poses, np.array([place.apply_pose(np.eye(4)) for place in now]))
+        return fit.b_from_a if fit is not None else now[0] @ Sim3.from_rigid(invert(poses[0]))
+
+    def placement(self, world_from_component: Sim3, nodes: Poses, seat: Sim3) -> Placement:
+        """Where its stations as they are now, then all moved by `seat`, put it."""
+        around = (nodes[self.rows[self.stations]] @ self.own[self.stations].inverse()).each()
+        seqs = np.array(list(self.component.poses))[self.stations].tolist()
+        return Placement.bent(world_from_component, {s: seat @ place for s, place in zip(seqs, around, strict=True)})
 
 
 def bend(
@@ -68,54 +94,39 @@ def bend(
         hung: lie where others put them.
         before: world_from_camera (4, 4) of places of before a restart, which stay.
     """
-    ids, places, stays = list(before), [Sim3.from_rigid(pose) for pose in before.values()], [True] * len(before)
-    walks = []
-    for component in (*standing, *hung):
-        if component.placement is None or not component.poses:
-            continue
-        around, poses = component.placement.around, component.poses
-        rows = range(len(ids), len(ids) + len(poses))
-        walks.append(_Walk(component, rows, tuple(poses), np.array(list(poses.values()))))
-        ids += [keyframe_id(component.key[0], seq) for seq in poses]
-        places += [around(seq) @ Sim3.from_rigid(pose) for seq, pose in poses.items()]
-        stays += [component.is_posed and component in standing] * len(poses)
-    nodes, is_fixed = Poses.of(places), np.array(stays)
-    heard = links.heard({keyframe: row for row, keyframe in enumerate(ids)}, nodes)
-    edges = joined([heard, *(_steps(walk) for walk in walks)])
-    bent = optimise(nodes, edges, is_fixed).each()
-    parts = _parts(edges, len(nodes))
-    seats: dict[int, Sim3] = {part: Sim3.identity() for part in parts[is_fixed]}
-    moved = set(parts[heard.a])
+    here = [component for component in (*standing, *hung) if component.placement is not None and component.poses]
+    stride = -(-sum(len(component.poses) for component in here) // _MAX_STATIONS)
+    ids, places, walks = list(before), [Sim3.from_rigid(pose) for pose in before.values()], []
+    for component in here:
+        walks.append(_Walk.of(component, len(ids), stride))
+        ids += [keyframe_id(component.key[0], seq) for seq in component.poses]
+        places += component.cameras_in_world()
+    nodes, is_fixed = Poses.of(places), np.arange(len(ids)) < len(before)
+    rides_on, node_from_camera = np.arange(len(ids)), Poses.of([Sim3.identity()] * len(ids))
     for walk in walks:
-        part = int(parts[walk.rows[0]])
-        if part not in moved or is_fixed[walk.rows[0]]:
+        rides_on[walk.rows] = walk.rows[walk.rides_on]
+        node_from_camera[walk.rows] = walk.own[walk.rides_on].inverse() @ walk.own
+        is_fixed[walk.rows] = walk.component.is_posed and walk.component in standing
+    heard = links.heard({keyframe: row for row, keyframe in enumerate(ids)}, nodes)
+    heard = heard.told_by(rides_on, node_from_camera)
+    edges = joined([heard, *(walk.steps() for walk in walks)])
+    nodes = optimise(nodes, edges, is_fixed | (rides_on != np.arange(len(ids))))
+    yield from _seated(walks, nodes, edges, is_fixed, np.unique(heard.a))
+
+
+def _seated(
+    walks: Sequence[_Walk], nodes: Poses, edges: Edges, is_fixed: NDArray[np.bool_], linked: NDArray[np.int64]
+) -> Iterator[tuple[Component, Placement]]:
+    """What hangs together floats: each such part is put back to where its first walk was on the whole."""
+    links = coo_matrix((np.ones(len(edges)), (edges.a, edges.b)), shape=(len(nodes), len(nodes)))
+    parts = connected_components(links, directed=False)[1]
+    seats: dict[int, Sim3] = {part: Sim3.identity() for part in parts[is_fixed].tolist()}
+    moved = set(parts[linked].tolist())
+    for walk in walks:
+        first = int(walk.rows[0])
+        part, place = int(parts[first]), walk.component.world_from_component
+        if place is None or part not in moved or is_fixed[first]:
             continue
-        place, whole = walk.component.world_from_component, walk.on_the_whole(bent)
-        assert place is not None
-        is_first = part not in seats
+        whole, is_first = walk.on_the_whole(nodes), part not in seats
         seat = seats.setdefault(part, place @ whole.inverse())
-        yield walk.component, walk.placement(place if is_first else seat @ whole, bent, seat)
-
-
-def _parts(edges: Edges, num_nodes: int) -> NDArray[np.int32]:
-    """(n,) numbers of what hangs together."""
-    links = coo_matrix((np.ones(len(edges)), (edges.a, edges.b)), shape=(num_nodes, num_nodes))
-    return np.asarray(connected_components(links, directed=False)[1])
-
-
-def _steps(walk: _Walk) -> Edges:
-    """From each keyframe to the next, as the tracker has it: surer the less it moved."""
-    poses, distance = walk.component_from_camera, walk.component.typical_distance
-    steps = np.array([invert(pose) for pose in poses[1:]]).reshape(-1, 4, 4) @ poses[:-1]
-    turned = np.arccos(np.clip((np.trace(steps[:, :3, :3], axis1=1, axis2=2) - 1) / 2, -1, 1))
-    moved = np.linalg.norm(steps[:, :3, 3], axis=1)
-    sigma = np.empty((len(steps), 7))
-    sigma[:, :3] = (_TURN_RAD + _OF_STEP * turned)[:, None]
-    sigma[:, 3:6] = (_SHIFT * distance + _OF_STEP * moved)[:, None]
-    sigma[:, 6] = _GROWTH
-    sigma *= _POSED if walk.component.is_posed else 1.0
-    rows = walk.rows.start + np.arange(len(steps))
-    return Edges(
-        rows, rows + 1, Poses(np.ones(len(steps)), steps[:, :3, :3], steps[:, :3, 3]),
-        np.eye(7) / sigma[:, :, None] ** 2, np.ones(len(steps), np.bool_),
-    )  # fmt: skip
+        yield walk.component, walk.placement(place if is_first else seat @ whole, nodes, seat)

@@ -78,6 +78,12 @@ class Component:
         """The same around one of its frames."""
         return self.placement.around(seq) if self.placement is not None else None
 
+    def cameras_in_world(self) -> list[Sim3]:
+        """world_from_camera of all observed keyframes, each in the component's unit there; empty while not placed."""
+        if self.placement is None:
+            return []
+        return [self.placement.around(seq) @ Sim3.from_rigid(pose) for seq, pose in self._poses.items()]
+
     def observe(
         self,
         frame: Frame,
