@@ -12,6 +12,9 @@ from scipy.spatial import ConvexHull, QhullError
 from mapping.objects.mesh import F64, Mesh, MeshError, from_arrays, volume_m3, welded
 
 _FLAT_M = 1e-3
+_NEARLY = 1.05
+"""What fills its hull but for so much is convex."""
+_ERROR_PERCENT = 3.0
 
 
 def hull(mesh: Mesh) -> Mesh:
@@ -31,18 +34,27 @@ def hull(mesh: Mesh) -> Mesh:
     return _outwards(found)
 
 
-def convex_parts(mesh: Mesh, max_parts: int = 16, resolution: int = 100_000) -> tuple[Mesh, ...]:
+def convex_parts(mesh: Mesh, max_parts: int = 16, resolution: int = 20_000) -> tuple[Mesh, ...]:
     """Convex bodies that together fill about the same space, largest first; concave ones are cut up by V-HACD.
 
     Raises:
         MeshError: there are no three vertices off one line.
     """
-    bare = welded(mesh)
+    bare, around = welded(mesh), hull(mesh)
+    if 0 < volume_m3(around) <= _NEARLY * volume_m3(bare):
+        return (around,)
+    # As VTK writes polygons: the number of corners, then the corners.
+    with_counts = np.column_stack([np.full(len(bare.faces), 3), bare.faces]).ravel().astype(np.uint32)
     parts = vhacdx.compute_vhacd(
-        bare.vertices_m.astype(np.float64), bare.faces, maxConvexHulls=max_parts, resolution=resolution, asyncACD=False
+        bare.vertices_m.astype(np.float64),
+        with_counts,
+        maxConvexHulls=max_parts,
+        resolution=resolution,
+        minimumVolumePercentErrorAllowed=_ERROR_PERCENT,
+        asyncACD=False,
     )
     bodies = [hull(from_arrays(points, faces.reshape(-1, 3))) for points, faces in parts if len(points) > 3]
-    return tuple(sorted(bodies, key=volume_m3, reverse=True)) or (hull(mesh),)
+    return tuple(sorted(bodies, key=volume_m3, reverse=True)) or (around,)
 
 
 _SIDES: F64 = np.concatenate([np.eye(3), -np.eye(3)])

@@ -38,6 +38,10 @@ class Config(BaseModel):
     points_per_view: int = Field(default=3000, gt=0)
 
 
+_SETTLED = 2e-4
+"""Radians and metres: a fifth of a millimetre."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Cloud:
     """One view's depth as a surface, and a sparse choice of its points; camera axes."""
@@ -63,7 +67,7 @@ def agreed(views: Sequence[View], config: Config = Config()) -> tuple[View, ...]
             pose[:3, :3] = exp_so3(step[i, :3]) @ pose[:3, :3]
             pose[:3, 3] += step[i, 3:]
         gate_m = max(0.8 * gate_m, config.last_gate_m)
-        if np.abs(step).max() < 1e-5:
+        if np.abs(step).max() < _SETTLED and gate_m <= config.last_gate_m:
             break
     return tuple(replace(view, world_from_camera=pose) for view, pose in zip(views, poses, strict=True))
 

@@ -25,6 +25,7 @@ _MIN_CELL_M = 0.01
 _MIN_POINTS = 3
 _GROUND_CELL_M, _GROUND_M2 = 0.02, 0.01
 _STEP_M = 0.01
+_OUTSTANDING, _AROUND_STEPS = 2.0, 15
 _BELOW_CLICK_M = 0.02
 _SNAP_M = 0.04
 _CLICK_REACH_M = 0.8
@@ -203,11 +204,14 @@ def _levels(points: F64) -> tuple[F64, F64]:
     """Heights (n,), and the ground (n,) in m2 that points at each of them cover, where that is a local maximum."""
     low = points.min(0)
     level = np.floor((points[:, 1] - low[1]) / _STEP_M).astype(np.int64)
-    ground = np.floor((points[:, [0, 2]] - low[[0, 2]]) / _GROUND_CELL_M).astype(np.int64)
-    cells = np.unique(np.column_stack([level, ground]), axis=0)
-    areas = np.bincount(cells[:, 0], minlength=int(level.max()) + 1) * _GROUND_CELL_M**2
+    row, column = np.floor((points[:, [0, 2]] - low[[0, 2]]) / _GROUND_CELL_M).astype(np.int64).T
+    covered = np.zeros((level.max() + 1, row.max() + 1, column.max() + 1), np.bool_)
+    covered[level, row, column] = True
+    areas = covered.sum(axis=(1, 2)) * _GROUND_CELL_M**2
     padded = np.pad(areas, 1)
     peak = (areas >= padded[:-2]) & (areas >= padded[2:])
+    # What stands upright covers a little ground at every height; a level surface far more at its own.
+    peak &= areas >= _OUTSTANDING * ndimage.median_filter(areas, _AROUND_STEPS, mode="constant")
     heights = low[1] + (np.arange(len(areas)) + 0.5) * _STEP_M
     return heights, np.where(peak, areas, 0.0)
 

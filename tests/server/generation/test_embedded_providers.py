@@ -1,0 +1,198 @@
+"""The providers that need no weights, as the lane calls them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from benchmarks import capture as scene_of
+from benchmarks import gltf_validator
+from mapping.objects import glb, solid
+from mapping.objects.mesh import volume_m3
+from server.assets.values import AssetFile, NewVersion, Placement
+from server.generation import keyframes
+from server.generation.provider import Cancelled, GenerationFailed, Request, Result
+from server.generation.providers import capture, library, prims, relief
+from streams.frame import Intrinsics
+
+
+@dataclass
+class Run:
+    """A `server.generation.provider.Context` that writes down what it is told."""
+
+    spool: Path
+    cancel_at: str = ""
+    device: str = "cpu"
+    cancelled: bool = False
+    stages: list[str] = field(default_factory=list)
+    offered: list[Result] = field(default_factory=list)
+
+    def stage(self, name: str) -> None:
+        self.stages.append(name)
+        if name == self.cancel_at:
+            raise Cancelled
+
+    def progress(self, fraction: float) -> None:
+        pass
+
+    def park(self) -> None:
+        pass
+
+    def offer(self, result: Result) -> None:
+        self.offered.append(result)
+
+
+def request(text: str = "", files: dict[str, tuple[Path, ...]] | None = None, **params: Any) -> Request:
+    return Request("job-1", 1, text, files or {}, params)
+
+
+def publishable(result: Result) -> NewVersion:
+    """What the bus would take: checks roles, formats and facts."""
+    files = tuple(
+        AssetFile(
+            role=made.role, format=made.path.suffix[1:], sha256="0" * 64, size=made.path.stat().st_size,  # type: ignore[arg-type]
+            extensions=made.extensions, triangles=made.triangles,
+        )
+        for made in result.files
+    )  # fmt: skip
+    facts = json.loads(json.dumps(result.metadata))
+    return NewVersion(files=files, **facts)
+
+
+def check(provider: Any, made: Result, run: Run) -> None:
+    """What holds for every run: stages as described, a first version that can be shown, valid files."""
+    assert run.stages == [stage.name for stage in provider.describe().stages]
+    assert len(run.offered) == 1
+    roles = [file.role for file in publishable(run.offered[0]).files]
+    assert {"lod0", "lod1", "lod2", "collision", "thumbnail"} <= set(roles)
+    assert len(made.files) > len(roles)
+    version = publishable(made)
+    assert version.quality["problems"] == []
+    assert (
+        gltf_validator.errors({f.path.name: f.path.read_bytes() for f in made.files if f.path.suffix == ".glb"}) == []
+    )
+
+
+def test_prims(tmp_path: Path) -> None:
+    provider, run = prims.create({}), Run(tmp_path)
+    made = provider.run(request("red cube 20 cm"), run)
+    check(provider, made, run)
+    assert volume_m3(glb.decode((tmp_path / "lod0.glb").read_bytes())) == pytest.approx(0.008, rel=1e-4)
+    assert made.metadata["scale_confidence"] == 1.0
+    with pytest.raises(GenerationFailed) as failed:
+        provider.run(request("a cup of tea"), Run(tmp_path))
+    assert failed.value.code == "unsuitable"
+
+
+def test_library(tmp_path: Path) -> None:
+    folder, spool = tmp_path / "models", tmp_path / "spool"
+    (folder / "kitchen").mkdir(parents=True)
+    spool.mkdir()
+    (folder / "kitchen" / "ceramic_jug.glb").write_bytes(glb.encode(solid.box(0.1, 0.2, 0.1, (3.0, 1.0, 0.0))))
+    (folder / "broken_table.glb").write_bytes(b"glTF but no more")
+    provider, run = library.create({"folder": str(folder)}), Run(spool)
+    made = provider.run(request("a jug"), run)
+    check(provider, made, run)
+    assert made.metadata["quality"]["found"] == "kitchen/ceramic_jug.glb"
+    for text in ("tablet", "table"):
+        with pytest.raises(GenerationFailed) as failed:
+            provider.run(request(text), Run(spool))
+        assert failed.value.code == "unsuitable"
+    with pytest.raises(GenerationFailed):
+        library.create({"folder": str(tmp_path / "nowhere")}).run(request("jug"), Run(spool))
+
+
+def test_relief(tmp_path: Path) -> None:
+    rows, columns = np.mgrid[:300, :400]
+    disc = (rows - 150) ** 2 + (columns - 200) ** 2 < 100**2
+    bgr = np.where(disc[..., None], [40, 60, 200], [180, 180, 180]).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "image-0.png"), bgr)
+    cv2.imwrite(str(tmp_path / "mask-0.png"), (disc * 255).astype(np.uint8))
+    files = {"image": (tmp_path / "image-0.png",)}
+    provider, run = relief.create({}), Run(tmp_path)
+    made = provider.run(request(files=files, height_m=0.5), run)
+    check(provider, made, run)
+    assert made.metadata["bbox_m"][1][1] == pytest.approx(0.5)
+    provider.run(request(files=files | {"mask": (tmp_path / "mask-0.png",)}), Run(tmp_path))
+    (tmp_path / "image-1.png").write_bytes(b"\x89PNG no")
+    for bad in (
+        request(files={"image": (tmp_path / "image-1.png",)}),
+        request(files=files, height_m=-1),
+        request(files=files, height_m="tall"),
+        request(),
+    ):
+        with pytest.raises(GenerationFailed) as failed:
+            provider.run(bad, Run(tmp_path))
+        assert failed.value.code == "bad_input"
+
+
+@pytest.fixture(scope="module")
+def filmed() -> keyframes.Keyframes:
+    scene, k = scene_of.build(), Intrinsics.from_fov(260, 196)
+    views = [replace(scene.view(pose, k), mask=None) for pose in scene_of.poses(scene, 6)]
+    return keyframes.Keyframes("kitchen", 4, {f"phone/{i}": view for i, view in enumerate(views)})
+
+
+def test_keyframes_survive_their_folder(filmed: keyframes.Keyframes, tmp_path: Path) -> None:
+    keyframes.write(tmp_path, filmed)
+    back = keyframes.read(tmp_path)
+    assert (back.scene, back.epoch, list(back.views)) == ("kitchen", 4, list(filmed.views))
+    for name, view in filmed.views.items():
+        assert np.array_equal(back.views[name].rgb, view.rgb)
+        assert np.array_equal(back.views[name].world_from_camera, view.world_from_camera)
+        assert np.abs(back.views[name].depth_m - view.depth_m).max() <= keyframes.DEPTH_STEP_M  # type: ignore[operator]
+    (tmp_path / "000.png").unlink()
+    with pytest.raises(keyframes.KeyframesBroken):
+        keyframes.read(tmp_path)
+
+
+def test_capture(filmed: keyframes.Keyframes, tmp_path: Path) -> None:
+    folder, spool = tmp_path / "keyframes", tmp_path / "spool"
+    folder.mkdir()
+    spool.mkdir()
+    keyframes.write(folder, filmed)
+    exact = scene_of.build()
+    mask = exact.view(filmed.views["phone/0"].world_from_camera, Intrinsics.from_fov(260, 196))
+    box = scene_of.box_around(mask, 0, 3.0)
+    files = {"keyframes": (folder,)}
+    provider, run = capture.create({}), Run(spool)
+    pick = [2 * v for v in (box.left_px, box.top_px, box.right_px, box.bottom_px)]
+    made = provider.run(request(files=files, keyframe="phone/0", box=pick, width_px=520, height_px=392), run)
+    check(provider, made, run)
+    placement = Placement(**made.metadata["placement"])
+    low, high = exact.thing.bounds_m()
+    foot = [(low[0] + high[0]) / 2, low[1], (low[2] + high[2]) / 2]
+    assert (placement.scene, placement.epoch) == ("kitchen", 4)
+    assert np.linalg.norm(np.array(placement.position_m) - foot) < 0.015
+    assert made.metadata["quality"]["mask_iou"] > 0.9
+    for bad, code in (
+        (request(files=files), "bad_input"),
+        (request(files=files, click=[1]), "bad_input"),
+        (request(files=files, keyframe="nobody/1", click=[1, 1]), "bad_input"),
+        (request(), "bad_input"),
+        (request(files=files, click=[10, 180]), "unsuitable"),
+    ):
+        with pytest.raises(GenerationFailed) as failed:
+            provider.run(bad, Run(spool))
+        assert failed.value.code == code
+    with pytest.raises(Cancelled):
+        provider.run(request(files=files, box=pick, width_px=520, height_px=392), Run(spool, cancel_at="masks"))
+
+
+def test_descriptions_need_no_heavy_library() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys\n"
+        "from server.generation.providers import capture, library, prims, relief\n"
+        "[m.create({}).describe() for m in (capture, library, prims, relief)]\n"
+        "sys.exit(any(name in sys.modules for name in ('numpy', 'cv2', 'trimesh', 'mapping')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
