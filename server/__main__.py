@@ -1,4 +1,4 @@
-"""The command `commonground`: serve, replay, export, token, marker, doctor, config."""
+"""The command `commonground`: serve, replay, export, token, marker, doctor, config, providers."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+providers = typer.Typer(help="Who makes 3D assets.", no_args_is_help=True)
+app.add_typer(providers, name="providers")
 console = Console(highlight=False)
 problems = Console(stderr=True, highlight=False)
 if TYPE_CHECKING:
@@ -194,6 +196,44 @@ def doctor(config: ConfigFile = None, data_dir: DataDir = None) -> None:
         mark = "[green]OK  [/]" if finding.is_ok else "[red]FAIL[/]"
         console.print(f"{mark} [bold]{finding.subject:<9}[/] {finding.detail}", soft_wrap=True)
     raise typer.Exit(0 if is_well else 1)
+
+
+@providers.command("list")
+def list_providers(config: ConfigFile = None) -> None:
+    """Who makes assets here, out of what, under which terms, and what is missing for it."""
+    from server.generation.registry import Registry
+
+    for known in Registry(_settings(config).generation.registry).all():
+        about = known.description
+        terms = about.licence.spdx if about.licence.commercial else f"{about.licence.spdx}, not commercial"
+        needs = f"{about.vram_gb:g} GB of VRAM" if about.vram_gb else "no GPU"
+        mark = "[green]ready  [/]" if known.missing is None else "[yellow]missing[/]"
+        makes = f"{', '.join(about.inputs)} -> {', '.join(about.outputs)}"
+        console.print(f"{mark} [bold]{about.name:<10}[/] {makes}; {needs}; {terms}", soft_wrap=True)
+        if known.missing:
+            console.print(f"        {escape(known.missing)}", soft_wrap=True)
+
+
+@providers.command("doctor")
+def examine_provider(
+    name: Annotated[str, typer.Argument(help="As `providers list` calls it.")],
+    device: Annotated[str, typer.Option(help="cpu, cuda:0, ...")] = "cpu",
+    config: ConfigFile = None,
+) -> None:
+    """Start a provider and load it; each line is OK or says what to do."""
+    from server.generation import doctor as checks
+
+    settings = _settings(config)
+
+    async def examine() -> bool:
+        is_well = True
+        async for finding in checks.examine(settings.generation, name, device):
+            is_well &= finding.is_ok
+            mark = "[green]OK  [/]" if finding.is_ok else "[red]FAIL[/]"
+            console.print(f"{mark} [bold]{finding.subject:<9}[/] {escape(finding.detail)}", soft_wrap=True)
+        return is_well
+
+    raise typer.Exit(0 if _go(examine()) else 1)
 
 
 @app.command("config")
