@@ -123,7 +123,7 @@ def optimise(nodes: Poses, edges: Edges, stays: NDArray[np.bool_]) -> Poses:
         nodes: where they are by now, near enough to start from.
         stays: (n,) nodes that do not move. What hangs together without one of them may float off as a whole.
     """
-    if not len(edges):
+    if not len(edges) or stays.all():
         return nodes
     system, errors, damping = _System(edges), edges.errors(nodes), 1e-4
     for _ in range(_ITERATIONS):
