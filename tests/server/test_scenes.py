@@ -1,0 +1,96 @@
+"""Scenes and their cameras: coming, waiting, failing and going."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from server.api.contract import Busy, CameraHeightCue, Conflict, NotFound, PosedOptions, StreamOptions, Unprocessable
+from server.scenes import Config
+from streams.frame import Frame, SceneId, StreamId
+from tests.server.filming import MAIN, RGBD, mapped, open_scenes, play
+
+
+async def test_a_late_map_keeps_the_newest_keyframe_and_every_pose(film: list[Frame], tmp_path: Path) -> None:
+    scenes = await open_scenes(tmp_path)
+    stream = await scenes.replay(MAIN, RGBD, play(film), StreamOptions(world="flat"), is_patient=False)
+    await stream.ended
+    assert stream.counters.frames == len(film)
+    assert stream.counters.tracked == len(film)
+    assert 1 <= stream.counters.mapped <= stream.counters.keyframes
+    await scenes.close()
+
+
+async def test_a_posed_stream_that_falls_silent_is_ended(film: list[Frame], tmp_path: Path) -> None:
+    scenes = await open_scenes(tmp_path, Config(posed_silence_s=0.05, max_streams=1))
+    stream = await scenes.open_posed(MAIN, PosedOptions())
+    with pytest.raises(Busy):
+        await scenes.open_posed(MAIN, PosedOptions())
+    task = next(t for t in asyncio.all_tasks() if t.get_name() == f"stream {stream}")
+    await asyncio.wait_for(asyncio.wait([task]), 30)
+    assert scenes.streams() == []
+    await scenes.open_posed(MAIN, PosedOptions())
+    await scenes.close()
+
+
+async def test_a_posed_stream_may_ask_that_every_frame_is_used(film: list[Frame], tmp_path: Path) -> None:
+    scenes = await open_scenes(tmp_path, Config(posed_wait_s=60))
+    name = await scenes.open_posed(MAIN, PosedOptions(world="room", frames="every"))
+    stream = scenes._find(MAIN).streams[name]
+    for frame in film:
+        await scenes.offer_posed(name, replace(frame, stream=name))
+    await scenes.end_posed(name)
+    await stream.ended
+    with pytest.raises(NotFound):
+        await scenes.end_posed(name)
+    assert (stream.counters.frames, stream.counters.dropped) == (len(film), 0)
+    assert stream.counters.mapped == stream.counters.keyframes > 3
+    await scenes.close()
+
+
+async def test_scenes_are_named_counted_and_deleted(tmp_path: Path) -> None:
+    scenes = await open_scenes(tmp_path, Config(max_scenes=2))
+    with pytest.raises(Conflict):
+        await scenes.create(MAIN)
+    with pytest.raises(Unprocessable):
+        await scenes.create(SceneId("../up"))
+    await scenes.create(SceneId("second"))
+    with pytest.raises(Busy):
+        await scenes.create(SceneId("third"))
+    assert (tmp_path / "second").is_dir()
+    await scenes.delete(SceneId("second"))
+    assert not (tmp_path / "second").exists()
+    with pytest.raises(NotFound):
+        scenes.scene(SceneId("second"))
+    await scenes.close()
+
+
+async def test_a_camera_that_fails_harms_nobody_else(film: list[Frame], tmp_path: Path) -> None:
+    async def broken() -> AsyncIterator[Frame]:
+        yield film[0]
+        raise RuntimeError("the camera fell into the sea")
+
+    scenes = await open_scenes(tmp_path)
+    stream = await scenes.replay(MAIN, RGBD, broken(), StreamOptions(), is_patient=True)
+    await asyncio.wait_for(stream.ended, 30)
+    assert scenes.streams() == []
+    assert stream.failure == "RuntimeError: the camera fell into the sea"
+    other = await scenes.replay(MAIN, StreamId("b"), play([replace(f, stream=StreamId("b")) for f in film[:2]]),
+                                StreamOptions(), is_patient=True)  # fmt: skip
+    await other.ended
+    assert other.counters.tracked == 2
+    await scenes.close()
+
+
+async def test_a_camera_height_is_taken_only_for_a_camera_that_was_here(film: list[Frame], tmp_path: Path) -> None:
+    scenes = await open_scenes(tmp_path)
+    await mapped(scenes, film[:3])
+    with pytest.raises(NotFound, match="zz"):
+        await scenes.add_cue(MAIN, CameraHeightCue(kind="camera_height", stream="zz", height_m=1.5))
+    await scenes.add_cue(MAIN, CameraHeightCue(kind="camera_height", stream=RGBD, height_m=1.5))
+    assert scenes.scene(MAIN).scale_source == "posed"
+    await scenes.close()
