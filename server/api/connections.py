@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from fastapi import WebSocket, WebSocketDisconnect
-from fastapi.responses import JSONResponse
 
 from server.api.contract import Busy, Refused
 from server.api.guard import Guard
@@ -132,6 +131,9 @@ class Line(Generic[M, H]):
             raise Close(CLOSE_BAD_MESSAGE, str(error)[:100]) from None
 
 
+Begin = Callable[[Line[M, H], H, Grant], Conversation]
+
+
 class Door:
     """Lets clients in and counts them; one for all the sockets of a server."""
 
@@ -140,50 +142,49 @@ class Door:
         self._by_host: Counter[str] = Counter()
         self._refusals_told = RateLimiter(REFUSALS_PER_S, REFUSALS_BURST, 1)
 
-    async def enter(
-        self, websocket: WebSocket, speech: Speech[M, H], begin: Callable[[Line[M, H], H, Grant], Conversation]
-    ) -> None:
+    async def enter(self, websocket: WebSocket, speech: Speech[M, H], begin: Begin[M, H]) -> None:
         """One connection from handshake to close; `begin` is called once the client was greeted."""
         host = websocket.client.host if websocket.client else "-"
         try:
-            if not self._guard.allows_origin(websocket):
-                raise Denied(403, "pages from there may not connect; see auth.origins")
-            self._guard.throttle(websocket)
-            self._check_room(host)
-        except Denied as denied:
-            await self._deny(websocket, speech.kind, problem(denied.status, denied.detail))
-        except Refused as refused:
-            wait_s = refused.retry_after_s
-            await self._deny(websocket, speech.kind, problem(refused.status, refused.detail, retry_after_s=wait_s))
-        else:
-            offered = websocket.scope["subprotocols"]
-            if speech.subprotocol not in offered:
-                await websocket.accept(subprotocol=offered[0] if offered else None)  # a browser shows the code only so
-                await websocket.close(CLOSE_UNSUPPORTED, f"this server speaks {speech.subprotocol}")
-                return
-            self._by_host[host] += 1
-            try:
-                await websocket.accept(subprotocol=speech.subprotocol)
-                await self._hold(Line(websocket, speech), speech, begin)
-            finally:
-                self._by_host[host] -= 1
-                self._by_host += Counter()  # forgets hosts at 0
+            self._check(websocket, host)
+        except (Denied, Refused) as no:
+            await self._turn_away(websocket, speech.kind, no)
+            return
+        offered = websocket.scope["subprotocols"]
+        if speech.subprotocol not in offered:
+            await websocket.accept(subprotocol=offered[0] if offered else None)  # a browser shows the code only so
+            await websocket.close(CLOSE_UNSUPPORTED, f"this server speaks {speech.subprotocol}")
+            return
+        self._by_host[host] += 1
+        try:
+            await websocket.accept(subprotocol=speech.subprotocol)
+            await self._hold(Line(websocket, speech), speech, begin)
+        finally:
+            self._by_host[host] -= 1
+            self._by_host += Counter()  # forgets hosts at 0
 
-    def _check_room(self, host: str) -> None:
+    def _check(self, websocket: WebSocket, host: str) -> None:
+        """Before the handshake is answered.
+
+        Raises:
+            Denied, Refused: it may not come in.
+        """
+        if not self._guard.allows_origin(websocket):
+            raise Denied(403, "pages from there may not connect; see auth.origins")
+        self._guard.throttle(websocket)
         is_full = self._by_host.total() >= self._limits.max_connections
         if is_full or self._by_host[host] >= self._limits.max_connections_per_host:
             raise Busy("too many connections", retry_after_s=5)
 
-    async def _deny(self, websocket: WebSocket, kind: str, response: JSONResponse) -> None:
-        self._metrics.refused.labels(response.status_code).inc()
+    async def _turn_away(self, websocket: WebSocket, kind: str, no: Denied | Refused) -> None:
+        self._metrics.refused.labels(no.status).inc()
         if not self._refusals_told.take("", time.monotonic()):
             origin = websocket.headers.get("origin", "")[:100]
-            log.warning("%s client refused", kind, extra={"status": response.status_code, "origin": origin})
-        await websocket.send_denial_response(response)
+            log.warning("%s client refused", kind, extra={"status": no.status, "origin": origin})
+        wait_s = no.retry_after_s if isinstance(no, Refused) else None
+        await websocket.send_denial_response(problem(no.status, no.detail, retry_after_s=wait_s))
 
-    async def _hold(
-        self, line: Line[M, H], speech: Speech[M, H], begin: Callable[[Line[M, H], H, Grant], Conversation]
-    ) -> None:
+    async def _hold(self, line: Line[M, H], speech: Speech[M, H], begin: Begin[M, H]) -> None:
         """Talk until either side ends it; when that is us, say why."""
         talking = asyncio.create_task(self._talk(line, speech, begin), name=f"{speech.kind} client {line.session}")
         try:
@@ -199,9 +200,7 @@ class Door:
             log.info("%s client closed", speech.kind, extra=why)
             line.wire.evict(close.code, str(close))
 
-    async def _talk(
-        self, line: Line[M, H], speech: Speech[M, H], begin: Callable[[Line[M, H], H, Grant], Conversation]
-    ) -> Close | None:
+    async def _talk(self, line: Line[M, H], speech: Speech[M, H], begin: Begin[M, H]) -> Close | None:
         """Greet, then talk to the end; None when it was the client who ended it."""
         try:
             conversation = begin(line, *await self._greet(line, speech.hello))
