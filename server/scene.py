@@ -12,9 +12,9 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,10 +30,13 @@ from mapping.places.recogniser import Config as PlacesConfig
 from mapping.places.recogniser import Recogniser
 from mapping.tracking.tracker import Tracked, TrackerConfig
 from mapping.transforms import F64, Sim3
+from mapping.volume.visibility import DepthView
 from mapping.windows import Config as WindowsConfig
 from mapping.windows import WindowPolicy
 from server.bus import encode
 from server.bus.channel import Channel
+from server.film import film
+from server.generation.keyframes import Keyframes
 from server.journal import Journal
 from server.late import EVENT as LATE_POSES
 from server.late import pose_of_camera
@@ -168,6 +171,24 @@ class Scene:
     ) -> Located | Unlocated:
         """Where in the world a single picture (h, w) was taken; nothing of it is kept."""
         return await self._recognition.locate(gray, intrinsics, self._in_world, is_focal_guess=is_focal_guess)
+
+    async def film(self, params: Mapping[str, Any]) -> tuple[Keyframes, dict[str, Any]]:
+        """The keyframes that show best what `params` point at; raises what `server.film.film` does."""
+
+        def look() -> tuple[int, dict[str, DepthView]]:
+            known = self.writer.map
+            names = [name for name, _, _ in known.keyframe_cameras() if name in self._cache]
+            views = {str(name): view for name in names if (view := known.depth_view(name)) is not None}
+            return known.status.epoch, views
+
+        epoch, looks = await self.write(look)
+        with self._cache.lease(looks) as kept:
+            pictures = {keyframe.id: keyframe.frame.image for keyframe in kept}
+
+            def picture(name: str) -> NDArray[np.uint8] | None:
+                return pictures[name].rgb if name in pictures else None
+
+            return await asyncio.to_thread(film, str(self.id), epoch, looks, picture, params)
 
     async def close(self) -> None:
         """End every camera, finish what is being written, and let go of the disk."""

@@ -7,7 +7,7 @@ import logging
 import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ from server.api.contract import (
 from server.api.locate_contract import LocateAnswer, Picture
 from server.api.queries_contract import BatchAnswer, Question
 from server.bus.bus import Bus
+from server.generation.keyframes import Keyframes
 from server.live import Kind, LiveStream
 from server.queries import Config as QueriesConfig
 from server.queries import Queries
@@ -326,6 +327,9 @@ class Scenes:
             case MarkerCue():
                 every = markers.Config(dictionary=cue.dictionary, size_m=cue.size_m, ids=())
                 await found.write(world.declare_markers, every)
+
+    async def film(self, scene: SceneId, params: Mapping[str, Any]) -> tuple[Keyframes, dict[str, Any]]:
+        return await self._find(scene).film(params)
 
     async def infer(self, window: Window) -> WindowPrediction:
         return await self._pool.predict(StreamId("pictures"), window, lane=Lane.BACKGROUND)

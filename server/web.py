@@ -158,7 +158,7 @@ def create_api(
         api.include_router(assets_blobs.router(assets.bus.blobs, guard))
         api.include_router(assets_socket.router(assets, door))
     if assets is not None and generation is not None:
-        counter = jobs.Counter(generation, assets.bus, guard)
+        counter = jobs.Counter(generation, assets.bus, guard, scenes.film)
         api.include_router(jobs.router(counter, guard))
         api.include_router(jobs_events.router(counter, guard, door))
         api.include_router(aliases.router(counter, guard, Qpipe(counter, assets.bus, scenes.infer), assets.bus.blobs))

@@ -5,7 +5,7 @@ The consumer declares it; `server/scenes.py` fulfils it. Values here are also th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
@@ -16,6 +16,7 @@ from mapping.metric import markers
 from server.api.locate_contract import LocateAnswer, Picture
 from server.api.queries_contract import BatchAnswer, Question
 from server.bus.bus import Bus
+from server.generation.keyframes import Keyframes
 from streams.frame import Frame, SceneId, StreamId
 
 Point = tuple[float, float, float]
@@ -269,6 +270,13 @@ class Scenes(Protocol):
         ...
 
     async def add_cue(self, scene: SceneId, cue: Cue) -> None: ...
+
+    async def film(self, scene: SceneId, params: Mapping[str, Any]) -> tuple[Keyframes, dict[str, Any]]:
+        """The keyframes that show best what `params` point at, and the params as those keyframes know it.
+
+        Raises NotFound when nothing of it is kept, Unprocessable when they point at nothing.
+        """
+        ...
 
     async def infer(self, window: Window) -> WindowPrediction:
         """Geometry of pictures that belong to no scene, behind the phones' own; raises NoPrediction."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import Path as UrlPath
 
 from server.api import assets_access as access
-from server.api.contract import NotFound
+from server.api.contract import NotFound, Unprocessable
 from server.api.guard import Guard
 from server.api.jobs_bodies import Bodies, openapi
 from server.api.jobs_view import JobView, ProviderView, job_view, provider_view
@@ -16,23 +20,28 @@ from server.api.rest import PROBLEM
 from server.assets.bus import AssetBus
 from server.assets.catalog import Catalog
 from server.auth import Grant
+from server.generation.keyframes import Keyframes, write
 from server.generation.opened import Generation
 from server.jobs.desk import MAX_WAIT_S
-from server.jobs.inputs import Upload
+from server.jobs.inputs import Folder, Upload
 from server.jobs.values import Job, State, Wanted
+from streams.frame import SceneId
 
+FilmScene = Callable[[SceneId, Mapping[str, Any]], Awaitable[tuple[Keyframes, dict[str, Any]]]]
 PAGE = 1000
 PATHS = frozenset({"/v1/jobs"})
 """Where bodies may be large."""
 Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=128)]
-JobName = Annotated[str, Path(pattern=r"^job-[0-9a-f]{24}$")]
+JobName = Annotated[str, UrlPath(pattern=r"^job-[0-9a-f]{24}$")]
 
 
 class Counter:
     """Takes jobs in and lets their owners at them; also for the routes of other documents."""
 
-    def __init__(self, generation: Generation, bus: AssetBus, guard: Guard) -> None:
+    def __init__(self, generation: Generation, bus: AssetBus, guard: Guard, film: FilmScene) -> None:
+        """`film` gives keyframes around what a job of the task `capture` points at."""
         self.desk, self.registry, self._bus, self._guard = generation.desk, generation.registry, bus, guard
+        self._film = film
         self.bodies = Bodies(generation.desk.config.limits, bus.blobs)
 
     async def submit(
@@ -50,7 +59,21 @@ class Counter:
         if (asset := wanted.asset) is not None:
             await self._bus.ask(lambda catalog, _: _check_asset(catalog, asset, grant))
         scoped = None if key is None else f"{grant.scene} {key}"
+        if wanted.task == "capture":
+            return await self._capture(wanted, uploads, scoped)
         return await self.desk.submit(wanted, uploads, scoped)
+
+    async def _capture(self, wanted: Wanted, uploads: list[Upload], key: str | None) -> tuple[Job, bool]:
+        """With the keyframes of this moment: what is made does not depend on how long the job waits."""
+        if wanted.scene is None:
+            raise Unprocessable("a capture needs a `scene`")
+        keyframes, params = await self._film(SceneId(wanted.scene), wanted.params)
+        wanted = wanted.model_copy(update={"params": params})
+        with tempfile.TemporaryDirectory(prefix="commonground-") as folder:
+            path = Path(folder) / "keyframes"
+            path.mkdir()
+            await asyncio.to_thread(write, path, keyframes)
+            return await self.desk.submit(wanted, [*uploads, Folder("keyframes", path)], key)
 
     async def waited(self, request: Request, job: Job, wait_s: float) -> Job:
         """A job at its end, or as it is after that time, or when the caller has gone."""

@@ -22,7 +22,7 @@ from mapping import disk
 from server.api.contract import Conflict
 from server.assets.values import NewVersion, is_name
 from server.jobs import inputs, machine
-from server.jobs.inputs import LimitsConfig, Upload
+from server.jobs.inputs import Folder, LimitsConfig, Upload
 from server.jobs.machine import RetryConfig
 from server.jobs.progress import Shown
 from server.jobs.store import JobEvent, Store
@@ -104,7 +104,9 @@ class Desk:
 
     # -- what callers do -----------------------------------------------------------------------------------------------
 
-    async def submit(self, wanted: Wanted, uploads: Sequence[Upload], key: str | None = None) -> tuple[Job, bool]:
+    async def submit(
+        self, wanted: Wanted, uploads: Sequence[Upload | Folder], key: str | None = None
+    ) -> tuple[Job, bool]:
         """Take a job; whether it is new, or the one that this key named before.
 
         Raises:
@@ -112,7 +114,7 @@ class Desk:
             Conflict: the key named another request.
             TooManyJobs: the queue is full.
         """
-        files = inputs.checked(uploads, self.config.limits)
+        files = await asyncio.to_thread(inputs.checked, uploads, self.config.limits)
         now_ns, name = time.time_ns(), f"job-{secrets.token_hex(12)}"
         asset = wanted.asset or (wanted.asset_name if is_name(wanted.asset_name) else f"asset-{name[4:16]}")
         job = Job(job=name, wanted=wanted, inputs=files, asset=asset, created_ns=now_ns, changed_ns=now_ns)
@@ -168,7 +170,7 @@ class Desk:
         now_ns = time.time_ns()
 
         def again(known: Job) -> Job:
-            if any(not (self.spool(job) / "in" / file.name).is_file() for file in known.inputs):
+            if any(not (self.spool(job) / "in" / file.name).exists() for file in known.inputs):
                 raise Conflict("the files of this job are not kept any more; submit it anew")
             return machine.retry(known, now_ns)
 

@@ -20,7 +20,8 @@ def of_result(wanted: Wanted, inputs: tuple[InputFile, ...], provider: str, revi
 
 def of_request(wanted: Wanted, inputs: tuple[InputFile, ...]) -> str:
     """sha256 of all that a caller said: to tell a repeated request from another one under the same key."""
-    return _digest({"wanted": wanted.model_dump(mode="json"), "files": [(f.role, f.sha256) for f in inputs]})
+    brought = [(file.role, file.sha256) for file in inputs if file.role != "keyframes"]  # those are the map's
+    return _digest({"wanted": wanted.model_dump(mode="json"), "files": brought})
 
 
 def _digest(value: Any) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import shutil
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,7 +52,15 @@ class Upload:
     data: bytes
 
 
-def checked(uploads: Sequence[Upload], limits: LimitsConfig) -> tuple[InputFile, ...]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Folder:
+    """Files that the server itself made for a job, in a folder that `store` takes over."""
+
+    role: InputRole
+    path: Path
+
+
+def checked(uploads: Sequence[Upload | Folder], limits: LimitsConfig) -> tuple[InputFile, ...]:
     """Names, hashes and sizes of files that are fit to be used.
 
     Raises:
@@ -64,11 +73,15 @@ def checked(uploads: Sequence[Upload], limits: LimitsConfig) -> tuple[InputFile,
     return tuple(_checked(upload, number, limits) for number, upload in enumerate(uploads))
 
 
-def store(folder: Path, uploads: Sequence[Upload], files: Sequence[InputFile]) -> None:
+def store(folder: Path, uploads: Sequence[Upload | Folder], files: Sequence[InputFile]) -> None:
     """Write checked files; they are on the disk when this returns."""
     folder.mkdir(parents=True, exist_ok=True)
     for upload, file in zip(uploads, files, strict=True):
-        disk.write_file(folder / file.name, upload.data)
+        if isinstance(upload, Folder):
+            shutil.move(upload.path, folder / file.name)
+            disk.sync_tree(folder / file.name)
+        else:
+            disk.write_file(folder / file.name, upload.data)
     disk.sync_directory(folder.parent)
 
 
@@ -106,7 +119,9 @@ def size_px(data: bytes) -> tuple[str, int, int]:
     raise NotAPicture("pictures are PNG, JPEG or WebP; this is none by its first bytes")
 
 
-def _checked(upload: Upload, number: int, limits: LimitsConfig) -> InputFile:
+def _checked(upload: Upload | Folder, number: int, limits: LimitsConfig) -> InputFile:
+    if isinstance(upload, Folder):
+        return _described(upload, number)
     data, role = upload.data, upload.role
     if not data:
         raise Unprocessable(f"the file {role!r} is empty")
@@ -125,6 +140,16 @@ def _checked(upload: Upload, number: int, limits: LimitsConfig) -> InputFile:
     return InputFile(
         role=role, name=f"{role}-{number}.{format}", sha256=hashlib.sha256(data).hexdigest(), size=len(data)
     )
+
+
+def _described(folder: Folder, number: int) -> InputFile:
+    """One hash for all that is in it."""
+    digest, size = hashlib.sha256(), 0
+    for path in sorted(folder.path.iterdir()):
+        data = path.read_bytes()
+        digest.update(path.name.encode() + b"\0" + hashlib.sha256(data).digest())
+        size += len(data)
+    return InputFile(role=folder.role, name=f"{folder.role}-{number}.d", sha256=digest.hexdigest(), size=size)
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:

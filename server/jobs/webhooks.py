@@ -1,4 +1,4 @@
-"""Tells others of jobs: signed as Standard Webhooks says, tried again with growing pauses, and never into our own house.
+"""Tells others of jobs: signed as Standard Webhooks says, tried again with growing pauses, never into our own house.
 
 Headers: `webhook-id` (the same at every try), `webhook-timestamp`, `webhook-signature` = v1,base64(HMAC-SHA256(secret,
 "id.timestamp.body")). A host is resolved once, every address it has must be a public one, and the connection goes to

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -42,6 +43,7 @@ from server.api.queries_contract import (
 from server.bus.bus import Bus
 from server.bus.bus import Config as BusConfig
 from server.config import Settings
+from server.generation.keyframes import Keyframes
 from server.metrics import Metrics
 from server.web import Identity, identify, serving
 from streams.frame import Frame, Intrinsics, SceneId, StreamId
@@ -87,6 +89,7 @@ class FakeScenes:
     options: list[StreamOptions] = field(default_factory=list)
     asked: list[tuple[Question, ...]] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
+    filmed: list[Keyframes] = field(default_factory=list)
     inferred: list[Window] = field(default_factory=list)
     is_ready: bool = True
 
@@ -190,6 +193,11 @@ class FakeScenes:
 
     async def add_cue(self, scene: SceneId, cue: Cue) -> None:
         self.cues.append(cue)
+
+    async def film(self, scene: SceneId, params: Mapping[str, Any]) -> tuple[Keyframes, dict[str, Any]]:
+        if not self.filmed:
+            raise NotFound("no keyframe of this scene has both its picture and depth any more")
+        return self.filmed[-1], dict(params)
 
     async def infer(self, window: Window) -> WindowPrediction:
         """Cameras side by side before a wall, 2 away."""

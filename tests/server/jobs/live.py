@@ -29,6 +29,7 @@ from tests.server.fakes import FakeScenes
 class Live:
     bus: AssetBus
     generation: Generation
+    scenes: FakeScenes
     identity: Identity
     port: int
     http: httpx.AsyncClient
@@ -82,7 +83,7 @@ async def live(folder: Path, config: dict[str, Any] | None = None, **settings: o
             serving(made, scenes, identity, Metrics(), bus, lanes) as port,
             httpx.AsyncClient(base_url=f"http://localhost:{port}") as http,
         ):
-            yield Live(bus.bus, lanes, identity, port, http)
+            yield Live(bus.bus, lanes, scenes, identity, port, http)
 
 
 def png(width: int = 8, height: int = 8) -> bytes:

@@ -1,0 +1,120 @@
+"""Pointing at a thing in the live map: the keyframes that show it are chosen, and a job makes it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from benchmarks import capture as scene_of
+from mapping.transforms import invert, project
+from mapping.volume.visibility import DepthView
+from server.api.contract import NotFound, Unprocessable
+from server.film import MAX_VIEWS, film
+from server.generation.keyframes import Keyframes
+from streams.frame import Intrinsics
+from tests.server.jobs.live import live
+from tests.server.test_rest import assert_problem
+
+K = Intrinsics.from_fov(130, 98)
+UNIT_M = 2.0
+"""Depth maps of a phone whose unit is two metres."""
+
+
+@pytest.fixture(scope="module")
+def filmed() -> tuple[dict[str, DepthView], dict[str, NDArray[np.uint8]], NDArray[np.float64]]:
+    """Depth and pictures of keyframes around a thing, one that looks away, and the thing's middle."""
+    scene = scene_of.build()
+    looks, pictures = {}, {}
+    for i, pose in enumerate(scene_of.poses(scene, 16)):
+        view = scene.view(pose, K)
+        assert view.depth_m is not None
+        looks[f"phone/{i}"] = DepthView(pose, K, view.depth_m / UNIT_M, UNIT_M)
+        pictures[f"phone/{i}"] = np.repeat(np.repeat(view.rgb, 2, 0), 2, 1)
+    first = looks["phone/0"]
+    away = first.world_from_camera @ np.diag([-1.0, 1.0, -1.0, 1.0])
+    looks["phone/away"] = replace(first, world_from_camera=away)
+    pictures["phone/away"] = pictures["phone/0"]
+    return looks, pictures, scene.thing.bounds_m().mean(0)
+
+
+def pixel(look: DepthView, point: NDArray[np.float64]) -> list[float]:
+    camera = (invert(look.world_from_camera) @ np.append(point, 1))[:3]
+    return (2 * project(camera[None], K)[0]).tolist()  # type: ignore[no-any-return]
+
+
+def test_a_click_finds_those_that_see_it_from_all_sides(filmed: Any) -> None:
+    looks, pictures, middle = filmed
+    click = pixel(looks["phone/3"], middle)
+    chosen, params = film("main", 7, looks, pictures.get, {"keyframe": "phone/3", "click": click})
+    assert (chosen.scene, chosen.epoch) == ("main", 7)
+    assert "phone/3" in chosen.views
+    assert "phone/away" not in chosen.views
+    assert 4 <= len(chosen.views) <= MAX_VIEWS
+    assert list(chosen.views) == [name for name in looks if name in chosen.views], "newest last"
+    assert params["keyframe"] == "phone/3"
+    assert params["click"] == pytest.approx(click), "of a picture as wide as the view"
+    view = chosen.views["phone/3"]
+    assert view.depth_m is not None
+    assert view.rgb.shape[:2] == view.depth_m.shape == (196, 260)
+    row, column = int(click[1]), int(click[0])
+    distance_m = float(np.linalg.norm(looks["phone/3"].world_from_camera[:3, 3] - middle))
+    assert view.depth_m[row, column] == pytest.approx(distance_m, rel=0.2), "in metres"
+
+
+def test_a_point_of_the_world_becomes_a_click(filmed: Any) -> None:
+    looks, pictures, middle = filmed
+    chosen, params = film("main", 7, looks, pictures.get, {"point_m": middle.tolist(), "height_m": 1})
+    assert "point_m" not in params
+    assert params["height_m"] == 1
+    name = params["keyframe"]
+    assert name in chosen.views
+    assert params["click"] == pytest.approx(pixel(looks[name], middle), abs=1)
+
+
+def test_what_cannot_be_filmed_says_why(filmed: Any) -> None:
+    looks, pictures, middle = filmed
+    for params, error in (
+        ({"keyframe": "phone/99", "click": [1, 1]}, NotFound),
+        ({"keyframe": "phone/0"}, Unprocessable),
+        ({"keyframe": "phone/0", "click": ["a", None]}, Unprocessable),
+        ({"keyframe": "phone/0", "click": [-5, 5]}, Unprocessable),
+        ({"keyframe": "phone/0", "click": [5, 5], "width_px": 0}, Unprocessable),
+        ({"point_m": [1, 2]}, Unprocessable),
+        ({"point_m": (middle + 100).tolist()}, Unprocessable),
+    ):
+        with pytest.raises(error):
+            film("main", 7, looks, pictures.get, params)
+    with pytest.raises(NotFound):
+        film("main", 7, {}, pictures.get, {"point_m": middle.tolist()})
+    with pytest.raises(NotFound):
+        film("main", 7, looks, lambda name: None, {"point_m": middle.tolist()})
+    empty = {name: replace(look, depth=np.zeros_like(look.depth)) for name, look in looks.items()}
+    with pytest.raises(Unprocessable):
+        film("main", 7, empty, pictures.get, {"keyframe": "phone/0", "click": [50, 50]})
+
+
+async def test_a_capture_is_a_job_whose_asset_stands_in_the_map(filmed: Any, tmp_path: Path) -> None:
+    scene, k = scene_of.build(), Intrinsics.from_fov(260, 196)
+    views = {f"phone/{i}": replace(scene.view(p, k), mask=None) for i, p in enumerate(scene_of.poses(scene, 6))}
+    box = scene_of.box_around(scene.view(views["phone/0"].world_from_camera, k), 0, 3.0)
+    async with live(tmp_path) as server:
+        params = {"keyframe": "phone/0", "box": [box.left_px, box.top_px, box.right_px, box.bottom_px]}
+        wanted = {"task": "capture", "params": params, "asset": "mug"}
+        assert_problem(await server.http.post("/v1/jobs", json=wanted), 422)
+        assert_problem(await server.http.post("/v1/jobs", json=wanted | {"scene": "main"}), 404)
+        server.scenes.filmed.append(Keyframes("main", 0, views))
+        answer = await server.http.post("/v1/jobs", json=wanted | {"scene": "main"})
+        assert answer.status_code == 202, answer.text
+        done = await server.done(answer.json()["job"])
+        assert (done["state"], done["provider"]) == ("succeeded", "capture"), done["failure"]
+        version = (await server.http.get(done["result"]["url"])).json()
+        low, high = scene.thing.bounds_m()
+        foot = [(low[0] + high[0]) / 2, low[1], (low[2] + high[2]) / 2]
+        assert np.linalg.norm(np.array(version["placement"]["position_m"]) - foot) < 0.03
+        assert (await server.http.get("/v1/assets/mug")).json()["placement"]["scene"] == "main"
+        assert len(list((tmp_path / "jobs" / "spool").iterdir())) == 0
