@@ -67,7 +67,7 @@ class _Walk:
         sigma[:, 6] = _GROWTH
         sigma *= np.sqrt(len(self.rows) / len(way)) * (_POSED if self.component.is_posed else 1.0)
         rows = self.rows[self.stations]
-        return Edges(rows[a], rows[b], step, np.eye(7) / sigma[:, :, None] ** 2, np.ones(len(step), np.bool_))
+        return Edges(rows[a], rows[b], step, np.eye(7) / sigma[:, :, None] ** 2, np.full(len(step), np.inf))
 
     def on_the_whole(self, nodes: Poses) -> Sim3:
         """The one similarity that comes nearest to where its stations are now (world_from_camera of all nodes)."""

@@ -24,6 +24,8 @@ _MAX_LINKS = 8192
 _NOISE_PX = 2.0
 _YOUNG_RAD, _YOUNG_SHARE = float(np.radians(0.15)), 0.01
 """What the landmarks of a pair are off by beside the noise of pixels: turn; share of their depth, and of the scale."""
+_DOUBT, _DOUBT_BELIEVED = 14.0, 140.0
+"""Of edges (see `Edges.doubt`): chi^2 of seven; what several agree on is given up less readily."""
 _NEAR_RAD, _NEAR_SHARE = float(np.radians(5.0)), 0.1
 _DUE_SHARE = 1 / 16
 _BELIEVED = 16  # of those that fitted
@@ -78,7 +80,7 @@ class Links:
             np.array([b for _, b, _ in known], np.int64),
             Poses.of([k.b_from_a for *_, k in known]),
             np.array([k.information for *_, k in known]).reshape(-1, 7, 7),
-            np.zeros(len(known), np.bool_),
+            np.array([_DOUBT_BELIEVED if k.is_believed else _DOUBT for *_, k in known]),
         )
         believed = np.array([k.is_believed for *_, k in known], np.bool_)
         return edges.only(believed | _fits(edges.errors(nodes), np.array([k.depth_b for *_, k in known])))
@@ -93,7 +95,7 @@ class Links:
 def fits(pair: Pair, world_from_a: Sim3, world_from_b: Sim3) -> bool:
     """Whether a pair shows its cameras about where they are thought to be."""
     one = np.zeros(1, np.int64)
-    edge = Edges(one, one + 1, Poses.of([pair.b_from_a]), pair.information[None], one.astype(np.bool_))
+    edge = Edges(one, one + 1, Poses.of([pair.b_from_a]), pair.information[None], np.full(1, _DOUBT))
     return bool(_fits(edge.errors(Poses.of([world_from_a, world_from_b])), np.array([pair.median_depth_b]))[0])
 
 

@@ -19,8 +19,6 @@ from scipy.sparse.linalg import splu
 from mapping.transforms import F64, Sim3
 
 _ITERATIONS = 20
-_DOUBT = 14.0
-"""Squared error, in its own sigmas, at which a doubtful edge has lost three quarters of its say (chi^2 of 7)."""
 _CONVERGED = 1e-4
 _MAX_DAMPING = 1e6
 _FLOATING = 1e-12
@@ -77,15 +75,15 @@ class Edges:
     b: NDArray[np.int64]
     b_from_a: Poses
     information: F64  # (m, 7, 7) of (turn, shift, log scale) in the axes and unit of camera b
-    is_sure: NDArray[np.bool_]
-    """False: it may be plainly wrong, as what is recognised may be."""
+    doubt: F64
+    """(m,) squared error, in its own sigmas, at which an edge has lost three quarters of its say; inf = never."""
 
     def __len__(self) -> int:
         return len(self.a)
 
     def only(self, chosen: NDArray[np.bool_]) -> Edges:
         return Edges(
-            self.a[chosen], self.b[chosen], self.b_from_a[chosen], self.information[chosen], self.is_sure[chosen]
+            self.a[chosen], self.b[chosen], self.b_from_a[chosen], self.information[chosen], self.doubt[chosen]
         )  # fmt: skip
 
     def told_by(self, row: NDArray[np.int64], node_from_camera: Poses) -> Edges:
@@ -94,7 +92,7 @@ class Edges:
         back = adjoints(on_b.inverse())
         told = Edges(
             row[self.a], row[self.b], on_b @ self.b_from_a @ on_a.inverse(),
-            back.transpose(0, 2, 1) @ self.information @ back, self.is_sure,
+            back.transpose(0, 2, 1) @ self.information @ back, self.doubt,
         )  # fmt: skip
         return told.only(told.a != told.b)
 
@@ -112,7 +110,7 @@ def joined(parts: Sequence[Edges]) -> Edges:
             np.concatenate([p.b_from_a.scale for p in parts]), np.concatenate([p.b_from_a.rotation for p in parts]),
             np.concatenate([p.b_from_a.position for p in parts]),
         ),
-        np.concatenate([p.information for p in parts]), np.concatenate([p.is_sure for p in parts]),
+        np.concatenate([p.information for p in parts]), np.concatenate([p.doubt for p in parts]),
     )  # fmt: skip
 
 
@@ -164,25 +162,29 @@ class _System:
     def __init__(self, edges: Edges) -> None:
         self._edges = edges
         self._moves = adjoints(edges.b_from_a)
-        self._doubt = np.inf
+        self._least = np.inf
 
     def doubt_more(self, errors: F64) -> bool:
         """Believe all at first, then less and less what does not fit; returns whether that is done.
 
         So a loop is closed that long drift left wide open (graduated non-convexity: Blake & Zisserman 1987).
         """
-        worst = float(self._squared(errors)[~self._edges.is_sure].max(initial=0.0))
-        self._doubt = max(_DOUBT, min(self._doubt / 4, worst))
-        return self._doubt == _DOUBT
+        doubtful = np.isfinite(self._edges.doubt)
+        self._least = min(self._least / 4, float(self._squared(errors)[doubtful].max(initial=0.0)))
+        return self._least <= float(self._edges.doubt.min())
 
     def cost(self, errors: F64) -> float:
         squared = self._squared(errors)
-        return float(np.where(self._edges.is_sure, squared, self._doubt * squared / (self._doubt + squared)).sum())
+        return float(np.sum(squared / (1.0 + squared / self._doubt)))
+
+    @property
+    def _doubt(self) -> F64:
+        return np.maximum(self._edges.doubt, self._least)
 
     def normal_equations(self, errors: F64, num_nodes: int) -> tuple[csc_matrix, F64]:
         """Gauss-Newton Hessian (7 n, 7 n) and gradient (7 n,), edges weighted by the say they have."""
         a, b, moves = self._edges.a, self._edges.b, self._moves
-        say = np.where(self._edges.is_sure, 1.0, (self._doubt / (self._doubt + self._squared(errors))) ** 2)
+        say = 1.0 / (1.0 + self._squared(errors) / self._doubt) ** 2
         weighted = self._edges.information * say[:, None, None]
         from_a = moves.transpose(0, 2, 1) @ weighted
         gradient = np.zeros((num_nodes, 7))

@@ -204,7 +204,9 @@ class Recogniser:
 
     def _look_around(self, a: Place, b: Place, seen: dict[tuple[KeyframeId, KeyframeId], Seen | None]) -> None:
         """Where one pair was found, those beside it are soon found, too: nobody has to walk on to be believed."""
-        if self._num_pairs[frozenset((a.component, b.component))] >= self._config.enough:
+        both = frozenset((a.component, b.component))
+        is_known = self._num_pairs[both] >= self._config.enough
+        if is_known if len(both) == 1 else not (self._is_lonely(a.component) or self._is_lonely(b.component)):
             return
         for one, fixed, is_a in ((b, a, False), (a, b, True)):
             walk = self._walks[one.component]

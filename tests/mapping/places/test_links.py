@@ -1,0 +1,89 @@
+"""Which recognised pairs the graph hears: what fits the map, and what several agree on; the rest is only remembered."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mapping.changes import KeyframeId
+from mapping.places.agreement import Seen
+from mapping.places.links import Links, fits
+from mapping.places.place import place_of
+from mapping.places.pose_graph import Poses
+from mapping.places.verification import verify
+from mapping.transforms import Sim3, exp_so3
+from streams.frame import StreamId
+from tests.mapping.painted_room import PaintedRoom
+from tests.mapping.places.filming import Phone, walk
+
+A, B = KeyframeId("a/0"), KeyframeId("b/0")
+ROWS = {A: 0, B: 1}
+
+
+@pytest.fixture(scope="module")
+def seen() -> Seen:
+    """Two phones that saw one place; their frames are the room's."""
+    room = PaintedRoom()
+    phones = [Phone(name, room) for name in "ab"]
+    for phone in phones:
+        phone.component_from_room = Sim3.identity()
+    a, b = (place_of(*phone.sees(pose)) for phone, pose in zip(phones, walk(3)[::2], strict=True))
+    assert a is not None
+    assert b is not None
+    pair = verify(a.features, b.features)
+    assert pair is not None
+    return Seen(a.keyframe, a.component, b.keyframe, b.component, pair)
+
+
+@pytest.fixture
+def nodes() -> list[Sim3]:
+    return [Sim3.from_rigid(pose) for pose in walk(3)[::2]]
+
+
+def off(nodes: list[Sim3], turn_deg: float) -> list[Sim3]:
+    turned = Sim3(1.0, exp_so3(np.array([0.0, np.radians(turn_deg), 0.0])), np.zeros(3))
+    return [nodes[0], nodes[1] @ turned]
+
+
+def test_a_pair_that_fits_is_heard_as_sure_as_its_points_make_it(seen: Seen, nodes: list[Sim3]) -> None:
+    links = Links()
+    links.add([seen])
+    heard = links.heard(ROWS, Poses.of(nodes))
+    assert (heard.a.tolist(), heard.b.tolist()) == ([0], [1])
+    turn, shift, growth = 1 / np.sqrt(np.diag(heard.information[0])[[1, 3, 6]])
+    assert 0.0002 < turn < 0.01
+    assert 0.001 < shift < 0.1
+    assert 0.005 < growth < 0.1
+    assert fits(seen.pair, *nodes)
+
+
+def test_a_pair_that_says_otherwise_is_heard_once_several_agree(seen: Seen, nodes: list[Sim3]) -> None:
+    links, astray = Links(), off(nodes, 12.0)
+    links.add([seen])
+    assert not fits(seen.pair, *astray)
+    assert len(links.heard(ROWS, Poses.of(astray))) == 0
+    links.believe([seen.swapped()])
+    assert len(links.heard(ROWS, Poses.of(astray))) == 1
+    links.add([seen])
+    assert len(links.heard(ROWS, Poses.of(astray))) == 1, "seen again it is still believed"
+
+
+def test_bending_is_due_when_enough_is_new(seen: Seen, nodes: list[Sim3]) -> None:
+    links = Links()
+    assert not links.is_due(1)
+    links.add([seen])
+    assert links.is_due(10)
+    assert not links.is_due(100)
+    links.heard(ROWS, Poses.of(nodes))
+    links.add([seen])
+    assert not links.is_due(1), "the same again is no news"
+
+
+def test_a_phone_that_is_forgotten_takes_its_pairs_along(seen: Seen, nodes: list[Sim3]) -> None:
+    links = Links()
+    links.add([seen, replace(seen, a=KeyframeId("c/0"))])
+    links.forget(StreamId("a"))
+    assert len(links.heard(ROWS, Poses.of(nodes))) == 0
+    assert len(links.heard({KeyframeId("c/0"): 0, B: 1}, Poses.of(nodes))) == 1
