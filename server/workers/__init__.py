@@ -1,7 +1,8 @@
 """One process per device, and who runs next on it.
 
 In: windows of keyframes (`Pool.predict`). Out: `WindowPrediction`, or an error that says why there is none. A CPU host
-has one device, "cpu". `lanes.py` and `quarantine.py` are the policies, `arena.py` the shared pixels, `messages.py` what
-crosses the process border, `worker.py` the child, `process.py` one incarnation of it seen from here, `device.py` its
-supervision and `pool.py` the face. May import mapping's engine contract and streams' frame types; nothing else of ours.
+has one device, "cpu". `lanes.py`, `affinity.py`, `batching.py` and `quarantine.py` are the policies, `arena.py` the
+shared pixels, `packing.py` what goes in and out of them, `messages.py` what crosses the process border, `worker.py` the
+child, `process.py` one incarnation of it seen from here, `device.py` its supervision and `pool.py` the face. May import
+mapping's engine contract and streams' frame types; nothing else of ours.
 """

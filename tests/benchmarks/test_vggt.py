@@ -15,6 +15,7 @@ needs_torch()
 
 import torch  # noqa: E402
 
+from benchmarks.vggt_cost import streamed  # noqa: E402
 from benchmarks.vggt_gpu import Bench, random_network, tiny_plan  # noqa: E402
 from benchmarks.vggt_plain import Plain  # noqa: E402
 
@@ -63,3 +64,11 @@ def test_plain_is_the_published_network() -> None:
         features = network.aggregate(network.encode(images)[None], (5, 7))
         torch.testing.assert_close(plain["encodings"], network.cameras(features)[-1, 0], rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(plain["depth"], network.depth(features, (5, 7), last=3).z[0], rtol=1e-3, atol=1e-4)
+
+
+def test_a_walk_round_a_room_needs_each_picture_encoded_once() -> None:
+    walk = streamed(round_keyframes=2, rounds=2)
+    assert walk["encoded"] == 1
+    assert walk["views"] == 3.5, "the third and the fourth keyframe see all before them"
+    assert 0 < walk["saved"] < 1
+    assert walk["tflop"] == pytest.approx((1 - walk["saved"]) * walk["all_new_tflop"])

@@ -32,6 +32,8 @@ class Config(BaseModel):
     """Patch tokens of earlier keyframes kept for later windows: 2 MiB each at 518 x 392 in bfloat16."""
     replayed: int = Field(default=40, ge=0)
     """On a GPU: so many shapes of windows are recorded as CUDA graphs and replayed; 0 = none."""
+    is_fused: bool = True
+    """On a GPU: queries and keys are normalised and turned by one kernel, if PyTorch can compile it."""
     warm_views: int = Field(default=17, ge=1)
     """On a GPU: windows of up to so many 4:3 pictures are recorded at start; others when they come again."""
     thin_above: int | None = Field(default=None, ge=1)

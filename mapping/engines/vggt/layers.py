@@ -5,6 +5,8 @@ Attribute names are those of the published checkpoints, because `state_dict` is 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -38,8 +40,16 @@ class Perceptron(nn.Module):
         return out
 
 
+Turn = Callable[[Tensor, Tensor, Tensor, float, Tensor, Tensor], Tensor]
+
+
+def turned(x: Tensor, weight: Tensor, bias: Tensor, eps: float, cos: Tensor, sin: Tensor) -> Tensor:
+    """Queries or keys (b, heads, tokens, head), normalised and turned by `Rotation(cos, sin)`."""
+    return rotate(functional.layer_norm(x, x.shape[-1:], weight, bias, eps), Rotation(cos, sin))
+
+
 class Attention(nn.Module):
-    """Self-attention with optional LayerNorm of queries and keys and optional rotation by position."""
+    """Self-attention with optional LayerNorm of queries and keys; only where there is one, rotation by position."""
 
     def __init__(self, width: int, heads: int, *, norm_queries: bool) -> None:
         super().__init__()
@@ -48,19 +58,25 @@ class Attention(nn.Module):
         self.q_norm = nn.LayerNorm(width // heads) if norm_queries else nn.Identity()
         self.k_norm = nn.LayerNorm(width // heads) if norm_queries else nn.Identity()
         self.proj = nn.Linear(width, width)
+        self.turn: Turn = turned
 
     def forward(self, x: Tensor, rotation: Rotation | None = None, answering: Tensor | None = None) -> Tensor:
         """Mix tokens (b, n, width) among the n of each b, or among those at indices `answering`."""
         batch, tokens, width = x.shape
         q, k, v = self.qkv(x).view(batch, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-        q, k = self.q_norm(q), self.k_norm(k)
-        if rotation is not None:
-            q, k = rotate(q, rotation), rotate(k, rotation)
+        q, k = self._prepared(q, self.q_norm, rotation), self._prepared(k, self.k_norm, rotation)
         if answering is not None:
             k, v = k.index_select(2, answering), v.index_select(2, answering)
         mixed = functional.scaled_dot_product_attention(q, k, v)
         out: Tensor = self.proj(mixed.transpose(1, 2).reshape(batch, tokens, width))
         return out
+
+    def _prepared(self, x: Tensor, norm: nn.Module, rotation: Rotation | None) -> Tensor:
+        """Queries or keys, normalised and turned as far as this attention does."""
+        if rotation is None or not isinstance(norm, nn.LayerNorm):
+            out: Tensor = norm(x)
+            return out
+        return self.turn(x, norm.weight, norm.bias, norm.eps, rotation.cos, rotation.sin)
 
 
 class Block(nn.Module):

@@ -14,6 +14,7 @@ from mapping.engines.vggt.admission import CudaMemory, HostMemory, Memory
 from mapping.engines.vggt.architecture import PATCH_PX
 from mapping.engines.vggt.canvas import Placement
 from mapping.engines.vggt.config import Config
+from mapping.engines.vggt.fusing import fuse
 from mapping.engines.vggt.network import Vggt
 from mapping.engines.vggt.pixels import on_canvas
 from mapping.engines.vggt.replays import Replays, cuda_graphs
@@ -39,6 +40,8 @@ class Passes:
         self._network, self._config = network, config
         self.device = next(network.parameters()).device
         self._transfers = Transfers(self.device)
+        if self.device.type == "cuda" and config.is_fused:
+            fuse(network)
         is_replayed = self.device.type == "cuda" and config.replayed > 0
         self.memory: Memory = CudaMemory(self.device) if self.device.type == "cuda" else HostMemory()
         self.replays = Replays(cuda_graphs(self.device) if is_replayed else None, config.replayed)

@@ -32,6 +32,21 @@ def test_newest_per_key_wins_and_keeps_the_place() -> None:
     assert waiting.superseded == 1
 
 
+def test_jobs_that_fit_are_taken_along_and_can_be_put_back() -> None:
+    waiting = lanes()
+    jobs = {key: job(key=key) for key in "abcd"} | {"e": job(key="e", deadline=1.0)}
+    for each in jobs.values():
+        waiting.submit(each, 0)
+    first = waiting.next(2)
+    asked: list[int] = []
+    taken = waiting.take_along(lambda other: other.key != "b", lambda fitting: asked.append(fitting) or 1, 2)
+    assert (first, taken, asked) == (jobs["a"], [jobs["c"]], [2]), "b does not fit, e is too late"
+    assert waiting.next(2) is None, "the first still runs"
+    waiting.done(jobs["a"])
+    assert waiting.put_back(jobs["c"], 2)
+    assert waiting.next(2) is jobs["c"], "at the head of the line again"
+
+
 def test_one_job_at_a_time() -> None:
     waiting = lanes()
     first, second = job(key="a"), job(key="b")
