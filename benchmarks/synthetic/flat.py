@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from benchmarks.synthetic import layout, light, plan, raster, textures
 from streams.frame import Intrinsics
 
-_AXES: dict[plan.Side, tuple[tuple[int, int, int], tuple[int, int, int]]] = {
+AXES: dict[plan.Side, tuple[tuple[int, int, int], tuple[int, int, int]]] = {
     # Right and down as seen by who looks at that side.
     "+z": ((1, 0, 0), (0, -1, 0)),
     "-z": ((-1, 0, 0), (0, -1, 0)),
@@ -119,7 +119,7 @@ def _sides_of(box: plan.Box) -> list[_Side]:
     out = []
     center = tuple((a + b) / 2 for a, b in zip(box.lo, box.hi, strict=True))
     extent = tuple(b - a for a, b in zip(box.lo, box.hi, strict=True))
-    for side, (right, down) in _AXES.items():
+    for side, (right, down) in AXES.items():
         axis = "xyz".index(side[1])
         if side == "-y" and box.lo[1] <= 0.0:
             continue
@@ -134,7 +134,7 @@ def _sides_of(box: plan.Box) -> list[_Side]:
 
 
 def _side_of_picture(picture: plan.Picture) -> _Side:
-    right, down = _AXES[picture.side]
+    right, down = AXES[picture.side]
     repeats = picture.name == "skirting"
     return _rectangle(list(picture.center), right, down, picture.size, picture.material, not repeats)
 
