@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from server.workers.quarantine import Quarantine
 from server.workers.stats import DeviceStats, Meter
 
 _log = logging.getLogger(__name__)
+_ROOM_SHARE = 0.9
+"""Of the shared memory, for the pixels of windows that run together; the rest is for what else they bring."""
 
 
 class NoPrediction(Exception):
@@ -59,8 +62,8 @@ class Config(BaseModel):
     lanes: LanesConfig = LanesConfig()
     process: ProcessConfig = ProcessConfig()
     batching: BatchingConfig = BatchingConfig()
-    window_bytes: int = Field(default=512 * 1024 * 1024, gt=0)
-    """Shared memory for pixels that go to the worker; only touched pages exist."""
+    window_bytes: int = Field(default=128 * 1024 * 1024, gt=0)
+    """Shared memory for pixels that go to the worker; in time all of it is used, for pictures that may come again."""
     result_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
     """Shared memory for the predictions of windows that run together."""
     first_backoff_s: float = Field(default=0.1, gt=0)
@@ -243,9 +246,11 @@ class Device:
         if job.lane is not Lane.REALTIME or job.work.deaths or worker.together < 2:
             return []
         shape = job.work.shape
+        room = int(_ROOM_SHARE * self._config.window_bytes / sum(math.prod(view) for view in shape))
+        most = min(room, worker.together)
         return self._lanes.take_along(
             lambda other: other.work.shape == shape and not other.work.deaths,
-            lambda fitting: self._batching.choose(1 + fitting, worker.together) - 1,
+            lambda fitting: self._batching.choose(1 + fitting, most) - 1,
             self._clock(),
         )
 

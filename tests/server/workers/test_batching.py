@@ -90,6 +90,15 @@ async def test_windows_that_wait_run_together_and_each_is_answered(pool: Pool) -
     await pool.close()
 
 
+async def test_no_more_go_together_than_there_is_memory_for() -> None:
+    pixels = 12 * 16 * 3
+    pool = Pool(PoolConfig(process=PATIENT, result_bytes=1 << 16, window_bytes=3 * pixels), ENGINE, {"together": 3})
+    await pool.start()
+    for _ in range(2):
+        assert max(together(await held_up(pool, [ANSWER] * 4))) <= 2
+    await pool.close()
+
+
 async def test_one_refused_window_is_not_the_others(pool: Pool) -> None:
     for _ in range(2):
         answers = await held_up(pool, [ANSWER, RAISE, ANSWER, ANSWER])
