@@ -5,7 +5,13 @@ from __future__ import annotations
 import importlib
 import time
 
-MODULES = ("mapping.tracking.tracker", "mapping.scene_map", "mapping.volume.surface", "navmesh.occlusion")
+MODULES = (
+    "mapping.tracking.tracker",
+    "mapping.scene_map",
+    "mapping.volume.surface",
+    "navmesh.occlusion",
+    "mapping.objects.capture.capturing",
+)
 
 
 def main() -> None:

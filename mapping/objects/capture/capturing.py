@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from mapping.objects import solid
 from mapping.objects.atlas import unwrapped
 from mapping.objects.baking import baked
 from mapping.objects.capture import carving, masks, poses, region
@@ -16,8 +17,10 @@ from mapping.objects.cleaning import clean, smooth
 from mapping.objects.decimation import decimated
 from mapping.objects.mesh import F32, F64, Mesh, floor_centre_m, moved
 from mapping.objects.quality import Agreement, compare
+from mapping.objects.raster import picture
 from mapping.objects.view import View
-from mapping.transforms import rigid
+from mapping.transforms import look_at, rigid
+from streams.frame import Intrinsics
 
 MIN_VIEWS = 2
 
@@ -86,6 +89,18 @@ def capture(
 
 
 STAGES = ("poses", "masks", "carve", "unwrap", "bake", "check")
+
+
+def warm_up() -> None:
+    """Compile every kernel: capture a box that three small views show."""
+    thing = solid.box(0.2, 0.2, 0.2)
+    k = Intrinsics.from_fov(48, 36)
+    views = []
+    for eye in ([0.5, 0.3, 0.0], [0.0, 0.3, 0.5], [-0.4, 0.3, -0.3]):
+        pose = look_at(eye, [0.0, 0.1, 0.0])
+        rgb, depth_m = picture(thing, pose, k)
+        views.append(View(rgb, pose, k, depth_m > 0, depth_m))
+    capture(views, None, Config(voxels=32, texture_px=64))
 
 
 def _of_masks(views: Sequence[View]) -> tuple[region.Floor, F64, F64]:

@@ -1,8 +1,10 @@
 """Posed depth and silhouettes into one closed signed distance field, dense and fine, around one thing.
 
 Depth is averaged as in any truncated field (Curless & Levoy 1996). Two facts close it, which the map's own volume must
-not assume: what no view saw is inside, and what any view sees beside the silhouette is outside (the visual hull). So a
-voxel's distance is the larger of what depth says and of how far outside the silhouettes it is.
+not assume: what is hidden behind the thing itself is inside, and what a view looks through beside the silhouette is
+outside (the visual hull). A pixel beside the silhouette whose depth is unknown, or ends before the voxel, proves
+nothing: masks have gaps where depth has, and other things stand in the way. Where most views say no more than that,
+there is nothing. A voxel's distance is the larger of what depth and outlines say.
 """
 
 from __future__ import annotations
@@ -49,18 +51,19 @@ def carve(views: Sequence[View], low_m: F64, high_m: F64, voxel_m: float, floor:
     truncation_m = TRUNCATION_VOXELS * voxel_m
     total, weight = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     outside_m = np.full(shape, -truncation_m, np.float32)
+    hidden = np.zeros(shape, np.int16)
     for view in views:
         assert view.mask is not None
         assert view.depth_m is not None
         k = view.intrinsics
-        depth_m = np.where(view.mask, view.depth_m, 0).astype(np.float32)
         rim_px = _signed_distance_px(view.mask)
         _integrate(
-            depth_m, rim_px, invert(view.world_from_camera), np.array([k.fx, k.fy, k.cx, k.cy]),
-            origin_m, voxel_m, truncation_m, total, weight, outside_m,
+            view.depth_m, rim_px, invert(view.world_from_camera), np.array([k.fx, k.fy, k.cx, k.cy]),
+            origin_m, voxel_m, truncation_m, total, weight, outside_m, hidden,
         )  # fmt: skip
     seen = weight > 0
-    distance_m = np.where(seen, total / np.where(seen, weight, 1), -truncation_m).astype(np.float32)
+    unseen_m = np.where(hidden > 0, -truncation_m, truncation_m)
+    distance_m = np.where(seen, total / np.where(seen, weight, 1), unseen_m).astype(np.float32)
     distance_m = np.maximum(distance_m, outside_m)
     distance_m = gaussian_filter(distance_m, _BLUR_VOXELS, mode="nearest")
     x, y, z = (origin_m[c] + voxel_m * np.arange(shape[c]) for c in range(3))
@@ -105,6 +108,7 @@ def _integrate(
     total: NDArray[np.float32],
     weight: NDArray[np.float32],
     outside_m: NDArray[np.float32],
+    hidden: NDArray[np.int16],
 ) -> None:
     h, w = depth_m.shape
     nx, ny, nz = total.shape
@@ -123,11 +127,20 @@ def _integrate(
                 u, v = int(np.floor(pinhole[0] * x + pinhole[2])), int(np.floor(pinhole[1] * y + pinhole[3]))
                 if u < 0 or v < 0 or u >= w or v >= h:
                     continue
+                is_known = depth_m[v, u] > 0.0
+                distance_m = depth_m[v, u] - z
+                is_beside = rim_px[v, u] < 0.0
+                if is_beside and not (is_known and distance_m > voxel_m):
+                    hidden[i, j, k] -= 1
+                    continue
                 beside_m = -rim_px[v, u] * z / pinhole[0]
                 outside_m[i, j, k] = max(outside_m[i, j, k], np.float32(min(beside_m, truncation_m)))
-                if not depth_m[v, u] > 0.0:
+                if is_beside:
                     continue
-                distance_m = depth_m[v, u] - z
+                if not is_known or distance_m < 0.0:
+                    hidden[i, j, k] += 1
+                if not is_known:
+                    continue
                 if distance_m <= -truncation_m:
                     continue
                 gain = 1.0

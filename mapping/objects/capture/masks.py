@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.objects.capture.region import LIFT_M, Region, world_points
+from mapping.objects.capture.region import Region, world_points
 from mapping.objects.view import View
 
 _SURE_IN_PX, _RIM_PX = 4, 4
@@ -35,13 +35,13 @@ def _rough(view: View, region: Region) -> NDArray[np.bool_]:
     assert view.depth_m is not None
     points = world_points(view)
     height_m = region.floor.above_m(points)
-    inside = region.holds(points) & (height_m > LIFT_M)
+    inside = region.holds(points) & (height_m > region.lift_m)
     foot_cells = max(1, round(_FOOT_M / region.cell_m))
     covered = np.asarray(region.cells[:, :foot_cells].any(axis=1))
     at = np.floor((points[..., [0, 2]] - region.low_m[[0, 2]]) / region.cell_m).astype(np.int64)
     on_grid = np.asarray(np.all((at >= 0) & (at < covered.shape), axis=-1))
     safe = np.where(on_grid[..., None], at, 0)
-    over = on_grid & (np.abs(height_m) <= 1.5 * LIFT_M)
+    over = on_grid & (np.abs(height_m) <= 1.5 * region.lift_m)
     mask = (view.depth_m > 0) & (inside | (over & covered[safe[..., 0], safe[..., 1]]))
     closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, _disc(2))
     return np.asarray(cv2.morphologyEx(closed, cv2.MORPH_OPEN, _disc(1)), np.uint8).astype(bool)

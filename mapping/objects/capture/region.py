@@ -18,8 +18,7 @@ from mapping.objects.mesh import F64
 from mapping.objects.view import View
 from mapping.transforms import invert, project, unproject
 
-LIFT_M = 0.008
-"""Points closer to the ground than this may be the ground's noise."""
+_LIFT_M, _MAX_LIFT_M = 0.008, 0.03
 _CELLS = 160
 _MIN_CELL_M = 0.01
 _MIN_POINTS = 3
@@ -28,7 +27,9 @@ _STEP_M = 0.01
 _OUTSTANDING, _AROUND_STEPS = 2.0, 15
 _BELOW_CLICK_M = 0.02
 _SNAP_M = 0.04
-_CLICK_REACH_M = 0.8
+_CLICK_REACHES_M = (0.8, 1.6, 2.4)
+"""One after the other, until the thing is not cut off."""
+_MAX_REACH_M = 2.4
 _SHARE_INSIDE = 0.7
 _MIN_GROUND_POINTS = 200
 _MAX_SLOPE = 0.05
@@ -95,6 +96,8 @@ class Region:
     cell_m: float
     cells: NDArray[np.bool_]  # (nx, ny, nz)
     floor: Floor
+    lift_m: float
+    """Points closer to the floor than this may be its noise."""
 
     def bounds_m(self) -> tuple[F64, F64]:
         """(3,), (3,) the lowest and highest corner of its cells, down to the floor."""
@@ -127,10 +130,23 @@ def find(views: Sequence[View], pick: Pick) -> Region:
     if len(seeds) < 5:
         raise NothingThere("no depth is known where the pick is: pick another place or another picture")
     centre = np.median(seeds, axis=0)
-    reach_m = _CLICK_REACH_M if isinstance(pick, Click) else max(0.3, float(np.ptp(seeds, axis=0).max()))
+    wide_m = float(np.clip(np.ptp(seeds, axis=0).max(), 0.3, _MAX_REACH_M))
+    for reach_m in _CLICK_REACHES_M if isinstance(pick, Click) else (wide_m,):
+        region = _within(views, pick, picked, seeds, centre, reach_m)
+        low, high = region.bounds_m()
+        if max(np.abs(low - centre).max(), np.abs(high - centre).max()) < reach_m - 2 * region.cell_m:
+            break  # the whole of it, not cut off
+    return region
+
+
+def _within(
+    views: Sequence[View], pick: Pick, picked: NDArray[np.bool_], seeds: F64, centre: F64, reach_m: float
+) -> Region:
+    """What the pick means among the points so far from its centre."""
     points = _points_around(views, centre, reach_m)
     floor = _floor(points, seeds, views[pick.view], pick, centre)
-    above = points[floor.above_m(points) > LIFT_M]
+    lift_m = _lift_m(floor, points)
+    above = points[floor.above_m(points) > lift_m]
     if not len(above):
         raise NothingThere("nothing stands there")
     low_m = above.min(0)
@@ -140,8 +156,8 @@ def find(views: Sequence[View], pick: Pick) -> Region:
     np.add.at(counts, tuple(at.T), 1)
     bodies, number = ndimage.label(counts >= _MIN_POINTS, np.ones((3, 3, 3)))
     body = bodies[tuple(at.T)]
-    chosen = _chosen(body, number, above, seeds[floor.above_m(seeds) > LIFT_M], views[pick.view], pick, picked)
-    return Region(low_m, cell_m, np.isin(bodies, chosen), floor)
+    chosen = _chosen(body, number, above, seeds[floor.above_m(seeds) > lift_m], views[pick.view], pick, picked)
+    return Region(low_m, cell_m, np.isin(bodies, chosen), floor, lift_m)
 
 
 def world_points(view: View) -> F64:
@@ -228,6 +244,14 @@ def _refined(points: F64, level_m: float) -> Floor:
             return floor
         floor = Floor(*slopes.tolist())
     return floor
+
+
+def _lift_m(floor: Floor, points: F64) -> float:
+    """Three sigma of the ground's own noise, within bounds."""
+    off_m = np.abs(floor.above_m(points))
+    near = off_m[off_m <= 2.5 * _STEP_M]
+    sigma_m = 1.4826 * float(np.median(near)) if len(near) else 0.0
+    return float(np.clip(3 * sigma_m, _LIFT_M, _MAX_LIFT_M))
 
 
 def _chosen(

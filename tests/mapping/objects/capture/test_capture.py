@@ -146,6 +146,24 @@ def test_depth_alone_leaves_open_what_silhouettes_close(truth: list[View]) -> No
     assert field.distance_m[:, 0].min() > 0  # below the floor
 
 
+def test_gaps_of_a_mask_and_what_stands_before_it_carve_nothing_away(truth: list[View]) -> None:
+    """Where depth is unknown or ends early, a view says nothing; a mask that lost half of the thing does no harm."""
+    damaged = []
+    for number, view in enumerate(truth):
+        assert view.mask is not None
+        assert view.depth_m is not None
+        mask, depth_m = view.mask.copy(), view.depth_m.copy()
+        columns = np.nonzero(mask.any(axis=0))[0]
+        left = columns[: len(columns) // 2]
+        if number == 1:  # dark: no depth, so not in the mask
+            mask[:, left], depth_m[:, left] = False, 0.0
+        if number == 4:  # somebody stands in the way
+            mask[:, left], depth_m[:, left] = False, 0.3
+        damaged.append(replace(view, mask=mask, depth_m=depth_m))
+    whole = capture(truth, None, Config(voxels=64, texture_px=64))
+    assert f1(capture(damaged, None, Config(voxels=64, texture_px=64))) > f1(whole) - 0.02
+
+
 def test_the_same_keyframes_give_the_same_mesh(noisy: list[View], truth: list[View]) -> None:
     pick, config = scene_of.box_around(truth[0], 0, 3.0), Config(voxels=48, texture_px=64)
     one, other = capture(noisy[:4], pick, config), capture(noisy[:4], pick, config)
