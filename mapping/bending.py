@@ -100,7 +100,7 @@ def bend(
     for component in here:
         walks.append(_Walk.of(component, len(ids), stride))
         ids += [keyframe_id(component.key[0], seq) for seq in component.poses]
-        places += component.cameras_in_world()
+        places += [camera for seq in component.poses if (camera := component.camera(seq)) is not None]
     nodes, is_fixed = Poses.of(places), np.arange(len(ids)) < len(before)
     rides_on, node_from_camera = np.arange(len(ids)), Poses.of([Sim3.identity()] * len(ids))
     for walk in walks:

@@ -78,11 +78,12 @@ class Component:
         """The same around one of its frames."""
         return self.placement.around(seq) if self.placement is not None else None
 
-    def cameras_in_world(self) -> list[Sim3]:
-        """world_from_camera of all observed keyframes, each in the component's unit there; empty while not placed."""
-        if self.placement is None:
-            return []
-        return [self.placement.around(seq) @ Sim3.from_rigid(pose) for seq, pose in self._poses.items()]
+    def camera(self, seq: int) -> Sim3 | None:
+        """Where the camera of an observed keyframe is, in the component's unit there: in the world if it lies in it."""
+        if (pose := self._poses.get(seq)) is None:
+            return None
+        own = Sim3.from_rigid(pose)
+        return own if self.placement is None else self.placement.around(seq) @ own
 
     def observe(
         self,

@@ -33,7 +33,9 @@ class Placement:
 
     def around(self, seq: int) -> Sim3:
         """world_from_component around the frame of that number."""
-        if not self.seqs:
-            return self.world_from_component
+        return self.world_from_component @ self.bend(seq) if self.seqs else self.world_from_component
+
+    def bend(self, seq: int) -> Sim3:
+        """What is corrected around that frame, in the component's frame."""
         newest = max(0, bisect_right(self.seqs, seq) - 1)
-        return self.world_from_component @ self.around_keyframe[newest]
+        return self.around_keyframe[newest] if self.seqs else Sim3.identity()

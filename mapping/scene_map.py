@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mapping.changes import KeyframeId, MapChange, VoxelSource
 from mapping.component import Component, StreamOptions
+from mapping.connections import Connections
 from mapping.engines import WindowPrediction
 from mapping.fusion import Fusion
 from mapping.kept import ComponentKey, Kept, KeptKeyframes
@@ -24,10 +25,8 @@ from mapping.metric import markers, upright_lines
 from mapping.places import matching
 from mapping.places.agreement import Config as AgreementConfig
 from mapping.places.agreement import Seen
-from mapping.places.links import Links, fits
 from mapping.places.place import Place
 from mapping.places.storing import BEFORE
-from mapping.places.ties import Ties
 from mapping.placing import keep, keyframe_id, own_depth, predicted_depths
 from mapping.tracking.tracker import Tracked
 from mapping.transforms import F64, Sim3, angle_between
@@ -110,9 +109,7 @@ class SceneMap:
         self._world = World(self._kept)
         self._fusion = Fusion(config.volume, self._kept, self._world.around)
         self._finder = markers.MarkerFinder(config.marker) if config.marker.search else None
-        self._ties, self._links = Ties(config.agreement), Links()
-        self._poses_before: dict[KeyframeId, F64] = {}
-        """world_from_camera (4, 4) of places of before a restart."""
+        self._connections = Connections(config.agreement, self._world)
 
     # The story
 
@@ -130,7 +127,7 @@ class SceneMap:
         component.observe(frame, pose, tracked.landmarks_component, seen, edges)
         if component.world_from_component is None:
             self._world.try_to_align(component)
-            self._world.hang(self._ties)
+            self._connections.hang()
         elif seen:
             self._world.learn_from(component)
             if self._world.refine(component):
@@ -194,15 +191,11 @@ class SceneMap:
         `fuse` opens a new epoch for a merge, and for a noticeable bend: published geometry moves bit by bit as it is
         fused anew, but poses mean more from then on.
         """
-        seen = list(seen)
-        self._links.add(seen)
-        news = (found for found in seen if not self._is_explained(found))
-        self._links.believe(self._ties.add(news, self._pose_in_component, self._walked))
-        if not self._links.is_due(len(self._kept)):
+        self._connections.hear(seen)
+        if not self._connections.is_due(len(self._kept)):
             return self._change()
         before = self.keyframe_poses()
-        self._world.hang(self._ties)
-        self._world.bend(self._links, self._poses_before)
+        self._connections.move()
         now = self.keyframe_poses()
         moved = {key: pose for key, pose in now.items() if key not in before or _is_apart(before[key], pose, 1.0)}
         if any(key in before and _is_apart(before[key], pose, _NOTICEABLE) for key, pose in moved.items()):
@@ -347,8 +340,14 @@ class SceneMap:
 
     def remember(self, places: Iterable[Place]) -> None:
         """Let phones be recognised in places of before a restart (`BEFORE`), which lie in the restored world."""
-        self._poses_before = {place.keyframe: place.component_from_camera for place in places}
-        self._world.enter(BEFORE, is_posed=False).world_from_component = Sim3.identity()
+        self._connections.remember(places)
+
+    def bend_around(self, place: Place) -> Sim3:
+        """What the map has corrected around a place, in its component's frame."""
+        known = self._world.components.get(place.component)
+        if known is None or known.placement is None:
+            return Sim3.identity()
+        return known.placement.bend(int(place.keyframe.rpartition("/")[2]))
 
     def components_in_world(self) -> dict[ComponentKey, Sim3]:
         """world_from_component of every component that lies in the world."""
@@ -365,33 +364,8 @@ class SceneMap:
         for keyframe in gone:
             self._fusion.forget(keyframe)
         self._world.forget(stream)
-        self._ties.forget(stream)
-        self._links.forget(stream)
-        before = self._poses_before.items()
-        self._poses_before = {key: pose for key, pose in before if key.rpartition("/")[0] != stream}
+        self._connections.forget(stream)
         return gone
-
-    def _pose_in_component(self, keyframe: KeyframeId, key: ComponentKey) -> F64 | None:
-        if key == BEFORE:
-            return self._poses_before.get(keyframe)
-        component = self._world.components.get(key)
-        return component.pose(int(keyframe.rpartition("/")[2])) if component is not None else None
-
-    def _is_explained(self, seen: Seen) -> bool:
-        """Whether one component came back to where the map has it anyway."""
-        component = self._world.components.get(seen.a_component)
-        if component is None or seen.a_component != seen.b_component:
-            return False
-        at = [int(keyframe.rpartition("/")[2]) for keyframe in (seen.a, seen.b)]
-        places, poses = (
-            [component.world_around(seq) or Sim3.identity() for seq in at],
-            [component.pose(seq) for seq in at],
-        )
-        cameras = [place @ Sim3.from_rigid(pose) for place, pose in zip(places, poses, strict=True) if pose is not None]
-        return len(cameras) == 2 and fits(seen.pair, *cameras)
-
-    def _walked(self, a: KeyframeId, b: KeyframeId, key: ComponentKey) -> float:
-        return self._world.components[key].walked(*(int(keyframe.rpartition("/")[2]) for keyframe in (a, b)))
 
     def _start_anew(self, reason: str) -> NDArray[np.int32]:
         _LOG.info("map epoch %d (%s): fusing %d keyframes anew", self._world.state.epoch, reason, len(self._kept))

@@ -223,7 +223,7 @@ class Writer:
 
     def keep_places(self, places: Iterable[Place]) -> None:
         """Store what can be recognised in keyframes, so that phones find into the map after a restart."""
-        self.store.append(*(to_stored(place) for place in places))
+        self.store.append(*(to_stored(place, self.map.bend_around(place)) for place in places))
 
     def restore(self, state: SceneState) -> None:
         """Go on from what a store held."""

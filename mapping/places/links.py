@@ -28,7 +28,6 @@ _DOUBT, _DOUBT_BELIEVED = 14.0, 140.0
 """Of edges (see `Edges.doubt`): chi^2 of seven; what several agree on is given up less readily."""
 _NEAR_RAD, _NEAR_SHARE = float(np.radians(5.0)), 0.1
 _DUE_SHARE = 1 / 16
-_BELIEVED = 16  # of those that fitted
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,13 +58,12 @@ class Links:
                 del self._known[next(iter(self._known))]
 
     def believe(self, agreed: Iterable[Seen]) -> None:
-        """Hear these, whatever the map says by now; bending is due the sooner."""
+        """Hear these, whatever the map says by now."""
         for found in agreed:
             for key in ((found.a, found.b), (found.b, found.a)):
                 known = self._known.get(key)
                 if known is not None and not known.is_believed:
                     self._known[key] = replace(known, is_believed=True)
-                    self._num_new += _BELIEVED
 
     def is_due(self, num_keyframes: int) -> bool:
         """Whether enough is new to bend the graph for it: what that costs a keyframe does not grow with the map."""

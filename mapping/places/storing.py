@@ -18,8 +18,8 @@ BEFORE: ComponentKey = (StreamId(""), -1)
 """The component of all places of before a restart; its frame is the world's, its unit the world's."""
 
 
-def to_stored(place: Place) -> StoredPlace:
-    """A place as a record; its embedding follows from it."""
+def to_stored(place: Place, bend: Sim3) -> StoredPlace:
+    """A place as a record, where the map has bent its component to around it; its embedding follows from it."""
     features = place.features
     stream, component = place.component
     return StoredPlace(
@@ -27,12 +27,12 @@ def to_stored(place: Place) -> StoredPlace:
         stream=stream,
         component=component,
         capture_ns=place.capture_ns,
-        component_from_camera=np.ascontiguousarray(place.component_from_camera, np.float64),
+        component_from_camera=np.ascontiguousarray(bend.apply_pose(place.component_from_camera), np.float64),
         intrinsics=place.intrinsics,
         focal_px=features.focal_px,
         descriptors=features.descriptors,
         xy=features.xy,
-        depth=features.depth,
+        depth=features.depth * np.float32(bend.scale),
     )
 
 
