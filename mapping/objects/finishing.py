@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mapping.objects import glb
+from mapping.objects import glb, meshopt
 from mapping.objects.collision import convex_parts, hull
 from mapping.objects.decimation import levels_of_detail
 from mapping.objects.mesh import U8, Mesh, joined
@@ -59,7 +59,7 @@ def shown(mesh: Mesh, name: str, max_faces: int, extras: Mapping[str, Any]) -> t
 
 
 def rest(mesh: Mesh, name: str, extras: Mapping[str, Any]) -> tuple[Made, ...]:
-    """Convex parts as GLB and JSON, the finest level with a WebP picture, a turntable."""
+    """Convex parts as GLB and JSON, a turntable, the finest level packed and with a WebP picture."""
     parts = convex_parts(mesh)
     together = joined(list(parts))
     files = [
@@ -67,6 +67,8 @@ def rest(mesh: Mesh, name: str, extras: Mapping[str, Any]) -> tuple[Made, ...]:
         Made("collision", "convex.json", _parts_json(parts)),
         Made("turntable", "turntable.png", png(turntable(mesh))),
     ]
+    packed = meshopt.encode(mesh, name, extras)
+    files.append(Made("lod0", "lod0.meshopt.glb", packed, len(mesh.faces), (meshopt.EXTENSION,)))
     if mesh.texture is not None:
         data = glb.encode(mesh, name, dict(extras), webp=True)
         files.append(Made("lod0", "lod0.webp.glb", data, len(mesh.faces), ("EXT_texture_webp",)))
