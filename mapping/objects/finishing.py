@@ -9,9 +9,10 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -24,6 +25,9 @@ from mapping.objects.thumbnail import thumbnail, turntable
 
 MAX_FACES = {"prop": 8000, "character": 20_000, "environment": 50_000}
 """By type of asset: what a game expects one to have at most."""
+
+
+_MIN_PICTURE_PX = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +50,7 @@ def shown(mesh: Mesh, name: str, max_faces: int, extras: Mapping[str, Any]) -> t
     """
     quality = measure(mesh, max_faces)
     levels = [
-        Made(f"lod{i}", f"lod{i}.glb", glb.encode(level, name, dict(extras)), len(level.faces))
+        Made(f"lod{i}", f"lod{i}.glb", glb.encode(_smaller_picture(level, i), name, dict(extras)), len(level.faces))
         for i, level in enumerate(levels_of_detail(mesh))
     ]
     around = hull(mesh)
@@ -86,6 +90,15 @@ def png(rgb: U8) -> bytes:
     out = io.BytesIO()
     Image.fromarray(rgb).save(out, "PNG")
     return out.getvalue()
+
+
+def _smaller_picture(mesh: Mesh, halvings: int) -> Mesh:
+    """A coarser level is seen from farther away."""
+    if mesh.texture is None or not halvings:
+        return mesh
+    height, width = (max(_MIN_PICTURE_PX, n >> halvings) for n in mesh.texture.shape[:2])
+    small = cv2.resize(mesh.texture, (width, height), interpolation=cv2.INTER_AREA)
+    return replace(mesh, texture=np.asarray(small, np.uint8))
 
 
 def _parts_json(parts: tuple[Mesh, ...]) -> bytes:

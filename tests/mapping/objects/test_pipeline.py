@@ -182,6 +182,7 @@ def test_everything_published_is_valid_and_complete() -> None:
     glbs = {file.name: file.data for file in (*first, *rest) if file.name.endswith(".glb")}
     assert gltf_validator.errors(glbs) == []
     assert volume_m3(glb.decode(glbs["lod0.glb"])) == pytest.approx(0.008, rel=1e-4)
+    assert len(glbs["lod2.glb"]) <= len(glbs["lod0.glb"])
     convex = json.loads(next(file.data for file in rest if file.name == "convex.json"))
     assert convex["convex"][0]["triangles"]
     said = finishing.facts(thing, quality)
