@@ -49,7 +49,7 @@ def judge(session: Session, played: Played) -> dict[str, Any]:
     as_tracked, as_bent = score(before, clip.truth, clip.fps), score(after, clip.truth, clip.fps)
     if as_tracked is None or as_bent is None:
         return {"clip": clip.name, "frames": len(before), "false": False}
-    scale = as_bent.world_from_component.scale
+    scale = as_tracked.world_from_component.scale
     moved = max(float(np.linalg.norm(after[seq][:3, 3] - before[seq][:3, 3])) for seq in before)
     ate_before, ate_after = rms([as_tracked.position_error_m]) or 0.0, rms([as_bent.position_error_m]) or 0.0
     return {
