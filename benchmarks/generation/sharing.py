@@ -1,9 +1,10 @@
 """One core, two who want it: the real geometry engine, and a generation lane that never runs dry.
 
 Rounds of calls under each condition follow each other in random order, so that drift of the machine falls on all alike:
-`held` (generation is kept parked), `gated` (the lane as it is shipped), `ungated` (the same work as a plain process).
-Pictures come at a steady pace that leaves the core idle 45 % of the time; a call that is late makes the pictures that
-came meanwhile go, as the server's newest-wins lane does. Latency is from when a picture came to its answer.
+`held` (generation is kept parked), `gated` (the lane as it is shipped), `ungated` (the same work in a process as
+anybody would start it: no gate, no `nice`). Pictures come at a steady pace that leaves the core idle 45 % of the time;
+a call that is late makes the pictures that came meanwhile go, as the server's newest-wins lane does. Latency is from
+when a picture came to its answer.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from mapping.changes import KeyframeId
 from mapping.engines import View, Window
 from mapping.transforms import rigid
 from server.assets.bus import AssetBus
-from server.generation.gate import TRACKER, GateMemory, Perception
+from server.generation.gate import TRACKER, GateMemory, Perception, Watch
 from server.generation.opened import Config, Generation, gates, opened
 from server.generation.process import Config as ProcessConfig
 from server.generation.process import ProviderProcess
@@ -40,7 +41,7 @@ CONDITIONS: tuple[Condition, ...] = ("held", "gated", "ungated")
 ROUND = 25
 IDLE = 0.45
 BLOCK_MS = 2.5
-SIDE_PX = 160
+SIDE_PX = 128
 WINDOWS = 16
 
 
@@ -89,6 +90,7 @@ class _Rig:
         self._pool, self._generation, self._chance = pool, generation, chance
         self._gate, self._core = gate, core
         self._holding = Perception(gate, TRACKER)
+        self._watch, self._num_calls = Watch(gate), 0
         self._is_held = False
         self._windows = [_window(n) for n in range(WINDOWS)]
         self._names = itertools.count()
@@ -110,10 +112,11 @@ class _Rig:
                     if condition == "ungated":
                         rival.resume()
                     used_before_s, began = self._used_s(), time.monotonic()
-                    round_s, busy_s = await self._round(period_s)
+                    self._busy_s()
+                    round_s = await self._round(period_s)
                     if condition == "gated":
                         used_s += self._used_s() - used_before_s
-                        idle_s += time.monotonic() - began - busy_s
+                        idle_s += time.monotonic() - began - self._busy_s()
                     rival.pause()
                     latencies[condition] += round_s
             overseer = self._generation.lanes["cpu"].overseer
@@ -150,7 +153,7 @@ class _Rig:
                 jobs.pop(0)
 
     async def _rival(self) -> ProviderProcess:
-        """The same work at the same core, with a gate that nobody raises and no politeness."""
+        """The same work at the same core, with a gate that nobody raises."""
         known = self._generation.registry.get("rehearsal")
         config = ProcessConfig(nice=0, cores=(self._core,))
         rival = await ProviderProcess.spawn(known, "cpu", GateMemory.create(), config)
@@ -158,19 +161,19 @@ class _Rig:
         rival.tell("run", run="rival", request=request | {"params": {"blocks": 10**9}}, spool="/nonexistent")
         return rival
 
-    async def _round(self, period_s: float) -> tuple[list[float], float]:
-        """Latencies of some calls at a steady pace, and how long perception was at work."""
-        latencies, busy_s = [], 0.0
+    async def _round(self, period_s: float) -> list[float]:
+        """Latencies of some calls at a steady pace."""
+        latencies = []
         due = time.monotonic() + period_s
         for _ in range(ROUND):
             await asyncio.sleep(max(0.0, due - time.monotonic()))
-            busy_s += await self._call()
+            await self._call()
             ended = time.monotonic()
             latencies.append(ended - due)
             due += period_s * max(
                 1, int((ended - due) / period_s)
             )  # the newest picture that has come by now, or the next
-        return latencies, busy_s
+        return latencies
 
     async def _call(self) -> float:
         """Seconds of one window, seen from the server."""
@@ -191,6 +194,11 @@ class _Rig:
                 self._holding.enter()
             else:
                 self._holding.leave()
+
+    def _busy_s(self) -> float:
+        """For how long perception had the core since this was asked last."""
+        calls, self._num_calls = self._watch.calls_since(self._num_calls)
+        return sum(call.ended_ns - call.began_ns for call in calls) / 1e9
 
     def _figures(self) -> dict[str, Any]:
         worker = self._generation.lanes["cpu"].worker

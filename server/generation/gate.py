@@ -28,9 +28,11 @@ from dataclasses import dataclass
 
 from server.generation.futex import Words
 
-DEVICE, HOLD, TRACKER = 0, 1, 2
-"""Who raises it: the worker that infers, the lane itself (to limit generation), the server's own process."""
-NUM_WRITERS = 3
+DEVICE, AHEAD, TRACKER, HOLD = 0, 1, 2, 3
+"""Who raises it: the worker that infers; the server while a window is on its way there and back, so that generation has
+parked when it arrives; the server for its own work; the lane itself, to limit generation."""
+PERCEPTION = (DEVICE, AHEAD, TRACKER)
+NUM_WRITERS = 4
 NUM_CALLS = 512
 """Calls of each writer that can be read back."""
 _HEADER_BYTES = 64

@@ -11,7 +11,7 @@ from server.generation import controller, escalation
 from server.generation.attempt import Attempt
 from server.generation.controller import Controller
 from server.generation.escalation import Action, Seen
-from server.generation.gate import DEVICE, HOLD, TRACKER, GateMemory, Perception, Watch
+from server.generation.gate import DEVICE, HOLD, PERCEPTION, GateMemory, Perception, Watch
 from server.generation.parking import PARKED, generator_state
 from server.jobs.desk import Desk, Live
 
@@ -87,7 +87,7 @@ class Overseer:
     def _raised_ms(self, now: float) -> float | None:
         """Since when perception itself has the gate raised."""
         writer = self._watch.raised_by()
-        return None if writer not in (DEVICE, TRACKER) else now * 1e3 - self._watch.raised_since_ns(writer) / 1e6
+        return None if writer not in PERCEPTION else now * 1e3 - self._watch.raised_since_ns(writer) / 1e6
 
     def _show(self, attempt: Attempt, now: float) -> None:
         phase: Literal["loading", "running", "yielding"] = "loading"

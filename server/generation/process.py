@@ -83,7 +83,6 @@ class ProviderProcess:
                     stdin=asyncio.subprocess.DEVNULL,
                     pass_fds=(theirs.fileno(), gate.descriptor),
                     env=_environment(device, config.threads),
-                    start_new_session=True,
                 )
             except OSError as error:
                 ours.close()
@@ -151,8 +150,12 @@ class ProviderProcess:
             await asyncio.wait([self._reading])
 
     def _signal(self, number: int) -> None:
+        """To it and its children; to it alone before it has made itself a group."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, number)
+            try:
+                os.killpg(self._process.pid, number)
+            except ProcessLookupError:
+                os.kill(self._process.pid, number)
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         why = "its process ended"

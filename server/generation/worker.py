@@ -209,6 +209,7 @@ def main() -> None:
     parser.add_argument("--cores", default="")
     args = parser.parse_args()
     die_with(args.parent)
+    os.setpgid(0, 0)  # a group, but no session: Linux shares the processor out by session, whatever `nice` says
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the server decides who ends when
     faulthandler.enable()
     os.nice(args.nice)

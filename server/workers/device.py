@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import math
@@ -15,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mapping.changes import KeyframeId
 from mapping.engines import Window, WindowPrediction
-from server.generation.gate import GateMemory
+from server.generation.gate import AHEAD, GateMemory, Perception
 from server.workers.arena import Arena
 from server.workers.batching import Batching
 from server.workers.batching import Config as BatchingConfig
@@ -113,6 +114,7 @@ class Device:
     ) -> None:
         self.name, self._engine, self._engine_config, self._config = name, engine, engine_config, config
         self._quarantine, self._gate = quarantine, gate
+        self._ahead = Perception(gate, AHEAD) if gate is not None else None
         self._clock: Callable[[], float] = asyncio.get_running_loop().time
         self._lanes: Lanes[Work] = Lanes(config.lanes)
         self._batching = Batching(config.batching)
@@ -260,8 +262,9 @@ class Device:
         outcomes: list[WindowPrediction | NoPrediction]
         try:
             windows = [job.work.window for job in jobs]
-            request = await loop.run_in_executor(self._copier, placed, windows, self._arena)
-            answers = await worker.ask(Predict(next(self._job_numbers), request))
+            with self._ahead.closed() if self._ahead is not None else contextlib.nullcontext():
+                request = await loop.run_in_executor(self._copier, placed, windows, self._arena)
+                answers = await worker.ask(Predict(next(self._job_numbers), request))
             outcomes = await loop.run_in_executor(self._copier, self._outcomes, answers)
         except WorkerDied as error:
             self._after_death(jobs, error)
