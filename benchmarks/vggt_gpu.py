@@ -212,6 +212,8 @@ class Bench:
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
             return "not measured: out of memory"
+        except Exception as error:  # nobody is there to look: the other parts still count
+            return f"not measured: {type(error).__name__}: {error}"
 
     def _check_time(self) -> None:
         if self.clock() > self._until:

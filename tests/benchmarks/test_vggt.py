@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 import pytest
@@ -18,6 +19,7 @@ import torch  # noqa: E402
 from benchmarks.vggt_cost import streamed  # noqa: E402
 from benchmarks.vggt_gpu import Bench, random_network, tiny_plan  # noqa: E402
 from benchmarks.vggt_plain import Plain  # noqa: E402
+from server.generation.gate import GateMemory  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -45,12 +47,23 @@ def test_every_part_of_the_gpu_benchmark_is_measured() -> None:
 
 def test_out_of_time_it_reports_what_it_has() -> None:
     ticks = itertools.count()
-    plan = replace(tiny_plan(), budget_s=3.0)
+    plan = replace(tiny_plan(), budget_s=3.0, views=(1,), thinned=())
     report = Bench(plan, clock=lambda: float(next(ticks))).run()
     assert report["rolling"]["p50_ms"] > 0
     assert report["under_load"] == NOT_MEASURED
     assert report["windows"][-1]["plain"] == NOT_MEASURED
     json.dumps(report)
+
+
+def test_a_part_that_fails_says_so_and_the_others_go_on() -> None:
+    def no_load(gate: GateMemory | None) -> AbstractContextManager[None]:
+        raise RuntimeError("the load did not start")
+
+    plan = replace(tiny_plan(), views=(), thinned=())
+    report = Bench(plan, load=no_load).run()
+    assert report["under_load"] == "not measured: RuntimeError: the load did not start"
+    assert report["rolling"]["p50_ms"] > 0
+    assert report["windows"] == []
 
 
 def test_plain_is_the_published_network() -> None:
