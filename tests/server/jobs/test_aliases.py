@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from clients.qpipe import QpipeResponse, process_qpipe_task
 from tests.server.jobs.live import Live, live, png
 from tests.server.test_rest import assert_problem
 
@@ -120,3 +122,22 @@ async def test_image_to_3d_takes_a_form(tmp_path: Path) -> None:
         assert (await server.done(told["job_id"]))["state"] == "succeeded"
         assert_problem(await server.http.post("/api/generate/image-to-3d", data={"text": "x"}), 415)
         assert_problem(await server.http.post("/api/generate/image-to-3d", files={"image": b"no picture"}), 415)
+
+
+async def test_one_python_call_does_a_task_and_never_raises_for_what_the_server_says(tmp_path: Path) -> None:
+    picture = tmp_path / "a.png"
+    picture.write_bytes(png())
+    async with live(tmp_path / "data", REHEARSED) as server:
+
+        async def ask(task: str, inputs: dict[str, Any], port: int = server.port) -> QpipeResponse:
+            return await asyncio.to_thread(process_qpipe_task, task, inputs, url=f"http://localhost:{port}")
+
+        made = await ask("image-to-3d-asset", {"image": picture, "asset_name": "vase"})
+        assert (made.success, made.data["asset_id"], made.error) == (True, "vase", None)
+        seen = await ask("scene-geometry", {"images": [picture.read_bytes(), PICTURE]})
+        assert len(seen.data["cams"]["extrinsic"]) == 2
+        bad = await ask("make-coffee", {})
+        assert (bad.success, bad.error and bad.error["code"]) == (False, "http_422")
+    gone = await ask("scene-geometry", {"images": []})
+    assert gone.error is not None
+    assert gone.error["code"] == "unreachable"
