@@ -38,7 +38,7 @@ class KnownMap(SceneMap):
                     self._places[played.phone.name, component] = moved
         self._keyframes = [(p.phone.name, m.tracked) for p in session.played for m in p.mapped]
 
-    def world_from_component(self, stream: StreamId, component: int) -> Sim3 | None:
+    def world_from_component(self, stream: StreamId, component: int, seq: int | None = None) -> Sim3 | None:
         return self._places.get((stream, component))
 
     def keyframe_poses(self) -> dict[KeyframeId, F64]:
