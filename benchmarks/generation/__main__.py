@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import uvloop
 
+from benchmarks import asset_swap
 from benchmarks.generation.cancelling import cancel_ms
 from benchmarks.generation.first import first_asset_s
 from benchmarks.generation.killing import kill
@@ -21,7 +23,7 @@ KEYS = (
     "capture_f1_clean", "capture_f1_noisy", "capture_psnr_db", "capture_s", "first_asset_s_p95", "glb_errors",
     "full_set_s", "swap_event_ms_p99", "swap_skew_ms", "swap_gap_frames", "rollback_ms", "library_accuracy",
 )  # fmt: skip
-PARTS = ("sharing", "cancelling", "killing", "first", "capture", "library")
+PARTS = ("sharing", "cancelling", "killing", "first", "swap", "capture", "library")
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
@@ -39,6 +41,10 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     if "killing" in parts:
         killed = asdict(kill(args.kills, args.seed))
         figures |= {"killing": killed} | {key: killed[key] for key in ("kills", "lost", "duplicated")}
+    if "swap" in parts:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            swapped = runner.run(asset_swap.measure(args.clients, args.swaps))
+        figures |= {key: swapped[key] for key in KEYS if key in swapped}
     if "capture" in parts:
         from benchmarks.capture import run
 
@@ -68,6 +74,8 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--cancels", type=int, default=100)
     parser.add_argument("--firsts", type=int, default=40, help="jobs whose first version is waited for")
+    parser.add_argument("--clients", type=int, default=200, help="of the asset bus, for the swaps")
+    parser.add_argument("--swaps", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--library", type=Path, help="JSON list of {query, expected or null, names}")
     parser.add_argument("--only", choices=PARTS, action="append", help="measure just this; may be repeated")
