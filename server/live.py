@@ -90,6 +90,8 @@ class LiveStream:
         self.world_from_camera: F64 | None = None
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the last frame is posed and the last keyframe mapped."""
+        self.looked_at = float("-inf")
+        """When its last frame went to the tracker, on the scene's clock."""
         self.failure: str | None = None
         """Why it ended before its last frame."""
         self._mind = Mind(Tracker(stream, tracker, lenses), KeyframeSelector(keyframes))

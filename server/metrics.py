@@ -44,6 +44,12 @@ class Metrics:
             ["scene"],
             registry=registry,
         )
+        self.saturated = Gauge(
+            "commonground_saturated", "1 while the host does not keep up: poses are late", registry=registry
+        )
+        self.tracked_share = Gauge(
+            "commonground_tracked_share", "Frames tracked, of those the open streams sent, 0..1", registry=registry
+        )
         self.waiting = Gauge(
             "commonground_waiting_windows", "Windows that wait for a device", ["device"], registry=registry
         )

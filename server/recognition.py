@@ -23,10 +23,15 @@ from mapping.places.locating import Located, PlaceInWorld, Unlocated
 from mapping.places.place import Place
 from mapping.places.recogniser import Recogniser
 from mapping.tracking.tracker import Tracked
+from server.load import Work
 from streams.frame import Frame, Intrinsics, StreamId
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+
+async def _no_rest(work: Work, spent_s: float) -> None:
+    """Nobody is late."""
 
 
 class Recognition:
@@ -38,10 +43,12 @@ class Recognition:
         tell: Callable[[list[Seen]], Awaitable[None]],
         keep: Callable[[list[Place]], Awaitable[None]],
         observe: Callable[[str, float], None] = lambda hop, seconds: None,
+        rest: Callable[[Work, float], Awaitable[None]] = _no_rest,
         name: str = "",
     ) -> None:
-        """`observe` takes the seconds that each keyframe took."""
+        """`observe` takes the seconds that each keyframe took; `rest` is awaited after each, with what it took."""
         self.recogniser, self._tell, self._keep, self._observe = recogniser, tell, keep, observe
+        self._rest = rest
         self.overtaken = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"places-{name}")
         self._waiting: dict[StreamId, tuple[Tracked, Frame]] = {}
@@ -99,10 +106,12 @@ class Recognition:
             await self._some.wait()
             while self._waiting:
                 tracked, frame = self._waiting.pop(next(iter(self._waiting)))
+                began = time.perf_counter()
                 try:
                     await self.look(tracked, frame)
                 except Exception:
                     _log.exception("recognition failed", extra={"keyframe": f"{frame.stream}/{frame.seq}"})
+                await self._rest(Work.RECOGNISE, time.perf_counter() - began)
             self._some.clear()
 
     async def _run(self, work: Callable[[], T]) -> T:

@@ -41,6 +41,7 @@ from server.journal import Journal
 from server.late import EVENT as LATE_POSES
 from server.late import pose_of_camera
 from server.live import Due, LiveStream
+from server.load import Load, Work
 from server.recognition import Recognition
 from server.workers.device import NoPrediction
 from server.workers.lanes import LaneFull
@@ -93,11 +94,13 @@ class Scene:
         pool: Pool,
         trackers: Executor,
         observe: Callable[[str, float], None] = lambda hop, seconds: None,
+        load: Load | None = None,
     ) -> None:
-        """`trackers` runs the cameras' trackers; `observe` takes the seconds that each hop took."""
+        """`trackers` runs the cameras' trackers; `observe` takes the seconds each hop took; `load` is the host's."""
         self.id, self.config, self.writer, self.channel = scene, config, writer, channel
         self.streams: dict[StreamId, LiveStream] = {}
         self._pool, self._trackers, self._observe = pool, trackers, observe
+        self._load = load or Load()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"writer-{scene}")
         self._cache = KeyframeCache(config.cache)
         self._windows = WindowPolicy(config.window or pool.windows)
@@ -105,7 +108,7 @@ class Scene:
         recogniser = Recogniser(config.places, _place_index(scene, config))
         for place in writer.places_before:
             recogniser.take_in(place)
-        self._recognition = Recognition(recogniser, self._connect, self._keep_places, observe, name=str(scene))
+        self._recognition = Recognition(recogniser, self._connect, self._keep_places, observe, self._rest, str(scene))
         self._tasks: dict[StreamId, asyncio.Task[None]] = {}
         self._newest_ns = (0, 0)
         """Capture and engine's answer of the newest keyframe in the map: of what is built later, too."""
@@ -214,7 +217,8 @@ class Scene:
         mapper = asyncio.create_task(self._map_all(stream), name=f"map {stream.id}")
         try:
             async for frame in stream.frames:
-                await self._see(stream, frame)
+                if not self._is_too_soon(stream):
+                    await self._see(stream, frame)
             stream.due.close()
             await mapper
         except Exception as error:
@@ -232,12 +236,14 @@ class Scene:
         """Pose one frame, answer the phone, and put the frame before the map when it is worth it."""
         if frame.encoded_ns:
             self._observe("decode", (frame.received_ns - frame.encoded_ns) * 1e-9)
-        began = time.perf_counter()
+        began = stream.looked_at = time.perf_counter()
         loop = asyncio.get_running_loop()
         tracked, keyframe = await loop.run_in_executor(self._trackers, stream.follow, frame)
         self._observe("track", time.perf_counter() - began)
         tracked_ns = time.time_ns()
         self._answer(stream, frame, tracked, tracked_ns)
+        if not stream.is_patient:
+            self._load.posed(time.perf_counter() - began, time.perf_counter())
         if keyframe is None:
             return
         stream.counters.keyframes += 1
@@ -246,6 +252,11 @@ class Scene:
             await self._map(stream, due)
         else:
             stream.due.put(due)
+
+    def _is_too_soon(self, stream: LiveStream) -> bool:
+        """The host is late, and this camera had its turn just now."""
+        now = time.perf_counter()
+        return not stream.is_patient and now - stream.looked_at < self._load.interval_s(now)
 
     def _answer(self, stream: LiveStream, frame: Frame, tracked: Tracked, tracked_ns: int) -> None:
         """Tell the phone and everybody where the camera was; in the phone's own frame while it is not aligned."""
@@ -325,6 +336,7 @@ class Scene:
             await self._recognition.look(due.tracked, keyframe.frame)
         else:
             self._recognition.offer(due.tracked, keyframe.frame)
+            await self._rest(Work.KEYFRAME, sum(step.seconds.values()))
 
     async def _predict(self, stream: LiveStream, keyframe: Keyframe) -> WindowPrediction | None:
         """Ask the engine; None when the frame brings its own depth or there is no answer in time."""
@@ -396,10 +408,16 @@ class Scene:
                     await self._unfinished.wait()
             self._unfinished.clear()
             try:
+                began = time.perf_counter()
                 wait_s = await self._build()
+                await self._rest(Work.BUILD, time.perf_counter() - began)
             except Exception:
                 wait_s = None  # the next keyframe brings it up again
                 _log.exception("building failed", extra={"scene": self.id})
+
+    async def _rest(self, work: Work, spent_s: float) -> None:
+        """Let poses go first while they are late."""
+        await asyncio.sleep(self._load.rest_s(work, spent_s, time.perf_counter()))
 
     async def _build(self) -> float | None:
         """One step of it; returns how long until there is more to do, None when all is built."""

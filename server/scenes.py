@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 import shutil
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -43,6 +44,8 @@ from server.api.queries_contract import BatchAnswer, Question
 from server.bus.bus import Bus
 from server.generation.keyframes import Keyframes
 from server.live import Kind, LiveStream
+from server.load import Config as LoadConfig
+from server.load import Load
 from server.queries import Config as QueriesConfig
 from server.queries import Queries
 from server.restart import restore_channel
@@ -74,6 +77,8 @@ class Config(BaseModel):
     """A posed stream that sends nothing for so long is ended."""
     posed_wait_s: float = Field(default=10.0, gt=0)
     """So long a frame of a stream that uses every frame waits for room."""
+    load: LoadConfig = LoadConfig()
+    """What gives way when the host cannot keep up."""
     tracker_threads: int = Field(default=0, ge=0)
     """0 = one per core, at least two."""
 
@@ -101,6 +106,7 @@ class Scenes:
         threads = config.tracker_threads or max(2, os.cpu_count() or 2)
         self._lenses = load_lenses(folder)
         self._trackers = ThreadPoolExecutor(threads, thread_name_prefix="tracker")
+        self._host = Load(config.load)
 
     async def start(self, first: SceneId) -> None:
         """Open every stored scene, and `first` if there is none of that name."""
@@ -180,7 +186,7 @@ class Scenes:
             await asyncio.to_thread(writer.restore, state)
             channel.scale_source, channel.gravity_source = state.meta.scale_source, state.meta.gravity_source
             _log.info("scene restored", extra={"scene": scene, "blocks": len(state.blocks.all().keys)})
-        return Scene(scene, each, writer, channel, self._pool, self._trackers, self._observe)
+        return Scene(scene, each, writer, channel, self._pool, self._trackers, self._observe, self._host)
 
     # -- cameras -------------------------------------------------------------------------------------------------------
 
@@ -355,7 +361,11 @@ class Scenes:
 
     def readiness(self) -> Readiness:
         detail = {s.device: "ok" if s.state == "ready" else s.state for s in self._pool.stats()}
-        return Readiness(is_ready=bool(detail) and all(v == "ok" for v in detail.values()), detail=detail)
+        return Readiness(
+            is_ready=bool(detail) and all(v == "ok" for v in detail.values()),
+            is_saturated=self._host.is_saturated(time.perf_counter()),
+            detail=detail,
+        )
 
 
 async def _until_silent(frames: Mailbox[Frame] | Turnstile[Frame], silence_s: float) -> AsyncIterator[Frame]:

@@ -102,6 +102,8 @@ class Readiness(_Value):
     """Whether frames that come now would be mapped."""
 
     is_ready: bool
+    is_saturated: bool = False
+    """The host does not keep up: poses are late, though other work gives way and fewer frames are tracked."""
     detail: dict[str, str] = {}
     """Part -> `ok` or what it waits for."""
 

@@ -109,8 +109,13 @@ def _count(scenes: Scenes, metrics: Metrics) -> None:
     for summary in summaries:
         metrics.nav_tiles.labels(summary.scene).set(summary.num_tiles)
         metrics.nav_tiles_refused.labels(summary.scene).set(summary.num_tiles_refused)
-    for kind, number in Counter(stream.kind for stream in scenes.streams()).items():
+    streams = scenes.streams()
+    for kind, number in Counter(stream.kind for stream in streams).items():
         metrics.streams.labels(kind).set(number)
+    metrics.saturated.set(scenes.readiness().is_saturated)
+    tracked, dropped = sum(s.num_frames for s in streams), sum(s.num_dropped for s in streams)
+    if streams:
+        metrics.tracked_share.set(tracked / max(1, tracked + dropped))
     for device in scenes.devices():
         metrics.waiting.labels(device.device).set(device.num_waiting)
         metrics.busy_share.labels(device.device).set(device.busy_share)
