@@ -15,6 +15,7 @@ import numpy as np
 from mapping.changes import KeyframeId
 from mapping.kept import ComponentKey
 from mapping.places.agreement import Agreed, Config, PoseOf, Seen, agree
+from mapping.places.lens_check import lenses_agree
 from mapping.transforms import Sim3, angle_between
 from streams.frame import StreamId
 
@@ -65,7 +66,7 @@ class Ties:
                 continue
             if key[0] == key[1]:
                 believed += agreed.pairs if _is_drift(agreed, walked) else ()
-            elif self._is_news(key, agreed):
+            elif self._is_news(key, agreed) and lenses_agree([found.pair for found in agreed.pairs]):
                 self._tie[key] = Tie(*key, agreed.b_from_a, agreed.num_inliers)
                 believed += agreed.pairs
         return believed
