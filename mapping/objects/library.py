@@ -25,6 +25,7 @@ from mapping.objects.prims.grammar import COLOURS, MATERIALS
 from mapping.objects.words import readings, singular, words
 
 THRESHOLD = 0.5
+_MIN_DOUBLED, _MIN_SWAP, _MIN_EDIT = 4, 5, 7
 
 _CANONICAL = {word: group.split()[0] for group in SYNONYMS for word in group.split()}
 _JOINED = frozenset(pair.replace("+", "") for pair in COMPOUNDS)
@@ -45,6 +46,8 @@ class Match:
 class _Entry:
     name: str
     head: str
+    written: str
+    """The head as it stands there, which may be a synonym."""
     kinds: frozenset[str]
     """Words before the head that make it another kind of thing."""
     looks: frozenset[str]
@@ -62,14 +65,15 @@ class Library:
         self._by_head: dict[str, list[_Entry]] = defaultdict(list)
         self._by_words: dict[frozenset[str], list[_Entry]] = defaultdict(list)
         self._by_joined: dict[str, list[_Entry]] = defaultdict(list)
-        self._by_spelling: dict[str, set[str]] = defaultdict(set)
+        self._heads: dict[str, set[tuple[str, str]]] = defaultdict(set)
+        """By first letter: as it is written, and its canonical word."""
         for name in names:
             for entry in _entries(_stem(name), name, is_name=True):
                 self._by_head[entry.head].append(entry)
                 self._by_words[_all_words(entry)].append(entry)
                 for joined in entry.joined:
                     self._by_joined[joined].append(entry)
-                self._by_spelling[_spelling(entry.head)].add(entry.head)
+                self._heads[entry.written[0]].add((entry.written, entry.head))
 
     def match(self, text: str) -> Match | None:
         """The asset that a text means, or none of them."""
@@ -87,10 +91,14 @@ class Library:
             for joined in wanted.joined
             for entry in self._by_joined.get(joined, ())
         ]
-        if not self._by_head.get(wanted.head) and len(wanted.head) >= 5:
-            for head in filter(lambda h: _one_slip(h, wanted.head), self._by_spelling.get(_spelling(wanted.head), ())):
+        if not self._by_head.get(wanted.head):
+            for written, head in sorted(self._heads.get(wanted.written[0], ())):
+                if not _one_slip(written, wanted.written):
+                    continue
                 alike = [_scored(wanted, entry) for entry in self._by_head[head]]
-                found += [Match(m.name, 0.9 * m.score, f"{m.reason}; {wanted.head!r} read as {head!r}") for m in alike]
+                found += [
+                    Match(m.name, 0.9 * m.score, f"{m.reason}; {wanted.written!r} read as {written!r}") for m in alike
+                ]
         return found
 
 
@@ -129,7 +137,7 @@ def _entry(name: str, whole: list[str], hints: frozenset[str], is_name: bool) ->
     looks = frozenset(word for word in before if _describes(word))
     kinds = frozenset(_undoubled(_canonical(word)) for word in before if word not in looks)
     joined = {"".join([*before, head]), "".join([*(word for word in before if word not in looks), head])}
-    return _Entry(name, _canonical(head), kinds, looks, frozenset(joined), hints)
+    return _Entry(name, _canonical(head), head, kinds, looks, frozenset(joined), hints)
 
 
 def _all_words(entry: _Entry) -> frozenset[str]:
@@ -169,17 +177,22 @@ def _canonical(word: str) -> str:
     return _CANONICAL.get(word, word)
 
 
-def _spelling(word: str) -> str:
-    """What stays the same under the two commonest slips: letters doubled or not, two inner neighbours swapped."""
-    single = _undoubled(word)
-    return single[:1] + "".join(sorted(single[1:-1])) + single[-1:]
-
-
 def _one_slip(a: str, b: str) -> bool:
-    """Whether two words of the same spelling class differ by doubled letters, or by one swap of neighbours."""
-    a, b = _undoubled(a), _undoubled(b)
-    differ = [i for i, (x, y) in enumerate(zip(a, b, strict=True)) if x != y]
-    return not differ or (len(differ) == 2 and differ[1] == differ[0] + 1)
+    """Whether two words differ by no more than a slip of the pen that seldom gives another word.
+
+    Letters doubled or not; two neighbours swapped, from five letters on; one letter within wrong, missing or too
+    many from seven on. A letter at the end more or less is another word: table and tablet, pear and pearl.
+    """
+    a, b = sorted((_undoubled(a), _undoubled(b)), key=len)
+    if len(a) < _MIN_DOUBLED or a[0] != b[0] or len(b) - len(a) > 1:
+        return False
+    if len(a) == len(b):
+        differ = [i for i, (x, y) in enumerate(zip(a, b, strict=True)) if x != y]
+        is_swap = len(differ) == 2 and differ[1] == differ[0] + 1 and a[differ[0]] == b[differ[1]]
+        is_swap = is_swap and a[differ[1]] == b[differ[0]] and len(a) >= _MIN_SWAP
+        return not differ or is_swap or (len(differ) == 1 and differ[0] < len(a) - 1 and len(a) >= _MIN_EDIT)
+    begin = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), len(a))
+    return len(b) >= _MIN_EDIT and begin < len(a) and a[begin:] == b[begin + 1 :]
 
 
 def _undoubled(word: str) -> str:
