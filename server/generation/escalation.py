@@ -20,7 +20,7 @@ class Config(BaseModel):
     """One that was silent for so long is killed. Compiling or loading may keep it from speaking for seconds."""
     cancel_grace_s: float = Field(default=0.12, gt=0)
     """One that does not let go of a cancelled job is killed."""
-    job_timeout_s: float = Field(default=3600.0, gt=0)
+    job_timeout_s: float = Field(default=900.0, gt=0)
     """Of computing, without the time it was parked."""
 
 

@@ -122,9 +122,9 @@ class Desk:
 
         def take(store: Store) -> tuple[Job, bool]:
             folder = self.spool(name)
-            if uploads:
-                inputs.store(folder / "in", uploads, files)
             try:
+                if uploads:
+                    inputs.store(folder / "in", uploads, files)
                 taken, is_new = store.submit(job, key, self.config.max_queued, wait_s)
             except BaseException:
                 disk.remove(folder)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import errno
 import hashlib
 import shutil
 import struct
@@ -19,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mapping import disk
 from server.api.contract import Refused, Unprocessable
+from server.assets.blobs import StorageFull
 from server.jobs.values import InputFile, InputRole
 
 
@@ -74,15 +76,24 @@ def checked(uploads: Sequence[Upload | Folder], limits: LimitsConfig) -> tuple[I
 
 
 def store(folder: Path, uploads: Sequence[Upload | Folder], files: Sequence[InputFile]) -> None:
-    """Write checked files; they are on the disk when this returns."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for upload, file in zip(uploads, files, strict=True):
-        if isinstance(upload, Folder):
-            shutil.move(upload.path, folder / file.name)
-            disk.sync_tree(folder / file.name)
-        else:
-            disk.write_file(folder / file.name, upload.data)
-    disk.sync_directory(folder.parent)
+    """Write checked files; they are on the disk when this returns.
+
+    Raises:
+        StorageFull: there is no room; some may have been written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for upload, file in zip(uploads, files, strict=True):
+            if isinstance(upload, Folder):
+                shutil.move(upload.path, folder / file.name)
+                disk.sync_tree(folder / file.name)
+            else:
+                disk.write_file(folder / file.name, upload.data)
+        disk.sync_directory(folder.parent)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull("the disk is full; the job was not taken") from error
+        raise
 
 
 def from_base64(text: str, limits: LimitsConfig) -> bytes:
