@@ -8,6 +8,7 @@ pictures differ, packed into one.
 from __future__ import annotations
 
 import io
+import json
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from mapping.exporters.glb import linear_rgba
 from mapping.objects.mesh import U8, Material, Mesh, MeshError, compacted, vertex_normals
 
 MAX_BYTES = 256 << 20
+MAX_ELEMENTS, MAX_NODES = 20_000_000, 10_000
 MAX_TEXTURE_PIXELS = 8192 * 8192
 _GENERATOR = "Commonground"
 
@@ -69,6 +71,7 @@ def decode(data: bytes) -> Mesh:
     if len(data) > MAX_BYTES or data[:4] != b"glTF":
         raise MeshError("not a GLB file" if data[:4] != b"glTF" else f"more than {MAX_BYTES >> 20} MB")
     try:
+        _check_counts(data)
         scene = trimesh.load_scene(io.BytesIO(data), file_type="glb", process=False)
         for shape in scene.geometry.values():
             _check_pictures(shape)
@@ -148,6 +151,15 @@ def _our_material(material: PBRMaterial) -> Material:
     metallic = 1.0 if material.metallicFactor is None else float(material.metallicFactor)
     roughness = 1.0 if material.roughnessFactor is None else float(material.roughnessFactor)
     return Material((red, green, blue), metallic, roughness)
+
+
+def _check_counts(data: bytes) -> None:
+    """A few bytes can announce gigabytes of zeros: what is announced is counted before anything is made."""
+    tree = json.loads(data[20 : 20 + int.from_bytes(data[12:16], "little")])
+    announced = sum(max(0, int(accessor["count"])) for accessor in tree.get("accessors", []))
+    instances = len(tree.get("nodes", []))
+    if announced > MAX_ELEMENTS or instances > MAX_NODES:
+        raise MeshError(f"{announced} elements in {instances} nodes: at most {MAX_ELEMENTS} in {MAX_NODES} are read")
 
 
 def _check_pictures(shape: Any) -> None:

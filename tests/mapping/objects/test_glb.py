@@ -83,6 +83,22 @@ def test_garbage_never_raises_anything_else() -> None:
             continue
 
 
+def test_a_bomb_is_not_unpacked() -> None:
+    text = json.dumps(
+        {
+            "asset": {"version": "2.0"},
+            "accessors": [{"componentType": 5126, "count": 2_000_000_000, "type": "VEC3"}],
+            "meshes": [{"primitives": [{"attributes": {"POSITION": 0}}]}],
+            "nodes": [{"mesh": 0}],
+            "scenes": [{"nodes": [0]}],
+        }
+    ).encode()
+    text += b" " * (-len(text) % 4)
+    data = struct.pack("<4sII", b"glTF", 2, 20 + len(text)) + struct.pack("<I4s", len(text), b"JSON") + text
+    with pytest.raises(MeshError, match="2000000000 elements"):
+        glb.decode(data)
+
+
 def test_nothing_is_not_written() -> None:
     with pytest.raises(MeshError, match="no triangles"):
         glb.encode(Mesh(np.zeros((3, 3), np.float32), np.empty((0, 3), np.uint32)))
