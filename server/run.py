@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any
 
+import cv2
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -45,6 +46,7 @@ async def serve(settings: Settings, console: Console, num_demo_phones: int = 0) 
     """
     logs.configure(settings.log_level)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    cv2.setNumThreads(1)  # trackers run side by side, each on a thread of its own; more per picture only get in the way
     if not await until_told_to_stop(_serve(settings, console, num_demo_phones)):
         console.print("stopped")
 
