@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -33,10 +35,6 @@ async def lane(
 
 async def submit(generation: Generation, **params: Any) -> Job:
     return (await generation.desk.submit(Wanted(provider="rehearsal", params=params), ()))[0]
-
-
-def is_stopped(pid: int) -> bool:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 async def until_phase(generation: Generation, job: Job, phase: str) -> None:
@@ -69,7 +67,7 @@ async def test_a_worker_that_does_not_park_is_stopped_and_goes_on_after(tmp_path
             assert generation.lanes["cpu"].overseer.stops == 1
             worker = generation.lanes["cpu"].worker
             assert worker is not None
-            assert is_stopped(worker.pid)
+            await asyncio.to_thread(os.waitid, os.P_PID, worker.pid, os.WSTOPPED | os.WNOWAIT)
         done = await generation.desk.wait(job.job, 60)
         assert (done.state, done.attempt) == ("succeeded", 1)
 
