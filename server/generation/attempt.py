@@ -35,11 +35,13 @@ class Attempt:
     """Of the job."""
     progress: Progress
     began: float
-    """Monotonic seconds, as `cancelled_at`."""
+    """Monotonic seconds, as the next two."""
+    ran_from: float | None = None
+    """When its worker was told to run, loaded and all."""
+    cancelled_at: float | None = None
     worker: ProviderProcess | None = None
     inbox: asyncio.Queue[dict[str, Any]] = field(default_factory=lambda: asyncio.Queue(MAX_WAITING))
     parked_before_ms: float = 0.0
-    cancelled_at: float | None = None
     killed_because: str = ""
 
     @property
@@ -109,7 +111,8 @@ async def _load(attempt: Attempt, worker: ProviderProcess) -> dict[str, Any]:
 
 async def _run(attempt: Attempt, worker: ProviderProcess, publisher: Publisher) -> tuple[Last, dict[str, Any]]:
     await asyncio.to_thread(_emptied, attempt.out)
-    attempt.progress.begin(time.monotonic())
+    attempt.ran_from = time.monotonic()
+    attempt.progress.begin(attempt.ran_from)
     attempt.parked_before_ms = float(worker.figures.get("parked_ms", 0.0))
     worker.tell("run", run=attempt.name, request=_request(attempt), spool=str(attempt.out))
     if attempt.cancelled_at is not None:

@@ -70,7 +70,7 @@ class Overseer:
             block_ms_p99=float(worker.figures.get("block_ms_p99", 0.0)),
             silent_s=now - worker.heard_at if worker.is_loaded else 0.0,
             cancelled_s=None if attempt.cancelled_at is None else now - attempt.cancelled_at,
-            computed_s=now - attempt.began - attempt.parked_ms / 1e3,
+            computed_s=0.0 if attempt.ran_from is None else now - attempt.ran_from - attempt.parked_ms / 1e3,
         )
         action, why = escalation.decide(seen, self._escalate)
         if action is Action.STOP:
