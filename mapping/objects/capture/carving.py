@@ -4,7 +4,8 @@ Depth is averaged as in any truncated field (Curless & Levoy 1996). Two facts cl
 not assume: what is hidden behind the thing itself is inside, and what a view looks through beside the silhouette is
 outside (the visual hull). A pixel beside the silhouette whose depth is unknown, or ends before the voxel, proves
 nothing: masks have gaps where depth has, and other things stand in the way. Where most views say no more than that,
-there is nothing. A voxel's distance is the larger of what depth and outlines say.
+there is nothing, nor is there anything outside of the convex hull of what was seen, set down on the floor. A voxel's
+distance is the larger of what depth and outlines say.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
+from scipy.spatial import ConvexHull
 
 from mapping.changes import VoxelWindow
 from mapping.kernels import kernel
-from mapping.objects.capture.region import Floor
+from mapping.objects.capture.region import Floor, world_points
 from mapping.objects.mesh import F32, F64, Mesh, from_arrays
 from mapping.objects.view import View
 from mapping.transforms import invert
@@ -62,6 +64,7 @@ def carve(views: Sequence[View], low_m: F64, high_m: F64, voxel_m: float, floor:
             origin_m, voxel_m, truncation_m, total, weight, outside_m, hidden,
         )  # fmt: skip
     seen = weight > 0
+    _empty_beyond(hidden, _hull(views, low_m, high_m, floor), origin_m, voxel_m)
     unseen_m = np.where(hidden > 0, -truncation_m, truncation_m)
     distance_m = np.where(seen, total / np.where(seen, weight, 1), unseen_m).astype(np.float32)
     distance_m = np.maximum(distance_m, outside_m)
@@ -94,6 +97,40 @@ def _signed_distance_px(mask: NDArray[np.bool_]) -> F32:
         ),
         np.float32,
     )
+
+
+def _hull(views: Sequence[View], low_m: F64, high_m: F64, floor: Floor) -> F64:
+    """(k, 4) half-spaces `n x + d <= 0` of the convex hull of what was seen, and of the floor below it."""
+    seen = []
+    for view in views:
+        points = world_points(view)[::3, ::3]
+        known = (view.depth_m > 0)[::3, ::3] & view.mask[::3, ::3]  # type: ignore[operator, index]
+        seen.append(points[known])
+    points = np.concatenate(seen)
+    points = points[np.all((points >= low_m) & (points <= high_m), axis=1)]
+    if len(points) < 4:
+        return np.empty((0, 4))
+    below = points * [1.0, 0.0, 1.0] + np.outer(floor.height_m(points), [0.0, 1.0, 0.0])
+    return np.ascontiguousarray(ConvexHull(np.concatenate([points, below])).equations)
+
+
+@kernel
+def _empty_beyond(
+    hidden: NDArray[np.int16], half_spaces: NDArray[np.float64], origin_m: NDArray[np.float64], voxel_m: float
+) -> None:
+    """Nothing is hidden outside of all half-spaces `n x + d <= 0`, half a voxel allowed."""
+    nx, ny, nz = hidden.shape
+    for i in range(nx):
+        for j in range(ny):
+            for k in range(nz):
+                if hidden[i, j, k] <= 0:
+                    continue
+                x, y, z = origin_m[0] + i * voxel_m, origin_m[1] + j * voxel_m, origin_m[2] + k * voxel_m
+                for h in range(len(half_spaces)):
+                    n = half_spaces[h]
+                    if n[0] * x + n[1] * y + n[2] * z + n[3] > 0.5 * voxel_m:
+                        hidden[i, j, k] = 0
+                        break
 
 
 @kernel

@@ -164,6 +164,16 @@ def test_gaps_of_a_mask_and_what_stands_before_it_carve_nothing_away(truth: list
     assert f1(capture(damaged, None, Config(voxels=64, texture_px=64))) > f1(whole) - 0.02
 
 
+def test_the_side_that_nobody_saw_does_not_run_on_behind_it(truth: list[View]) -> None:
+    """From one side only, what is hidden ends with the hull of what was seen."""
+    low, high = SCENE.thing.bounds_m()
+    beyond_m = 0.3
+    field = carving.carve(truth[:1], low - beyond_m, high + beyond_m, 0.008, region.Floor(0.0, 0.0, 0.0))
+    solid_at = field.origin_m + np.argwhere(field.distance_m < 0) * field.voxel_m
+    assert (solid_at >= low - 0.02).all()
+    assert (solid_at <= high + 0.02).all()
+
+
 def test_the_same_keyframes_give_the_same_mesh(noisy: list[View], truth: list[View]) -> None:
     pick, config = scene_of.box_around(truth[0], 0, 3.0), Config(voxels=48, texture_px=64)
     one, other = capture(noisy[:4], pick, config), capture(noisy[:4], pick, config)
