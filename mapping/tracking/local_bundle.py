@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from mapping.tracking.bundle import Bundle, adjust
 from mapping.tracking.local_map import I64, LocalMap
 
 _FEW = 10  # landmarks in common below which two nodes do not hold each other
-ENOUGH = 20  # sightings of one landmark that adjustment uses
 _FAR_PX = 3.0  # observations further off than this after adjustment are forgotten
 
 
@@ -57,38 +54,13 @@ def _neighbourhood(local_map: LocalMap, newest: int, window: int, anchors: int) 
     return free, fixed
 
 
-def thinned(points: Sequence[I64], age: I64, num_points: int) -> list[I64]:
-    """Which sightings to use: all of them, but of a point that many nodes see only `ENOUGH`, spread over its life.
-
-    Where a camera goes round and round, every node sees what all others see: without this, a node would cost the more
-    the longer a session lasts.
-
-    Args:
-        points: of each node, the number of the point that each of its landmarks is, or -1.
-        age: (c,) position of each node in the map's life.
-
-    Returns:
-        Of each node, the rows of `points` to use.
-    """
-    rows = [np.flatnonzero(seen >= 0) for seen in points]
-    node = np.repeat(np.arange(len(rows)), [len(r) for r in rows])
-    point = np.concatenate([seen[r] for seen, r in zip(points, rows, strict=True)])
-    order = np.lexsort((-age[node], point))  # each point's sightings together, the newest first
-    count = np.bincount(point, minlength=num_points)
-    rank = np.arange(len(order)) - np.repeat(np.cumsum(count) - count, count)
-    many = np.maximum(count, ENOUGH)[point[order]]
-    used = np.zeros(len(point), np.bool_)
-    used[order] = rank * ENOUGH // many != (rank - 1) * ENOUGH // many
-    return [r[kept] for r, kept in zip(rows, np.split(used, np.cumsum([len(r) for r in rows])[:-1]), strict=True)]
-
-
 def _adjust(local_map: LocalMap, free: I64, fixed: I64, iterations: int, focal_sigma: float) -> float:
     """Run the adjustment and write it back; returns the standard deviation of the focal length in pixels."""
     ids = np.unique(np.concatenate([local_map.placed_of(int(k)) for k in free]))
     chosen = np.concatenate([free, fixed])
     slot = np.full(local_map.capacity, -1, np.int64)
     slot[ids] = np.arange(len(ids))
-    rows = thinned([slot[local_map.nodes[k].landmarks] for k in chosen.tolist()], chosen, len(ids))
+    rows = [np.flatnonzero(slot[local_map.nodes[k].landmarks] >= 0) for k in chosen.tolist()]
     nodes = [local_map.nodes[k] for k in chosen.tolist()]
     bundle = Bundle(
         local_map.poses[chosen],

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from mapping.tracking.bundle import Bundle, adjust, centres
 from mapping.tracking.bundle_kernels import cholesky_solve, move_pose
-from mapping.tracking.local_bundle import ENOUGH, thinned
 from mapping.transforms import F64, exp_so3, umeyama
 
 FOCAL = 500.0
@@ -128,15 +127,3 @@ def test_cholesky_solves_and_refuses(seed: int, size: int) -> None:
     assert cholesky_solve(positive.copy(), x)
     np.testing.assert_allclose(positive @ x, b, rtol=1e-6, atol=1e-6)
     assert not cholesky_solve(-positive, b.copy())
-
-
-def test_of_a_point_that_many_see_the_newest_sighting_and_some_spread_over_its_life_are_used() -> None:
-    seen_by_all, seen_by_two = 0, 1
-    points = [np.array([seen_by_all])] * 58 + [np.array([seen_by_two, seen_by_all, -1])] * 2
-    used = thinned(points, np.arange(60), 2)
-    crowded = [k for k, rows in enumerate(used) if seen_by_all in points[k][rows].tolist()]
-    assert len(crowded) == ENOUGH
-    assert crowded[-1] == 59
-    assert max(np.diff(crowded)) <= 60 / ENOUGH + 1
-    assert all(0 in rows for rows in used[-2:]), "what few see is used whole"
-    assert all(2 not in rows for rows in used[-2:]), "-1 is no point"
