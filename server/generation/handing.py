@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from server.generation.provider import Context, MadeFile, Request, Result, Stage
+from server.generation.provider import Context, GenerationFailed, MadeFile, Request, Result, Stage
 
 if TYPE_CHECKING:
     from mapping.objects.finishing import Made
@@ -23,6 +23,7 @@ def hand_over(mesh: Mesh, request: Request, context: Context, more: Mapping[str,
         more: metadata besides what is measured here: `placement`, `scale_confidence`, and within `quality`.
 
     Raises:
+        GenerationFailed: `params["formats"]` (`["usdz", "dxf", ...]`, to be published beside the GLBs) cannot be had.
         MeshError: the mesh has no triangles.
         Cancelled: nobody wants it any more.
     """
@@ -30,6 +31,7 @@ def hand_over(mesh: Mesh, request: Request, context: Context, more: Mapping[str,
 
     name = str(request.params.get("name") or request.text or "object")[:64]
     max_faces = finishing.MAX_FACES.get(str(request.params.get("asset_type", "prop")), finishing.MAX_FACES["prop"])
+    converted = _converted(mesh, name, request.params.get("formats", ()))
     extras = {"generator": "Commonground", "job": request.job}
     context.stage("show")
     context.park()
@@ -40,8 +42,24 @@ def hand_over(mesh: Mesh, request: Request, context: Context, more: Mapping[str,
     first = Result(tuple(_written(made, context.spool)), metadata)
     context.offer(first)
     context.stage("finish")
-    rest = finishing.rest(mesh, name, extras)
+    rest = [*finishing.rest(mesh, name, extras), *converted]
     return Result((*first.files, *_written(rest, context.spool)), metadata)
+
+
+def _converted(mesh: Mesh, name: str, wanted: object) -> list[Made]:
+    """The finest level in other programs' formats."""
+    from mapping.objects import formats
+    from mapping.objects.finishing import Made
+
+    if not isinstance(wanted, (list, tuple)) or not all(isinstance(suffix, str) for suffix in wanted):
+        raise GenerationFailed("bad_input", f"formats must be a list of {', '.join(formats.available())}")
+    try:
+        return [
+            Made("lod0", f"lod0.{one}", formats.encode(one, mesh, name), len(mesh.faces))
+            for one in dict.fromkeys(wanted)
+        ]
+    except formats.FormatMissing as error:
+        raise GenerationFailed("bad_input", str(error)) from error
 
 
 def _written(files: Iterable[Made], spool: Path) -> Iterable[MadeFile]:

@@ -1,6 +1,6 @@
 """Meshes as files of other programs, beside the GLB that is the authority. One file per format; its name is the suffix.
 
-A module here has `MEDIA_TYPE` and `encode(mesh, name) -> bytes`, imports its library within, and keeps colours where
+A module here has `encode(mesh, name) -> bytes`, imports its library within, and keeps colours where
 the format has a place for them. DXF and USDZ need the extra `formats`.
 """
 
@@ -37,13 +37,3 @@ def encode(suffix: str, mesh: Mesh, name: str = "object") -> bytes:
     except ModuleNotFoundError as error:
         raise FormatMissing(f"{suffix} needs {error.name}: pip install 'commonground[formats]'") from error
     return data
-
-
-def media_type(suffix: str) -> str:
-    """
-    Raises:
-        FormatMissing: no such format.
-    """
-    if suffix not in available():
-        raise FormatMissing(f"no format {suffix!r}; there are {', '.join(available())}")
-    return str(importlib.import_module(f"{__name__}.{suffix}").MEDIA_TYPE)

@@ -9,7 +9,6 @@ import numpy as np
 from mapping.objects.looks import mean_rgb
 from mapping.objects.mesh import Mesh, welded
 
-MEDIA_TYPE = "image/vnd.dxf"
 _METRES = 6  # $INSUNITS
 CAD_FROM_OURS = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 

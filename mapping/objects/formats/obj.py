@@ -5,8 +5,6 @@ from __future__ import annotations
 from mapping.objects.looks import vertex_rgb
 from mapping.objects.mesh import Mesh, vertex_normals
 
-MEDIA_TYPE = "model/obj"
-
 
 def encode(mesh: Mesh, name: str) -> bytes:
     """Metres, +Y up."""

@@ -6,8 +6,6 @@ from mapping.exporters import ply
 from mapping.objects.looks import vertex_rgb
 from mapping.objects.mesh import Mesh
 
-MEDIA_TYPE = "application/ply"
-
 
 def encode(mesh: Mesh, name: str) -> bytes:
     """Metres, +Y up."""

@@ -6,7 +6,6 @@ import numpy as np
 
 from mapping.objects.mesh import Mesh
 
-MEDIA_TYPE = "model/stl"
 _TRIANGLE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 
 

@@ -15,7 +15,6 @@ from mapping.exporters.glb import linear_rgba
 from mapping.objects.looks import vertex_rgb
 from mapping.objects.mesh import Mesh, vertex_normals
 
-MEDIA_TYPE = "model/vnd.usdz+zip"
 _ALIGNMENT = 64
 _PICTURE = "textures/color.png"
 

@@ -85,9 +85,21 @@ def test_prims(tmp_path: Path) -> None:
     check(provider, made, run)
     assert volume_m3(glb.decode((tmp_path / "lod0.glb").read_bytes())) == pytest.approx(0.008, rel=1e-4)
     assert made.metadata["scale_confidence"] == 1.0
-    with pytest.raises(GenerationFailed) as failed:
-        provider.run(request("a cup of tea"), Run(tmp_path))
-    assert failed.value.code == "unsuitable"
+    for bad, code in (
+        (request("a cup of tea"), "unsuitable"),
+        (request("red cube", formats=["fbx"]), "bad_input"),
+        (request("red cube", formats="usdz"), "bad_input"),
+    ):
+        with pytest.raises(GenerationFailed) as failed:
+            provider.run(bad, Run(tmp_path))
+        assert failed.value.code == code
+
+
+def test_other_formats_are_published_on_request(tmp_path: Path) -> None:
+    wanted = ["ply", "obj", "stl", "dxf", "usdz"]
+    made = prims.create({}).run(request("red cube 20 cm", formats=wanted), Run(tmp_path))
+    found = {file.format for file in publishable(made).files if file.role == "lod0"}
+    assert found == {"glb", *wanted}
 
 
 def test_library(tmp_path: Path) -> None:
