@@ -12,7 +12,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -64,6 +64,15 @@ class Live:
         return self.phase, self.shown.stage, round(self.shown.fraction, 3)
 
 
+@dataclass(slots=True, eq=False)
+class _Look:
+    """Somebody follows a job."""
+
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    has_news: bool = True
+    """The books have something, not only memory."""
+
+
 class Desk:
     """Make it with `opened`."""
 
@@ -72,7 +81,7 @@ class Desk:
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="jobs")
         self._live: dict[str, Live] = {}
-        self._lookers: dict[str, set[asyncio.Event]] = {}
+        self._lookers: dict[str, list[_Look]] = {}
         self._typical_s = LEAST_RETRY_AFTER_S
         self._watchers: list[asyncio.Event] = []
         self.owes = asyncio.Event()
@@ -141,11 +150,15 @@ class Desk:
 
     async def wait(self, job: str, timeout_s: float) -> Job:
         """The job when it is over, or as it is after that time."""
-        with self._looking(job) as changed, contextlib.suppress(TimeoutError):
+        with self._looking(job) as look, contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                while not (await self.get(job)).is_over:
-                    await changed.wait()
-                    changed.clear()
+                while True:
+                    look.changed.clear()
+                    if look.has_news:
+                        look.has_news = False
+                        if (await self.get(job)).is_over:
+                            break
+                    await look.changed.wait()
         return await self.get(job)
 
     async def cancel(self, job: str) -> Job:
@@ -180,19 +193,21 @@ class Desk:
         """A job's changes after event `since`, and how it goes in between, until it is over; raises NotFound."""
         at = since or 0
         told: tuple[str, str, float] | None = None
-        with self._looking(job) as changed:
+        with self._looking(job) as look:
+            is_over = (await self.get(job)).is_over
             while True:
-                changed.clear()
-                known = await self.get(job)
-                for event in await self.ask(lambda store, at=at: store.events_of(job, at)):  # type: ignore[misc]
-                    at = event.seq
-                    yield event
-                if known.is_over:
+                look.changed.clear()
+                if look.has_news:
+                    look.has_news = False
+                    for event in await self.ask(lambda store, at=at: store.events_of(job, at)):  # type: ignore[misc]
+                        at, is_over = event.seq, event.state in TERMINAL
+                        yield event
+                if is_over:
                     return
                 if (live := self.live(job)) is not None and live.told != told:
                     told = live.told
                     yield live
-                await changed.wait()
+                await look.changed.wait()
 
     def live(self, job: str) -> Live | None:
         """How a job goes that runs."""
@@ -273,15 +288,14 @@ class Desk:
             await asyncio.sleep(PRUNE_EVERY_S)
 
     @contextlib.contextmanager
-    def _looking(self, job: str) -> Iterator[asyncio.Event]:
-        changed = asyncio.Event()
-        self._lookers.setdefault(job, set()).add(changed)
+    def _looking(self, job: str) -> Iterator[_Look]:
+        look = _Look()
+        self._lookers.setdefault(job, []).append(look)
         try:
-            yield changed
+            yield look
         finally:
-            lookers = self._lookers[job]
-            lookers.discard(changed)
-            if not lookers:
+            self._lookers[job].remove(look)
+            if not self._lookers[job]:
                 del self._lookers[job]
 
     def _from_thread(self, event: JobEvent) -> None:
@@ -294,8 +308,10 @@ class Desk:
         for watcher in self._watchers:
             watcher.set()
         self.owes.set()
+        for look in self._lookers.get(event.job, ()):
+            look.has_news = True
         self._wake(event.job)
 
     def _wake(self, job: str) -> None:
-        for changed in self._lookers.get(job, ()):
-            changed.set()
+        for look in self._lookers.get(job, ()):
+            look.changed.set()
