@@ -2,14 +2,13 @@
 
 Each camera has two loops: one poses every frame and answers the phone, the other brings keyframes into the map. They
 meet at a mailbox where the newest keyframe wins, so no pose ever waits for the map. The map itself belongs to one
-writer thread; what it gives is published here, on the event loop: first where one can walk. Others build what there is
-to see and whatever else waits, save, and tidy up.
+writer thread; what it gives is published here, on the event loop: first where one can walk. What there is to see, and
+whatever else may wait, is the business of `upkeep`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -37,12 +36,13 @@ from server.bus import encode
 from server.bus.channel import Channel
 from server.film import film
 from server.generation.keyframes import Keyframes
-from server.journal import Journal
 from server.late import EVENT as LATE_POSES
 from server.late import pose_of_camera
 from server.live import Due, LiveStream
 from server.load import Load, Work
 from server.recognition import Recognition
+from server.upkeep import Config as UpkeepConfig
+from server.upkeep import Upkeep
 from server.workers.device import NoPrediction
 from server.workers.lanes import LaneFull
 from server.workers.pool import Pool
@@ -76,10 +76,7 @@ class Config(BaseModel):
     """Which keyframes are inferred together; not set: as suits the engine."""
     deadline_s: float = Field(default=2.0, gt=0)
     """A keyframe whose turn has not come by then is not mapped any more."""
-    save_s: float = Field(default=0.5, gt=0)
-    """Least time between two syncs to disk."""
-    tidy_s: float = Field(default=30.0, gt=0)
-    """Time between two looks at what the disk need not hold any more."""
+    upkeep: UpkeepConfig = UpkeepConfig()
 
 
 class Scene:
@@ -104,7 +101,6 @@ class Scene:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"writer-{scene}")
         self._cache = KeyframeCache(config.cache)
         self._windows = WindowPolicy(config.window or pool.windows)
-        self._journal = Journal(channel)
         recogniser = Recogniser(config.places, _place_index(scene, config))
         for place in writer.places_before:
             recogniser.take_in(place)
@@ -112,11 +108,7 @@ class Scene:
         self._tasks: dict[StreamId, asyncio.Task[None]] = {}
         self._newest_ns = (0, 0)
         """Capture and engine's answer of the newest keyframe in the map: of what is built later, too."""
-        self._unfinished = asyncio.Event()
-        self._unfinished.set()  # a restored map builds its tiles anew
-        self._finisher = asyncio.create_task(self._finish(), name=f"finish {scene}")
-        self._saver = asyncio.create_task(self._save(), name=f"save {scene}")
-        self._tidier = asyncio.create_task(self._tidy(), name=f"tidy {scene}")
+        self.upkeep = Upkeep(str(scene), config.upkeep, writer, self.write, channel, self._build, self._rest)
         self.status = writer.map.status
 
     # -- cameras come and go -------------------------------------------------------------------------------------------
@@ -143,31 +135,12 @@ class Scene:
         now_ns = time.time_ns()
         for removal in removals:
             self.channel.publish(removal, capture_ns=now_ns, infer_ns=now_ns, now_ns=now_ns)
-        await self._save_once()
+        await self.upkeep.save()
         await asyncio.to_thread(self.writer.store.erase_stream, stream)
 
     def knows(self, stream: StreamId) -> bool:
         """Whether a camera is here, or left something here."""
         return stream in self.streams or self.writer.knows(stream)
-
-    async def settle(self) -> None:
-        """Build whatever is still waiting: for those who want the map as it is, not as it was a moment ago."""
-        while (wait_s := await self._build()) is not None:  # noqa: ASYNC110 - a surface has a least period
-            await asyncio.sleep(wait_s)
-
-    async def rebuilt(self) -> None:
-        """Wait until the volume holds the whole map: a new epoch brings it in by slices."""
-        while await self.write(lambda: self.writer.map.status.is_rebuilding):
-            await self._build()
-
-    async def reread(self) -> int:
-        """Build every tile anew from the voxels alone, in short steps; how many NavMesh tiles came out otherwise."""
-        await self.rebuilt()
-        before = await self.write(self.writer.reread)
-        self._unfinished.set()  # surfaces, too
-        while await self.write(lambda: self.writer.nav_pending):
-            await self._build()
-        return self.writer.num_nav_changes - before
 
     async def locate(
         self, gray: NDArray[np.uint8], intrinsics: Intrinsics, *, is_focal_guess: bool
@@ -198,12 +171,7 @@ class Scene:
         for stream in list(self._tasks):
             await self.leave(stream)
         await self._recognition.close()
-        for task in (self._finisher, self._saver, self._tidier):
-            task.cancel()
-            await asyncio.wait([task])
-        await self.rebuilt()
-        await self._save_once()
-        self._journal.close()
+        await self.upkeep.close()
         await self.write(self.writer.store.close)
         self._thread.shutdown()
 
@@ -324,7 +292,7 @@ class Scene:
         written = time.perf_counter()
         self._newest_ns = keyframe.frame.capture_ns, infer_ns
         self._publish(step)
-        self._unfinished.set()
+        self.upkeep.build_soon()
         published = time.perf_counter()
         stream.counters.mapped += 1
         hops = step.seconds | {"infer": inferred - began, "publish": published - written}
@@ -362,11 +330,11 @@ class Scene:
     async def _connect(self, seen: list[Seen]) -> None:
         """Places were recognised: where enough of them agree, a phone's map becomes part of the world."""
         self._publish(await self.write(self.writer.recognise, seen, self._viewers()))
-        self._unfinished.set()
+        self.upkeep.build_soon()
 
     async def _keep_places(self, places: list[Place]) -> None:
         await self.write(self.writer.keep_places, places)
-        self._journal.nudge()
+        self.upkeep.save_soon()
 
     def _publish(self, step: Step) -> None:
         """Corrections first, then what was built in the corrected world."""
@@ -397,63 +365,17 @@ class Scene:
     def _viewers(self) -> list[F64]:
         return [s.world_from_camera[:3, 3] for s in self.streams.values() if s.world_from_camera is not None]
 
-    # -- third loop: what had to wait ----------------------------------------------------------------------------------
-
-    async def _finish(self) -> None:
-        """Build what keyframes left, in short steps between theirs: surfaces, points, tiles beyond a budget."""
-        wait_s: float | None = None
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await self._unfinished.wait()
-            self._unfinished.clear()
-            try:
-                began = time.perf_counter()
-                wait_s = await self._build()
-                await self._rest(Work.BUILD, time.perf_counter() - began)
-            except Exception:
-                wait_s = None  # the next keyframe brings it up again
-                _log.exception("building failed", extra={"scene": self.id})
-
     async def _rest(self, work: Work, spent_s: float) -> None:
         """Let poses go first while they are late."""
         await asyncio.sleep(self._load.rest_s(work, spent_s, time.perf_counter()))
 
-    async def _build(self) -> float | None:
-        """One step of it; returns how long until there is more to do, None when all is built."""
+    async def _build(self) -> Step:
+        """Build and publish a little of what waits."""
         began = time.perf_counter()
         step = await self.write(self.writer.build, self._viewers())
         self._publish(step)
         self._observe("build", time.perf_counter() - began)
-        return step.wait_s
-
-    # -- fourth loop: what was published becomes durable ---------------------------------------------------------------
-
-    async def _save(self) -> None:
-        while True:
-            await self._journal.changed()
-            began = time.monotonic()
-            await asyncio.shield(self._save_once())
-            await asyncio.sleep(max(0.0, self.config.save_s - (time.monotonic() - began)))
-
-    async def _save_once(self) -> None:
-        """Save what waits; the event `durable` then tells up to which `seq` nothing can be lost any more."""
-        tiles, seq = self._journal.drain()
-        if not await self.write(self.writer.save, self.channel.lineage, seq + SEQ_RESERVE, tiles):
-            return  # the tiles of the new epoch, once it is whole, come here again
-        await asyncio.to_thread(self.writer.store.commit)
-        self.channel.announce("durable", {"seq": seq})
-
-    async def _tidy(self) -> None:
-        """Keep the disk small: fold the log into a snapshot when it has grown, erase keyframes that are too old."""
-        store = self.writer.store
-        while True:
-            await asyncio.sleep(self.config.tidy_s)
-            now_ns = time.time_ns()
-            await self.write(self.writer.expire, now_ns)
-            await asyncio.to_thread(store.expire, now_ns)
-            if store.roll_up_due:
-                await asyncio.to_thread(store.roll_up)
+        return step
 
 
 def _place_index(scene: SceneId, config: Config) -> PlaceIndex:
@@ -463,7 +385,3 @@ def _place_index(scene: SceneId, config: Config) -> PlaceIndex:
     from server.scene_geometry import PostgresIndex
 
     return PostgresIndex(scene, PostgresConfig(dsn=config.postgres))
-
-
-SEQ_RESERVE = 1_000_000
-"""Sequence numbers that may be given out before the next sync: after a crash, counting goes on beyond them."""

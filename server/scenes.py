@@ -280,7 +280,7 @@ class Scenes:
 
     async def settle(self, scene: SceneId) -> None:
         """Wait until everything that was mapped is built and published."""
-        await self._find(scene).settle()
+        await self._find(scene).upkeep.settle()
 
     def _make(self, scene: Scene, stream: StreamId, kind: Kind, frames: AsyncIterator[Frame], **how: Any) -> LiveStream:
         keyframes = scene.config.keyframes
@@ -310,7 +310,7 @@ class Scenes:
 
     async def export(self, scene: SceneId, path: Path) -> None:
         found = self._find(scene)
-        await found.rebuilt()
+        await found.upkeep.rebuilt()
         content = await found.write(found.writer.export_scene)
         try:
             await asyncio.to_thread(exporters.create(path.suffix[1:]).export, content, path)
@@ -318,7 +318,7 @@ class Scenes:
             raise NotFound(str(error)) from error
 
     async def reread_navmesh(self, scene: SceneId) -> int:
-        return await self._find(scene).reread()
+        return await self._find(scene).upkeep.reread()
 
     async def add_cue(self, scene: SceneId, cue: Cue) -> None:
         found = self._find(scene)

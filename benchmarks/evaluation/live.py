@@ -55,7 +55,7 @@ async def _play(phones: Sequence[Phone], options: Options) -> Session:
             streams = [_join(scene, played[reel.phone.name], reel, options) for reel in reels]
             await asyncio.gather(*(stream.ended for stream in streams))
             wall_s = time.perf_counter() - began_s
-            await scene.settle()
+            await scene.upkeep.settle()
         await scene.close()
         await pool.close()
     for reel, stream in zip(reels, streams, strict=True):

@@ -54,7 +54,7 @@ async def seen(scene: Scene, world: SdfWorld, blocks: NDArray[np.int32]) -> None
         scene.writer._tiles.mark(MapChange(scene.channel.epoch, dirty_blocks=blocks))
 
     await scene.write(write)
-    await scene.settle()
+    await scene.upkeep.settle()
 
 
 def nav_versions(scene: Scene) -> dict[object, int]:
