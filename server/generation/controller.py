@@ -27,7 +27,7 @@ class Config(BaseModel):
     off_every: int = Field(default=12, ge=2)
     """One window in so many is held, to compare with."""
     cool_down_s: float = Field(default=15.0, ge=0)
-    least_calls: int = Field(default=20, ge=5)
+    least_calls: int = Field(default=50, ge=5)
     """Of each kind, before anything is concluded."""
     remembered: int = Field(default=1000, ge=100)
     """Calls with generation; without, in proportion, but at least a tenth."""
@@ -59,7 +59,7 @@ class Controller:
         least = self._config.least_calls
         if min(len(self._on_s), len(self._off_s)) < least:
             return None
-        share = 0.99 if len(self._off_s) >= 100 else 0.90
+        share = 0.99 if self._knows_tail else 0.90
         without = _quantile(self._off_s, share)
         return _quantile(self._on_s, share) / without - 1 if without > 0 else None
 
@@ -74,6 +74,11 @@ class Controller:
             if held != self._is_held:
                 self._is_held, self._turned_ns = held, int(now_s * 1e9)
         return self._is_held
+
+    @property
+    def _knows_tail(self) -> bool:
+        """Whether there are enough calls without generation to speak of their 99th percentile."""
+        return len(self._off_s) >= 100
 
     def _earned(self) -> bool:
         self._credit = min(self._credit + self.duty, 1.0 + self.duty)
@@ -90,7 +95,7 @@ class Controller:
             self._cool_until_s = now_s + self._config.cool_down_s
             self.duty = max(self.duty / 2, 0.05)
             self._on_s.clear()  # judged: the next verdict is about what comes
-        elif growth > self._config.target_growth:
+        elif growth > self._config.target_growth and self._knows_tail:
             self.duty = max(self.duty / 2, 0.05)
             self._on_s.clear()
         else:

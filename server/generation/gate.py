@@ -128,8 +128,10 @@ class Watch:
 
     def raised_by(self) -> int | None:
         """The first writer that has raised it."""
-        values = self._gate.words.values
-        return next((w for w in range(NUM_WRITERS) if values[w * _WRITER_BYTES // 4] & 1), None)
+        return next(filter(self.is_raised_by, range(NUM_WRITERS)), None)
+
+    def is_raised_by(self, writer: int) -> bool:
+        return bool(self._gate.words.values[writer * _WRITER_BYTES // 4] & 1)
 
     def wait_turn(self, writer: int, raised: bool, timeout_s: float) -> None:
         """Return when this writer no longer has it as said (raised or lowered), at the time-out, or for no reason."""

@@ -11,7 +11,7 @@ from server.generation import controller, escalation
 from server.generation.attempt import Attempt
 from server.generation.controller import Controller
 from server.generation.escalation import Action, Seen
-from server.generation.gate import DEVICE, HOLD, PERCEPTION, GateMemory, Perception, Watch
+from server.generation.gate import DEVICE, HOLD, PERCEPTION, TRACKER, GateMemory, Perception, Watch
 from server.generation.parking import PARKED, generator_state
 from server.jobs.desk import Desk, Live
 
@@ -47,7 +47,8 @@ class Overseer:
 
     def _control(self, now: float) -> None:
         calls, self._calls = self._watch.calls_since(self._calls)
-        self.controller.note(calls)
+        if not self._watch.is_raised_by(TRACKER):  # else they say nothing of generation, which is parked in any case
+            self.controller.note(calls)
         last_ns = self._watch.raised_since_ns(DEVICE)
         self._let(self.controller.hold(now, now - last_ns / 1e9 < AT_WORK_S))
 

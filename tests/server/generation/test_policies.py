@@ -56,7 +56,7 @@ def test_a_machine_that_gets_slower_by_itself_is_not_blamed_on_generation() -> N
 
 def test_generation_that_costs_too_much_is_held_back_and_comes_back_when_it_does_not() -> None:
     told = drive({0: 0.5, 400: 0.0}, 1200)
-    assert share_held([t for t in told if t[0] < 400], 100) > 0.8
+    assert share_held([t for t in told if t[0] < 400], 200) > 0.8
     assert share_held(told, 1000) < 0.3
 
 
