@@ -26,15 +26,7 @@ from mapping.places.place import Place
 from mapping.places.storing import from_stored, to_stored
 from mapping.scene_map import Config as MapConfig
 from mapping.scene_map import SceneMap, Status
-from mapping.store.records import (
-    DropBlocks,
-    MovedKeyframes,
-    Record,
-    SceneMeta,
-    StoredBlocks,
-    StoredKeyframe,
-    StoredTile,
-)
+from mapping.store.records import MovedKeyframes, Record, SceneMeta, StoredKeyframe, StoredTile
 from mapping.store.scene_store import Config as StoreConfig
 from mapping.store.scene_store import Store
 from mapping.store.state import SceneState
@@ -51,6 +43,7 @@ from server.bus import encode
 from server.bus.encode import Publication, Removal
 from server.protocol import Layer
 from server.restart import components_from_state, components_to_plain, world_from_state, world_to_plain
+from server.unsaved import Unsaved, as_set
 from streams.frame import Frame, StreamId
 
 _log = logging.getLogger(__name__)
@@ -118,10 +111,7 @@ class Writer:
         self.query_epoch = self.map.status.epoch
         """Of the tiles in `query`: ahead of what is published while a correction is on its way there."""
         self._tiles = Incremental(self.map.voxels, config.agents, config.tiles)
-        self._unsaved: set[tuple[int, int, int]] = set()
-        self._starts_afresh = False
-        self._held_back: dict[tuple[str, tuple[int | str, ...]], StoredTile] = {}
-        """Published, but not to be saved before the new epoch is whole."""
+        self._unsaved = Unsaved()
         self.num_nav_changes = 0
         """NavMesh tiles that came out otherwise than before, counted each time."""
         self.made_with: list[dict[str, str]] = []
@@ -207,18 +197,10 @@ class Writer:
 
         False: not yet, because half of a new epoch's volume must not replace a whole one on disk.
         """
-        self._held_back |= {(tile.layer, tile.key): tile for tile in tiles}
+        self._unsaved.hold(tiles)
         if self.map.status.is_rebuilding:
             return False
-        records: list[Record] = [self._meta(lineage, seq_ceiling), *self._held_back.values()]
-        self._held_back.clear()
-        if self._starts_afresh:
-            records.append(DropBlocks())
-        if self._unsaved:
-            records.append(_stored(self.map.blocks(np.array(sorted(self._unsaved), np.int32))))
-        self._unsaved.clear()
-        self._starts_afresh = False
-        self.store.append(*records)
+        self.store.append(self._meta(lineage, seq_ceiling), *self._unsaved.take(self.map.blocks))
         return True
 
     def keep_places(self, places: Iterable[Place]) -> None:
@@ -308,11 +290,10 @@ class Writer:
         """Bring the NavMesh up to date with changes of the map."""
         began = time.perf_counter()
         moves = tuple(c for c in changes if c.new_from_old is not None)
-        if moves:  # what is stored lies in the old world: one group replaces it, so that a crash never mixes them
-            self._starts_afresh = True
-            self._unsaved |= _as_set(self.map.voxels.block_keys())
+        if moves:
+            self._unsaved.start_afresh(self.map.voxels)
         change, status = _merged(changes), self.map.status
-        self._unsaved |= _as_set(change.dirty_blocks)
+        self._unsaved.note(change.dirty_blocks)
         self._points_due |= change.poses
         self.is_settled = self.is_settled and not moves
         self.query_epoch = status.epoch
@@ -377,7 +358,7 @@ class Writer:
             for blocks in self._seen.values():
                 blocks.clear()
         for change in changes:
-            seen |= _as_set(change.dirty_blocks)
+            seen |= as_set(change.dirty_blocks)
 
 
 def _merged(changes: Sequence[MapChange]) -> MapChange:
@@ -391,16 +372,3 @@ def _merged(changes: Sequence[MapChange]) -> MapChange:
         poses |= change.poses
     dirty = np.concatenate([c.dirty_blocks for c in changes])
     return replace(newest, poses=poses, dirty_blocks=np.unique(dirty, axis=0), new_from_old=move)
-
-
-def _as_set(keys: NDArray[np.int32]) -> set[tuple[int, int, int]]:
-    return set(map(tuple, keys.tolist()))
-
-
-def _stored(blocks: tsdf.Blocks) -> StoredBlocks:
-    return StoredBlocks(
-        keys=blocks.keys,
-        tsdf_m=blocks.tsdf_m.astype(np.float16),
-        weight=blocks.weight.astype(np.float16),
-        rgb=blocks.rgb,
-    )
