@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -22,7 +21,6 @@ from mapping.tracking.tracker import Tracked
 from navmesh.incremental import Viewers
 from server.bus.bus import Bus
 from server.replay import newest
-from server.run import SWITCH_INTERVAL_S
 from server.scene import Scene
 from server.workers.pool import Config as PoolConfig
 from server.workers.pool import Pool
@@ -39,7 +37,6 @@ def play_live(phones: Sequence[Phone], options: Options) -> Session:
 
 
 async def _play(phones: Sequence[Phone], options: Options) -> Session:
-    sys.setswitchinterval(SWITCH_INTERVAL_S)  # as the server does
     pool = Pool(PoolConfig(), options.engine, options.engine_options)
     warm_up()
     if options.with_map:
