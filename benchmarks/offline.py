@@ -81,11 +81,14 @@ class Offline:
     def see(self, frame: Frame) -> Seen:
         """Frame -> pose -> keyframe -> window -> engine -> map -> tiles."""
         run = self.runs[frame.stream]
-        tracked, keyframe = run.live.follow(frame)
+        tracked = run.live.follow(frame)
         run.frames += 1
         if tracked.component_from_camera is not None:
             run.posed += 1
             run.trace.append((frame.capture_ns, tracked.component, tracked.component_from_camera))
+        if not tracked.keyframe:
+            return Seen(tracked, None, None)
+        tracked, keyframe = run.live.take_in(frame, tracked)
         if keyframe is None:
             return Seen(tracked, None, None)
         run.keyframes += 1

@@ -54,7 +54,7 @@ class Counters:
 
 @dataclass(slots=True, eq=False)
 class Mind:
-    """What `LiveStream.follow` remembers between frames; touched by one frame at a time."""
+    """What a `LiveStream` remembers between frames; touched by one frame at a time."""
 
     tracker: Tracker
     selector: KeyframeSelector
@@ -96,10 +96,14 @@ class LiveStream:
         """Why it ended before its last frame."""
         self._mind = Mind(Tracker(stream, tracker, lenses), KeyframeSelector(keyframes))
 
-    def follow(self, frame: Frame) -> tuple[Tracked, Keyframe | None]:
-        """Pose one frame and judge whether the map should have it. Called by one thread at a time, off the loop."""
+    def follow(self, frame: Frame) -> Tracked:
+        """Pose one frame. As `take_in`: called by one thread at a time, off the loop."""
+        return self._mind.tracker.pose(frame)
+
+    def take_in(self, frame: Frame, tracked: Tracked) -> tuple[Tracked, Keyframe | None]:
+        """Let the tracker's map take in a keyframe that was just posed, and judge whether the scene should have it."""
         mind = self._mind
-        tracked = mind.tracker.track(frame)
+        tracked = mind.tracker.grow() or tracked
         if tracked.component != mind.component:
             mind.component, mind.last_from_component = tracked.component, None
             mind.corrected.clear()
@@ -109,7 +113,7 @@ class LiveStream:
         for seq in tracked.corrected.keys() & mind.poses.keys():
             mind.poses[seq] = tracked.corrected[seq]
         if tracked.component_from_camera is None or not tracked.keyframe:
-            return tracked, None
+            return tracked, None  # its map was refuted, or it goes on in an older one
         view = self._change(frame, tracked)
         if mind.selector.offer(view, frame.capture_ns * 1e-9) is None:
             return tracked, None

@@ -206,12 +206,15 @@ class Scene:
             self._observe("decode", (frame.received_ns - frame.encoded_ns) * 1e-9)
         began = stream.looked_at = time.perf_counter()
         loop = asyncio.get_running_loop()
-        tracked, keyframe = await loop.run_in_executor(self._trackers, stream.follow, frame)
+        tracked = await loop.run_in_executor(self._trackers, stream.follow, frame)
         self._observe("track", time.perf_counter() - began)
         tracked_ns = time.time_ns()
         self._answer(stream, frame, tracked, tracked_ns)
         if not stream.is_patient:
             self._load.posed(time.perf_counter() - began, time.perf_counter())
+        if not tracked.keyframe:
+            return
+        tracked, keyframe = await loop.run_in_executor(self._trackers, stream.take_in, frame, tracked)
         if keyframe is None:
             return
         stream.counters.keyframes += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,13 +112,21 @@ class WatchedStream(LiveStream):
         self.played = played
         self._captured_ns = 0
 
-    def follow(self, frame: Frame) -> tuple[Tracked, Keyframe | None]:
+    def follow(self, frame: Frame) -> Tracked:
         """See `LiveStream.follow`."""
         self._captured_ns = self.played.phone.true_time_ns(frame)
         before_s, began_s = time.thread_time(), time.perf_counter()
-        tracked, keyframe = super().follow(frame)
+        tracked = super().follow(frame)
+        self.played.answers.append(Answer(tracked, time.thread_time() - before_s, time.perf_counter() - began_s))
+        return tracked
+
+    def take_in(self, frame: Frame, tracked: Tracked) -> tuple[Tracked, Keyframe | None]:
+        """See `LiveStream.take_in`: what it costs is the frame's cost, too."""
+        before_s, began_s = time.thread_time(), time.perf_counter()
+        tracked, keyframe = super().take_in(frame, tracked)
+        answer = self.played.answers[-1]
         cpu_s, wall_s = time.thread_time() - before_s, time.perf_counter() - began_s
-        self.played.answers.append(Answer(tracked, cpu_s, wall_s))
+        self.played.answers[-1] = replace(answer, cpu_s=answer.cpu_s + cpu_s, wall_s=answer.wall_s + wall_s)
         self.played.num_wanted += keyframe is not None
         return tracked, keyframe
 

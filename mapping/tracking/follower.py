@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -60,6 +60,8 @@ class Step:
     inliers: int
     overlap: float
     parallax_rad: float
+    is_news: bool = False
+    """The camera has moved on: `grow` makes this frame a node."""
     node: int | None = None
     """Index of the node this frame became."""
     moved: dict[int, F64] = field(default_factory=dict)
@@ -95,7 +97,7 @@ class Follower:
         parallax = ray_angles(self.map.points[self._reference_ids], self.pose, self.map.poses[0])
         waited, self._waited = self._waited, ()
         parallax_rad = float(np.median(parallax))
-        return Step(self.pose, len(self._reference_ids), 1.0, parallax_rad, newest, earlier, waited)
+        return Step(self.pose, len(self._reference_ids), 1.0, parallax_rad, False, newest, earlier, waited)
 
     def step(self, view: View, turned: F64) -> Step | None:
         """Pose the next frame, or None when it cannot be trusted.
@@ -111,12 +113,19 @@ class Follower:
             self._reckoned = predicted
             return None
         fit, tracks = found
-        before = self.pose
-        step = self._accept(view, fit, self._settle(tracks, fit))
-        # Velocity compares two poses in the map as it was, before a node may have moved it.
-        moved = fit.camera_from_map[:, 3] - fit.camera_from_map[:, :3] @ before[:, :3].T @ before[:, 3]
+        moved = fit.camera_from_map[:, 3] - fit.camera_from_map[:, :3] @ self.pose[:, :3].T @ self.pose[:, 3]
         self._velocity = 0.7 * moved / dt_s + 0.3 * self._velocity
-        return step
+        return self._accept(view, fit, self._settle(tracks, fit))
+
+    def grow(self, step: Step) -> Step:
+        """Make the frame that was just posed a node: what it sees becomes landmarks, the map around it is adjusted."""
+        grown = add_node(self.map, self._view, self.pose, self._tracks, self.config.grow, is_guess=self._is_guess)
+        self._tracks, self.pose = grown.tracks, self.map.poses[grown.node].copy()
+        self._refer_to(grown.node)
+        zoom = self.map.focal_px / self._view.lens.focal_px
+        self.refuted |= not 1 / self.config.focal_range < zoom < self.config.focal_range
+        self.refuted |= self._proof.refutes(self.map, self._reference_ids)
+        return replace(step, camera_from_map=self.pose, is_news=False, node=grown.node, moved=grown.moved)
 
     def bridge(self, view: View, measured: F64) -> Step | None:
         """Nothing was recognised, but the turn (3, 3) since the previous frame was measured: go on, for a moment.
@@ -245,29 +254,21 @@ class Follower:
         return max(self.config.search, self.config.grow.num_features // 2 - tracked)
 
     def _accept(self, view: View, fit: PoseFit, tracks: Tracks) -> Step:
-        """Make the pose the current one; grow the map when the camera has moved on."""
+        """Make the pose the current one, and judge whether the camera has moved on."""
         self.pose, self._tracks, self._view, self._seen_ns = fit.camera_from_map, tracks, view, view.capture_ns
         tracked = tracks.ids[self.map.placed[tracks.ids]]
         points = self.map.points[tracked]
         self._depth = float(np.median(project(self.pose, points, self.map.focal_px)[:, 2]))
         overlap = float(np.isin(self._reference_ids, tracked).mean()) if len(self._reference_ids) else 0.0
         parallax = float(np.median(ray_angles(points, self.pose, self.map.poses[self._reference])))
-        if not self._moved_on(overlap):
-            return Step(self.pose, fit.inliers, overlap, parallax)
-        grown = add_node(self.map, view, self.pose, tracks, self.config.grow, is_guess=self._is_guess)
-        self._tracks, self.pose = grown.tracks, self.map.poses[grown.node].copy()
-        self._refer_to(grown.node)
-        zoom = self.map.focal_px / view.lens.focal_px
-        self.refuted |= not 1 / self.config.focal_range < zoom < self.config.focal_range
-        self.refuted |= self._proof.refutes(self.map, self._reference_ids)
-        return Step(self.pose, fit.inliers, overlap, parallax, grown.node, grown.moved)
+        return Step(self.pose, fit.inliers, overlap, parallax, is_news=self._moved_on(overlap))
 
     def _moved_on(self, overlap: float) -> bool:
         c = self.config
         reference = self.map.poses[self._reference]
         baseline = float(np.linalg.norm(_centre(self.pose) - _centre(reference))) / self._depth
         turned = angle_between(self.pose[:, :3], reference[:, :3])
-        return baseline > c.node_baseline or turned > np.radians(c.node_angle_deg) or overlap < c.node_overlap
+        return bool(baseline > c.node_baseline or turned > np.radians(c.node_angle_deg) or overlap < c.node_overlap)
 
     def _refer_to(self, node: int) -> None:
         """Measure movement and overlap from this node on."""

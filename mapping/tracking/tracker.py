@@ -1,6 +1,7 @@
 """A pose for every frame of one camera: pixels in, `component_from_camera` out, on the CPU and without weights.
 
-Sans-I/O and deterministic: `Tracker.track` is a step of a state machine that never waits for anybody. The parts are in
+Sans-I/O and deterministic: `Tracker.track` is a step of a state machine that never waits for anybody. Who is in a hurry
+asks for its two halves: `pose` answers, `grow` lets the map take in what that frame shows. The parts are in
 `mapping.tracking`; this file says in which order they are asked.
 """
 
@@ -54,7 +55,7 @@ class Tracked:
     intrinsics: Intrinsics
     """The camera used, of this frame's size: given, guessed, or refined from a guess."""
     keyframe: bool = False
-    """This frame became a node of the tracker's local map."""
+    """This frame becomes a node of the tracker's local map."""
     overlap: float = 0.0
     """Share of the reference node's landmarks that is still tracked, 0..1."""
     parallax_rad: float = 0.0
@@ -62,7 +63,7 @@ class Tracked:
     inliers: int = 0
     """Landmarks that agree; 0 while a gyro carries the pose through a moment in which nothing can be seen."""
     landmarks_component: NDArray[np.float32] | None = None
-    """(n, 3) on keyframes: the landmarks it sees, in the component's frame."""
+    """(n, 3) on keyframes that the map has taken in: the landmarks it sees, in the component's frame."""
     corrected: dict[int, F64] = field(default_factory=dict)
     """seq -> component_from_camera of earlier nodes that local bundle adjustment has just moved."""
     backfilled: tuple[Backfilled, ...] = ()
@@ -117,9 +118,17 @@ class Tracker:
         self._next_candidate = 0
         self._posed: PosedFollower | None = None
         self._posed_component = 0
+        self._news: tuple[View, F64, Step] | None = None
+        """What was posed last, where the map is to take it in."""
 
     def track(self, frame: Frame) -> Tracked:
-        """Pose one frame; frames come in the order of their capture."""
+        """Pose one frame and let the map take it in; frames come in the order of their capture."""
+        posed = self.pose(frame)
+        return self.grow() or posed
+
+    def pose(self, frame: Frame) -> Tracked:
+        """Where the camera was. On a keyframe `grow` knows more, a little later."""
+        self.grow()
         self._recall_lens(frame)
         side_px = self._config.max_side_px
         view = look(frame, max_side_px=side_px, long_side_fov_deg=self._fov_deg, before=self._before)
@@ -139,9 +148,18 @@ class Tracker:
             step = self._recognise(view)
         if step is None:
             return self._stay_lost(view, turned)
+        self._lost_since_ns = None
+        self._news = (view, turned, step) if step.is_news else None
+        return self._tracked(view, step)
+
+    def grow(self) -> Tracked | None:
+        """Let the map take in the frame posed last: its answer once more, corrected; None where nothing is new."""
+        if self._news is None or self._follower is None:
+            return None
+        (view, turned, step), self._news = self._news, None
+        step = self._follower.grow(step)
         if self._follower.refuted:
             return self._start_over(view, turned)
-        self._lost_since_ns = None
         return self._tracked(view, self._rejoin(view, step))
 
     def _recall_lens(self, frame: Frame) -> None:
@@ -229,7 +247,7 @@ class Tracker:
 
     def _rejoin(self, view: View, step: Step) -> Step:
         """A new component that reaches ground of an old one goes on in that one."""
-        if step.node is None or not self._old:
+        if not self._old:
             return step
         corners, query = self._describe(view)
         for component, follower in self._old.items():
@@ -240,7 +258,7 @@ class Tracker:
             found = follower.resume(view, fit.camera_from_map, min_inliers=self._config.rejoin_inliers)
             if found is not None:
                 self._switch_to(component)
-                return found
+                return follower.grow(found) if found.is_news else found
         return step
 
     def _describe(self, view: View) -> tuple[flow.F32, places.Described]:
@@ -310,7 +328,7 @@ class Tracker:
             self._component,
             component_from_camera(step.camera_from_map),
             replace(view.intrinsics, fx=view.intrinsics.fx * self._zoom, fy=view.intrinsics.fy * self._zoom),
-            keyframe=step.node is not None,
+            keyframe=step.is_news or step.node is not None,
             overlap=step.overlap,
             parallax_rad=step.parallax_rad,
             inliers=step.inliers,

@@ -67,6 +67,28 @@ def test_keyframes_carry_landmarks_and_corrections_name_earlier_nodes(images: li
     assert all(seq in seqs and seq < t.seq for t in tracked for seq in t.corrected)
 
 
+def test_poses_are_answered_before_the_map_takes_them_in(images: list[np.ndarray]) -> None:
+    """Asked in two halves, or never for the second: the same map either way, and no half is lost."""
+    whole, halves, hasty = Tracker(STREAM), Tracker(STREAM), Tracker(STREAM)
+    nodes = 0
+    for i, image in enumerate(images):
+        expected, first, alone = whole.track(frame(image, i)), halves.pose(frame(image, i)), hasty.pose(frame(image, i))
+        second = halves.grow()
+        assert (first.state, first.component, first.keyframe) == (expected.state, expected.component, expected.keyframe)
+        assert halves.grow() is None
+        last = second or first
+        if expected.component_from_camera is not None:
+            np.testing.assert_array_equal(last.component_from_camera, expected.component_from_camera)
+            np.testing.assert_array_equal(alone.component_from_camera, first.component_from_camera)
+        if second is not None:
+            assert first.landmarks_component is None
+            assert not first.corrected
+            assert second.landmarks_component is not None
+            assert second.keyframe
+            nodes += 1
+    assert nodes > 5
+
+
 def test_frames_that_waited_for_the_map_get_their_poses(images: list[np.ndarray]) -> None:
     tracked = follow(images[:40], Tracker(STREAM))
     first = next(t for t in tracked if t.state == "tracked")
