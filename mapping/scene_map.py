@@ -28,6 +28,7 @@ from mapping.places.agreement import Seen
 from mapping.places.place import Place
 from mapping.places.storing import BEFORE
 from mapping.placing import keep, keyframe_id, own_depth, predicted_depths
+from mapping.status import Status
 from mapping.tracking.tracker import Tracked
 from mapping.transforms import F64, Sim3, angle_between
 from mapping.volume import depth as depth_maps
@@ -62,34 +63,6 @@ class Config(BaseModel):
     """Keyframes kept for re-fusion; when full, the one most like its neighbours goes, its voxels stay."""
     agreement: AgreementConfig = AgreementConfig()
     """What it takes to merge the maps of phones that saw one place."""
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """How far the map can be trusted, in plain values."""
-
-    epoch: int
-    scale_source: str
-    """`posed`, `marker`, `distance`, `camera_height`, or `none`: then lengths are not metres."""
-    scale_sigma: float
-    """Relative; inf when the source is `none`."""
-    scale_contradicted_by: tuple[str, ...]
-    """Sources of cues that were left out because they cannot be right if this scale is."""
-    gravity_source: str
-    """`posed`, `motion`, `lines`, `planes`, or `cameras` (a guess from how phones are held)."""
-    gravity_sigma_deg: float
-    aligned: tuple[tuple[StreamId, int], ...]
-    """(stream, component) that lie in the world."""
-    unaligned: tuple[tuple[StreamId, int], ...]
-    """(stream, component) that do not yet, and of which nothing is fused."""
-    num_keyframes: int
-    num_pending: int
-    """Keyframes that the next calls of `fuse` will bring in."""
-    is_rebuilding: bool
-    """A new epoch has begun and the volume does not hold all of the map yet."""
-    num_blocks: int
-    is_full: bool
-    """The volume has no room for new blocks."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
