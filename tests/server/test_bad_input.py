@@ -49,10 +49,11 @@ class PoolOfOne:
     def __init__(self) -> None:
         self._engine = engines.create("classical", {})
         self._engine.warm_up()
-        self.windows: list[Window] = []
+        self.windows, self.provenance = engines.windows("classical"), dict[str, str]()
+        self.asked: list[Window] = []
 
     async def predict(self, stream: StreamId, window: Window, deadline_s: float | None = None) -> WindowPrediction:
-        self.windows.append(window)
+        self.asked.append(window)
         return await asyncio.to_thread(self._engine.predict, window)
 
 
@@ -92,7 +93,7 @@ async def test_a_camera_may_change_its_size_and_turn_while_it_films(
     assert stream.counters.frames == len(frames)
     assert stream.counters.tracked > 80
     assert summary.num_keyframes >= 4
-    sizes = [{view.rgb.shape[:2] for view in window.views} for window in pool.windows]
+    sizes = [{view.rgb.shape[:2] for view in window.views} for window in pool.asked]
     assert max(map(len, sizes)) > 1, "no window saw two sizes: the test would show nothing"
     assert stream.counters.mapped == stream.counters.keyframes
 
