@@ -29,12 +29,10 @@ class StartConfig(BaseModel):
 
     min_points: int = 50
     min_inlier_share: float = 0.6
-    min_parallax_deg: float = 0.3
+    min_parallax_deg: float = 0.5
     """Median angle between the rays of the first and the last view."""
-    min_turning_px: float = 1.2
+    min_turning_px: float = 2.0
     """Median distance by which a camera that only turned fails to explain the tracks."""
-    clear_turning_px: float = 2.0
-    """Below this much, the other evidence must be clearer in proportion."""
     sure_turning_px: float = 6.0
     """Below this much, the direction of travel must also be pinned down to `max_valley_deg`."""
     max_valley_deg: float = 45.0
@@ -43,16 +41,6 @@ class StartConfig(BaseModel):
     max_rival: float = 0.8
     """Largest ratio of the best motion's cost to that of a truly different one."""
     inlier_px: float = 2.0
-
-    def asking_for(self, turning_px: float) -> StartConfig:
-        """The same for tracks that a turning camera misses by so much: what is slight has to be clear."""
-        share = min(1.0, turning_px / self.clear_turning_px)
-        stricter = {
-            "max_valley_deg": share * self.max_valley_deg,
-            "max_rival": share * self.max_rival,
-            "min_gain": self.min_gain / share**2,
-        }
-        return self.model_copy(update=stricter)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,7 +75,6 @@ def start_map(pixels: F64, focal_px: float, config: StartConfig = StartConfig())
     turning_cost = float(np.median(_rotation_error2(turn, first, last, focal_px)))
     if turning_cost < config.min_turning_px**2:  # cheapest refusal first
         return None
-    config = config.asking_for(np.sqrt(turning_cost))
     valley = scan(first, last, focal_px, turn)
     is_open = valley.spread_rad(_VALLEY_RATIO) > np.radians(config.max_valley_deg)
     if is_open and turning_cost < config.sure_turning_px**2:
