@@ -105,9 +105,11 @@ async def test_clocks_may_jump_while_it_films(
     late = [replace(f, capture_ns=f.capture_ns + jump_ns, received_ns=f.received_ns + jump_ns) for f in film[5:]]
     frames = [*film[:5], *late]
     frames[7] = replace(frames[7], capture_ns=frames[6].capture_ns)  # and one stands still
+    pool = PoolOfOne()
     with caplog.at_level(logging.INFO):
-        stream, summary = await film_through(tmp_path, None, frames, StreamOptions(world="flat"))
+        stream, summary = await film_through(tmp_path, pool, frames, StreamOptions(world="flat"))
     assert stream.failure is None
+    assert not pool.asked, "frames that bring their depth need no engine"
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert stream.counters.tracked == len(frames)
     assert summary.num_keyframes >= 4
