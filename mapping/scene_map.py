@@ -206,8 +206,8 @@ class SceneMap:
 
     def declare_markers(self, config: markers.Config) -> None:
         """Look for printed markers of this kind from the next keyframe on; those seen before were of that size, too."""
-        self._finder = markers.MarkerFinder(config)
         self._world.declare_markers(config, was_size_m=(self._world.state.declared or self._config.marker).size_m)
+        self._finder = markers.MarkerFinder(config)
 
     def declare_camera_height(self, stream: StreamId, height_m: float) -> None:
         """Somebody says how high above the floor a phone is carried: a scale cue for the next `fuse`."""

@@ -30,6 +30,10 @@ from streams.frame import StreamId
 _FIRST_REFINEMENT = 8
 _TIE_SIGMA = 0.02
 """Relative error of the scale between components whose place recognition found."""
+_SETTLED = (
+    "no cue can scale this map any more: it was restored after a restart, or the phones that made it were deleted, and "
+    "without their keyframes it cannot be built anew; film the place into a new scene and give the cue there"
+)
 _MIN_FOUNDING = 4
 """A component with fewer keyframes than this may lose the world to its phone's next one."""
 
@@ -105,12 +109,18 @@ class World:
         self.state, self._is_settled = state, True
 
     def forget(self, stream: StreamId) -> None:
-        """Drop all that is known about a phone; if it founded the world, the world stays as it stands."""
-        if self._founder is not None and self._founder.key[0] == stream:
-            self._founder, self._is_settled = None, True
+        """Drop all that is known about a phone; if it founded the world, another in it carries that on, else it stays
+        as it stands."""
         self.components = {key: c for key, c in self.components.items() if key[0] != stream}
-        self._hung.clear()  # what hung on it stands by itself from now on
+        self._hung &= self.components.keys()
         self._options.pop(stream, None)
+        if self._founder is not None and self._founder.key[0] == stream:
+            self._founder = self._heir()
+            self._is_settled = self._founder is None
+            if self._founder is None:
+                self._hung.clear()  # what hung on it stands by itself from now on
+            else:
+                self._inherit(self._founder)
 
     def try_to_align(self, component: Component) -> None:
         """Let a component found the world or join it, if it can by now."""
@@ -211,11 +221,16 @@ class World:
         """Give the founder a measured distance as a scale cue.
 
         Raises:
-            ValueError: the distance is not positive, the points coincide, or the world brings its own scale.
+            ValueError: the distance is not positive, the points coincide, there is no map, it brings its own scale, or
+                it was settled and nobody carries it.
         """
         founder = self._founder
-        if founder is None or founder.world_from_component is None or founder.is_posed:
-            raise ValueError("a distance scales a map made by phones without poses of their own; this map is none")
+        if self._is_settled:
+            raise ValueError(_SETTLED)
+        if founder is None or founder.world_from_component is None:
+            raise ValueError("there is no map yet to measure in; film first")
+        if founder.is_posed:
+            raise ValueError("this map is in metres already, by the poses that its first phone brought along")
         founder_from_world = founder.world_from_component.inverse()
         a, b = founder_from_world.apply(a_world), founder_from_world.apply(b_world)
         cue = scale.from_distance(a, b, distance_m, point_sigma_m * founder_from_world.scale)
@@ -223,7 +238,12 @@ class World:
         self._looked_at_cues = -1
 
     def declare_markers(self, declared: MarkerConfig, was_size_m: float) -> None:
-        """Take all markers to be of this kind, those seen before, too; where they hang stays."""
+        """Take all markers to be of this kind, those seen before, too; where they hang stays.
+
+        Raises:
+            ValueError: the world has no scale and nobody carries it who could learn one.
+        """
+        self._must_not_be_stuck()
         ratio = declared.size_m / was_size_m
         hung = {marker: replace(place, scale=place.scale / ratio) for marker, place in self.state.markers.items()}
         self.state = replace(self.state, declared=declared, markers=hung)
@@ -235,7 +255,12 @@ class World:
         self._looked_at_cues = -1
 
     def declare_camera_height(self, stream: StreamId, height_m: float) -> None:
-        """A phone is carried that high above the floor: a scale cue for what it sees, before and after."""
+        """A phone is carried that high above the floor: a scale cue for what it sees, before and after.
+
+        Raises:
+            ValueError: as of `declare_markers`.
+        """
+        self._must_not_be_stuck()
         known = self._options.get(stream, StreamOptions())
         self._options[stream] = known.model_copy(update={"camera_height_m": height_m})
         for key, component in self.components.items():
@@ -274,6 +299,25 @@ class World:
             scale_contradicted_by=made.scale.contradicted_by,
             gravity_source=made.gravity.source, gravity_sigma_deg=made.gravity.sigma_deg,
         )  # fmt: skip
+
+    def _heir(self) -> Component | None:
+        """Who carries the world on: the phone without poses of its own that saw most of it and has its keyframes."""
+        in_world = (c for c in self.components.values() if c.world_from_component is not None and not c.is_posed)
+        able = (component for component in in_world if component.num_observed >= _MIN_FOUNDING)
+        return max(able, key=lambda component: component.num_observed, default=None)
+
+    def _inherit(self, heir: Component) -> None:
+        """Let a component that lies in the world be what it stands on: under the same claims, in its own frame."""
+        assert self._anchor is not None
+        assert heir.world_from_component is not None
+        self._anchor = anchor.handed_on(self._anchor, heir.world_from_component)
+        self._hung.discard(heir.key)
+        self._joined_by_marker.pop(heir.key, None)
+        self._looked_at_cues = -1
+
+    def _must_not_be_stuck(self) -> None:
+        if self._is_settled and self.state.scale_source == "none":
+            raise ValueError(_SETTLED)
 
     def _told_by_others(self, founder: Component) -> list[scale.Scale]:
         """Scale cues of the phones whose place recognition found, in the founder's unit."""

@@ -43,6 +43,14 @@ def given(gravity: Gravity, scale: Scale) -> Anchor:
     return Anchor(gravity, scale, Sim3.identity())
 
 
+def handed_on(now: Anchor, world_from_heir: Sim3) -> Anchor:
+    """The same world under the same claims, said of another component that lies in it."""
+    up = world_from_heir.rotation.T @ now.world_from_component.rotation @ now.gravity.up
+    stretch = world_from_heir.scale / now.world_from_component.scale
+    size = replace(now.scale, metres_per_unit=now.scale.metres_per_unit * stretch)
+    return Anchor(replace(now.gravity, up=up), size, world_from_heir)
+
+
 def better(now: Anchor, gravity: Gravity, scale: Scale) -> tuple[Anchor, Sim3, Literal["gravity", "scale"]] | None:
     """The anchor to move to, `new_from_old` of the world and why; None where it is not worth an epoch.
 
@@ -82,7 +90,8 @@ def _is_worth(change: float, least: float, sigma: float, sigma_now: float) -> bo
 
 def reworded(now: Anchor, gravity: Gravity, scale: Scale) -> Anchor:
     """The same world under estimates that agree with it: only the claims change, to less error or to new doubt."""
-    is_news = scale.sigma < now.scale.sigma or scale.contradicted_by != now.scale.contradicted_by
+    is_doubt = scale.source != "none" and scale.contradicted_by != now.scale.contradicted_by
+    is_news = scale.sigma < now.scale.sigma or is_doubt
     return replace(
         now,
         gravity=replace(gravity, up=now.gravity.up) if gravity.sigma_deg < now.gravity.sigma_deg else now.gravity,

@@ -283,7 +283,7 @@ def test_refuses_what_it_cannot_place() -> None:
         scene.place(lost, replace(frame, seq=9), prediction)
     with pytest.raises(ValueError, match="farther apart"):
         scene.declare_distance(np.zeros(3), np.zeros(3), 1.0)
-    with pytest.raises(ValueError, match="poses of their own"):
+    with pytest.raises(ValueError, match="film first"):
         SceneMap().declare_distance(np.zeros(3), np.ones(3), 1.0)
 
 
