@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from mapping.metric.twins import Twins
 from mapping.transforms import F64, Sim3, rigid, umeyama
 from streams.frame import Intrinsics
 
@@ -125,20 +126,26 @@ class MarkerFinder:
         parameters.errorCorrectionRate = 1.0
         self._detector = cv2.aruco.ArucoDetector(dictionary, parameters)
         self._corners_m = _corners_m(config.size_m)
+        self._twins = Twins()
 
     def find(self, gray: NDArray[np.uint8], intrinsics: Intrinsics) -> list[Sighting]:
-        """Every believable marker in an image (h, w), in camera axes; takes 2 to 5 ms of a 640 x 480 image."""
+        """Every believable marker in an image (h, w), in camera axes; takes 2 to 5 ms of a 640 x 480 image.
+
+        A marker of which there are several prints is not believed: who sees one cannot know which.
+        """
         outline_px = _OUTLINE_SHARE * 4 * self._config.min_side_px
         self._parameters.minMarkerPerimeterRate = min(1.0, outline_px / max(gray.shape))
         self._detector.setDetectorParameters(self._parameters)
         corners_px, ids, _ = self._detector.detectMarkers(np.ascontiguousarray(gray))
         if ids is None:
             return []
-        ours = self._config.ids
+        seen = [int(i) for i in ids.ravel()]
+        ours = self._config.ids or seen
+        believed = self._twins.believed([marker for marker in seen if marker in ours])
         sightings = [
-            self._pose(int(i), c.reshape(4, 2), intrinsics)
-            for i, c in zip(ids.ravel(), corners_px, strict=True)
-            if not ours or int(i) in ours
+            self._pose(marker, corners.reshape(4, 2), intrinsics)
+            for marker, corners in zip(seen, corners_px, strict=True)
+            if marker in believed
         ]
         return [sighting for sighting in sightings if sighting is not None]
 
@@ -165,13 +172,16 @@ _RAY_NOISE_RAD = 0.001
 """What a ray to a corner is off by at least, the camera's own pose included: two rays always fit and prove nothing."""
 _MAX_SIGMA = 0.03
 _OUTLIER_RATIO = 3.0
+_MAX_UNSQUARE = 0.08
+"""RMS by which fitted corners may miss the print's, in its edges."""
 
 
 def place(sightings: Sequence[tuple[F64, Sighting]]) -> Placed | None:
     """Put a component into a marker's frame; None until the sightings suffice.
 
     The corners are triangulated in the component: the baseline between its cameras and the directions to the corners
-    are known far better than the distance that a single small square tells.
+    are known far better than the distance that a single small square tells. What they make must be a square in front of
+    every camera: of two prints taken for one it is not.
 
     Args:
         sightings: pairs (component_from_camera (4, 4), the marker as that camera saw it), all of one marker.
@@ -192,7 +202,11 @@ def place(sightings: Sequence[tuple[F64, Sighting]]) -> Placed | None:
     sigma = float(np.hypot(0.005, noise_rad / np.sqrt(weakest)))
     if sigma > _MAX_SIGMA:
         return None
-    return Placed(umeyama(corners, _corners_m(sightings[0][1].size_m)), sigma)
+    size_m = sightings[0][1].size_m
+    marker_from_component = umeyama(corners, _corners_m(size_m))
+    unsquare_m = np.linalg.norm(marker_from_component.apply(corners) - _corners_m(size_m), axis=1)
+    is_square = float(np.sqrt(np.mean(unsquare_m**2))) <= _MAX_UNSQUARE * size_m
+    return Placed(marker_from_component, sigma) if is_square else None
 
 
 def _corners_m(size_m: float) -> F64:
@@ -223,5 +237,6 @@ def _triangulate(eyes: F64, rays: F64) -> tuple[F64, F64, F64]:
         corners = np.stack([np.linalg.lstsq(a, b, rcond=None)[0] for a, b in zip(normal, seen_from, strict=True)])
         to_corner = corners - eyes[:, None]
         distance = np.maximum(np.linalg.norm(to_corner, axis=-1), 1e-12)
-    off = np.linalg.norm(np.einsum("nkij,nkj->nki", across, to_corner), axis=-1) / distance
+    aside = np.linalg.norm(np.einsum("nkij,nkj->nki", across, to_corner), axis=-1)
+    off = np.arctan2(aside, np.einsum("nki,nki->nk", rays, to_corner))  # near pi behind the camera
     return corners, np.sqrt(np.mean(off**2, axis=1)), across.sum(axis=0)

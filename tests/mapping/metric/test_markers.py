@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import cv2
 import numpy as np
 import pydantic
@@ -10,7 +12,7 @@ from numpy.typing import NDArray
 
 from mapping.metric import markers
 from mapping.metric.markers import Config, MarkerFinder
-from mapping.transforms import F64, Sim3, angle_between, exp_so3, invert, look_at, project
+from mapping.transforms import F64, Sim3, angle_between, exp_so3, invert, look_at, project, rigid
 from streams.frame import Intrinsics
 
 K = Intrinsics.from_fov(640, 480)
@@ -113,3 +115,93 @@ def test_looks_from_one_place_do_not_suffice() -> None:
     truth = Sim3.identity()
     assert markers.place(sightings(truth, [(0.6, 0.3, 0.9)])) is None
     assert markers.place(sightings(truth, [(0.6, 0.3, 0.9), (0.61, 0.3, 0.9)])) is None
+
+
+EYES = [(0.6, 0.3, 0.9), (0.3, 0.4, 1.1), (-0.4, 0.3, 0.9), (-0.6, 0.1, 0.8)]
+
+
+def moved(camera_from_marker: F64, aside_m: tuple[float, float, float]) -> F64:
+    """The same marker hung elsewhere on its wall."""
+    pose = camera_from_marker.copy()
+    pose[:3, 3] += pose[:3, :3] @ np.array(aside_m)
+    return pose
+
+
+def two_prints(camera_from_marker: F64, aside_m: float = 0.3) -> NDArray[np.uint8]:
+    """A second print of the same marker beside the first."""
+    first, second = photo(camera_from_marker), photo(moved(camera_from_marker, (aside_m, 0.0, 0.0)))
+    return np.where(second == 140, first, second)
+
+
+def test_an_id_seen_twice_in_one_picture_is_not_believed_until_one_print_is_gone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    finder = MarkerFinder(Config(size_m=SIZE_M))
+    camera = camera_at((0.7, 0.3, 1.1))
+    assert len(finder.find(photo(camera), K)) == 1
+    with caplog.at_level(logging.WARNING):
+        assert [finder.find(two_prints(camera), K) for _ in range(3)] == [[], [], []]
+    assert ["marker 7 hangs twice" in record.getMessage() for record in caplog.records] == [True], "said once"
+    assert finder.find(photo(camera), K) == [], "which of the two is it?"
+    assert [s.marker for s in finder.find(photo(camera, marker=3), K)] == [3], "the others are no worse for it"
+    alone = [len(finder.find(photo(camera), K)) for _ in range(60)]
+    assert alone == sorted(alone), "once believed again it stays so"
+    assert alone[0] == 0
+    assert alone[-1] == 1
+
+
+def test_a_second_print_that_is_too_small_to_use_still_makes_the_first_ambiguous() -> None:
+    finder = MarkerFinder(Config(size_m=SIZE_M, min_side_px=50))
+    near = camera_at((0.5, 0.3, 0.9))
+    picture = photo(near)
+    far = photo(moved(camera_at((0.1, 0.1, 2.2)), (-0.6, 0.4, 0.0)))
+    assert len(finder.find(picture, K)) == 1
+    assert finder.find(np.where(far == 140, picture, far), K) == []
+
+
+@pytest.mark.parametrize("num_eyes", [1, 2, 4])
+@pytest.mark.parametrize("aside_m", [(0.5, 0.0, 0.0), (0.25, 0.1, 0.0), (1.0, 0.0, -0.3)])
+def test_two_prints_seen_by_one_eye_make_no_scale(num_eyes: int, aside_m: tuple[float, float, float]) -> None:
+    """Their rays meet in the camera: a square of no size at all, and so 1e13 metres a unit."""
+    unit = Sim3(3.2, exp_so3(np.array([0.3, -0.8, 0.4])), np.array([1.0, -2.0, 0.5]))
+    seen = []
+    for camera in map(camera_at, EYES[:num_eyes]):
+        component_from_camera = unit.inverse().apply_pose(invert(camera))
+        prints = (camera, moved(camera, aside_m))
+        seen += [(component_from_camera, markers.Sighting(7, print_, 0.1, SIZE_M)) for print_ in prints]
+    assert markers.place(seen) is None
+
+
+def test_two_prints_that_are_never_in_one_picture_make_the_true_scale_or_none() -> None:
+    for num_first in range(len(EYES) + 1):
+        seen = []
+        for i, camera in enumerate(map(camera_at, EYES)):
+            print_ = camera if i < num_first else moved(camera, (0.7, 0.1, 0.0))
+            seen.append((invert(camera), markers.Sighting(7, print_, 0.1, SIZE_M)))
+        placed = markers.place(seen)
+        assert (placed is not None) or 0 < num_first < len(EYES)
+        assert placed is None or placed.marker_from_component.scale == pytest.approx(1.0, rel=0.02)
+
+
+def test_corners_behind_the_cameras_are_no_marker() -> None:
+    """Lines that meet behind those who look along them fit as well as lines that meet in front."""
+    turn = np.diag([-1.0, 1.0, -1.0, 1.0])
+    half_turned = [(pose @ turn, seen) for pose, seen in sightings(Sim3.identity(), EYES)]
+    assert markers.place(half_turned) is None
+    backwards = [(pose @ np.diag([-1.0, -1.0, -1.0, 1.0]), seen) for pose, seen in sightings(Sim3.identity(), EYES)]
+    assert markers.place(backwards) is None
+
+
+def test_a_sheet_that_turned_between_two_looks_is_no_square() -> None:
+    """Rays from two eyes nearly meet whatever they look at; the square that they make tells."""
+
+    def seen(roll_deg: float) -> list[tuple[F64, markers.Sighting]]:
+        turn = rigid(exp_so3(np.array([0.0, 0.0, np.radians(roll_deg)])), np.zeros(3))
+        before, after = camera_at((-0.4, 0.4, 1.0)), camera_at((0.4, 0.4, 1.0))
+        return [
+            (invert(before), markers.Sighting(7, before, 0.1, SIZE_M)),
+            (invert(after), markers.Sighting(7, after @ turn, 0.1, SIZE_M)),
+        ]
+
+    assert markers.place(seen(0.0)) is not None
+    assert markers.place(seen(20.0)) is None
