@@ -12,7 +12,8 @@ them in the end. `coverage` counts frames posed when they came, of ALL frames of
 those that were answered without a pose and got it once the map could tell (nothing else counts them). `wrong_pose_rate`
 is the share of the posed frames more than 0.3 m or 10 degrees off; orientations are compared under the turn that fits
 them best, because the turn of a path of a few metres is only good to degrees. `scale` is true metres per metre of the
-map and `ate_se3_m` leaves it as it is: without a metric cue (`--cue`) both say nothing. `rpe_m` is over one second.
+map and `ate_se3_m` leaves it as it is: without a metric cue (`--cue`) both say nothing; `scale_claimed_sigma` is the
+relative error that the map admits to. `rpe_m` is over one second.
 
 `depth_absrel` and `depth_within_10pct`: each keyframe's first depth, made from frames up to it, over the surest pixels
 that make up 80 % of those the sensor knows (fewer if `depth_density` is less), one scale per component; `depth_all_*`

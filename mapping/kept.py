@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,12 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.changes import KeyframeId
-from mapping.transforms import F64, Sim3, angle_between, unproject
+from mapping.transforms import F64, Sim3, angle_between, invert, unproject
 from mapping.volume.depth import local_planes
 from streams.frame import DepthMap, Intrinsics, StreamId
 
 ComponentKey = tuple[StreamId, int]
 """(stream, component): one connected map of one tracker, with its own frame and unit."""
+
+_SURE = 0.5
+_ONE_SURFACE = 1.3
+"""A point that is that many times nearer or farther than the depth at its pixel lies on another surface."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,6 +88,22 @@ class Kept:
         rotation, position = self.component_from_camera[:3, :3], self.component_from_camera[:3, 3]
         points = unproject(z, self.intrinsics).reshape(-1, 3)[picked]
         return points @ rotation.T + position, normals[picked] @ rotation.T
+
+    def surface_behind(self, point_component: F64) -> F64 | None:
+        """Where (3,), in the component's frame, this keyframe has the surface that a point lies on: farther or nearer
+        on its own line of sight. None where it does not show the point or is not sure of its depth there."""
+        x, y, z = invert(self.component_from_camera)[:3] @ np.append(point_component, 1.0)
+        if z <= 0.0:
+            return None
+        k = self.intrinsics
+        column, row = math.floor(k.fx * x / z + k.cx), math.floor(k.fy * y / z + k.cy)
+        if not (0 <= column < k.width and 0 <= row < k.height) or self.confidence[row, column] < 255 * _SURE:
+            return None
+        stretch = float(self.depth[row, column]) / z
+        if not 1.0 / _ONE_SURFACE < stretch < _ONE_SURFACE:
+            return None
+        eye = self.component_from_camera[:3, 3]
+        return np.asarray(eye + stretch * (point_component - eye))
 
     def is_moved(self, world_from_camera: F64, world_from_component: Sim3, max_m: float, max_rad: float) -> bool:
         """Whether it stands in the volume noticeably elsewhere than it should, or with other depth."""

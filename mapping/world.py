@@ -18,7 +18,7 @@ from mapping.bending import bend
 from mapping.changes import KeyframeId
 from mapping.component import Component, StreamOptions
 from mapping.kept import ComponentKey, Kept, KeptKeyframes
-from mapping.metric import anchor, scale
+from mapping.metric import anchor, clicks, scale
 from mapping.metric.anchor import Anchor
 from mapping.metric.markers import Config as MarkerConfig
 from mapping.placement import Placement
@@ -218,7 +218,7 @@ class World:
                 self.state = replace(self.state, markers=hung)
 
     def declare_distance(self, a_world: F64, b_world: F64, distance_m: float, point_sigma_m: float) -> None:
-        """Give the founder a measured distance as a scale cue.
+        """Give the founder a measured distance as a scale cue; the ends are as uncertain as the depth they lie on.
 
         Raises:
             ValueError: the distance is not positive, the points coincide, there is no map, it brings its own scale, or
@@ -231,9 +231,10 @@ class World:
             raise ValueError("there is no map yet to measure in; film first")
         if founder.is_posed:
             raise ValueError("this map is in metres already, by the poses that its first phone brought along")
-        founder_from_world = founder.world_from_component.inverse()
-        a, b = founder_from_world.apply(a_world), founder_from_world.apply(b_world)
-        cue = scale.from_distance(a, b, distance_m, point_sigma_m * founder_from_world.scale)
+        views = [(kept, world) for kept in self._kept if (world := self.around(kept)) is not None]
+        length_sigma_m = float(np.hypot(clicks.length_sigma_m(a_world, b_world, views), np.sqrt(2.0) * point_sigma_m))
+        length_m, metres_per_unit = float(np.linalg.norm(b_world - a_world)), founder.world_from_component.scale
+        cue = scale.from_distance(length_m / metres_per_unit, length_sigma_m / metres_per_unit, distance_m)
         founder.distances.append(cue)
         self._looked_at_cues = -1
 

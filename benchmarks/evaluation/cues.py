@@ -22,6 +22,7 @@ _LONGEST_M = 3.0
 """Nobody measures further with what lies in a kitchen drawer."""
 _STEP_PX = 4
 _SMOOTH = 0.05
+_LOOK_BEYOND = 1.3
 
 
 def with_cue(options: Options, name: str, clip: Clip) -> Options:
@@ -45,7 +46,7 @@ def with_cue(options: Options, name: str, clip: Clip) -> Options:
 class MeasuredDistance:
     """Somebody measures between two things in the picture and clicks on both, once.
 
-    The true length comes from the depth sensor; where the clicks lie in the map is for the map to know. The ends are
+    The true length comes from the depth sensor; the clicks lie on the map's surface, as it is by then. The ends are
     the two farthest smooth places, at most 3 m apart, of the first keyframe that has truth from the fourth on.
     """
 
@@ -81,7 +82,15 @@ def _ends(scene_map: SceneMap, played: Played) -> tuple[F64, F64, float] | None:
     a, b = np.unravel_index(int(np.argmax(lengths)), lengths.shape)
     points = unproject(mine * np.float32(view.metres_per_unit), view.intrinsics).reshape(-1, 3)[places]
     in_world = points.astype(np.float64) @ view.world_from_camera[:3, :3].T + view.world_from_camera[:3, 3]
-    return in_world[a], in_world[b], float(lengths[a, b])
+    clicked = [_on_surface(scene_map, view.world_from_camera[:3, 3], in_world[end]) for end in (a, b)]
+    return clicked[0], clicked[1], float(lengths[a, b])
+
+
+def _on_surface(scene_map: SceneMap, eye: F64, towards: F64) -> F64:
+    """The point (3,) of the map's surface that lies under the finger; the keyframe's own where the map has none."""
+    reach = _LOOK_BEYOND * (towards - eye)
+    sight = scene_map.line_of_sight(eye, eye + reach)
+    return towards if sight.blocker_m is None else eye + reach * (sight.blocker_m / sight.distance_m)
 
 
 def _smooth(depth: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -68,6 +68,7 @@ def _pose_errors(session: Session, played: Played, marks: PoseMarks) -> Figures:
         "ate_keyframes_m": rms([kept.position_error_m]) if kept else None,
         "scale": round(largest.world_from_component.scale, 4) if largest else None,
         "scale_source": session.map.status.scale_source,
+        "scale_claimed_sigma": round(session.map.status.scale_sigma, 4) if session.map.status.scale_sigma < 1 else None,
         "rpe_m": rms([s.rpe_m for s in scored]),
         "rotation_deg": _median([s.rotation_error_deg for s in scored]),
         "components": len(marks.groups),

@@ -86,15 +86,26 @@ def test_without_cues_the_scale_is_nominal_and_says_so() -> None:
     assert scale.nominal(np.array([])).metres_per_unit == 1.0
 
 
-def test_a_typed_distance() -> None:
-    cue = scale.from_distance(np.zeros(3), np.array([0.0, 0.0, 0.5]), 2.0, 0.001)
+def test_a_typed_distance_is_no_surer_than_the_maps_depth() -> None:
+    cue = scale.from_distance(0.5, 0.001, 2.0)
     assert cue.metres_per_unit == pytest.approx(4.0)
-    assert cue.sigma < 0.01
-    with pytest.raises(ValueError, match="farther apart"):
-        scale.from_distance(np.zeros(3), np.zeros(3), 2.0, 0.001)
+    assert scale.DEPTH_SIGMA < cue.sigma < 1.05 * scale.DEPTH_SIGMA
+    assert scale.from_distance(0.5, 0.05, 2.0).sigma == pytest.approx(np.hypot(0.1, scale.DEPTH_SIGMA), rel=0.01)
+    for length in (0.0, 0.1):
+        with pytest.raises(ValueError, match="farther apart"):
+            scale.from_distance(length, 0.06, 2.0)
     for distance in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="positive"):
-            scale.from_distance(np.zeros(3), np.ones(3), distance, 0.001)
+            scale.from_distance(1.0, 0.001, distance)
+
+
+def test_many_distances_lower_the_error_down_to_what_they_share() -> None:
+    one, many = Scale(2.0, 0.15, "distance"), scale.fuse([Scale(2.0, 0.15, "distance")] * 3)
+    crowd = scale.fuse([one] * 1000)
+    assert many is not None
+    assert crowd is not None
+    assert many.sigma == pytest.approx(0.15 / np.sqrt(3))
+    assert crowd.sigma == pytest.approx(scale.DEPTH_SIGMA)
 
 
 @pytest.mark.parametrize("unit", [0.3, 1.0, 7.0])
