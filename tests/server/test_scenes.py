@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from server.api.contract import Busy, CameraHeightCue, Conflict, NotFound, PosedOptions, StreamOptions, Unprocessable
+from mapping.store.scene_store import Store
+from server.api.contract import (
+    Busy,
+    CameraHeightCue,
+    Conflict,
+    DistanceCue,
+    MarkerCue,
+    NotFound,
+    PosedOptions,
+    StreamOptions,
+    Unprocessable,
+)
 from server.scenes import Config
+from server.writer import Writer
 from streams.frame import Frame, SceneId, StreamId
+from tests.mapping.walking import Phone
 from tests.server.filming import MAIN, RGBD, mapped, open_scenes, play
 
 
@@ -93,4 +107,24 @@ async def test_a_camera_height_is_taken_only_for_a_camera_that_was_here(film: li
         await scenes.add_cue(MAIN, CameraHeightCue(kind="camera_height", stream="zz", height_m=1.5))
     await scenes.add_cue(MAIN, CameraHeightCue(kind="camera_height", stream=RGBD, height_m=1.5))
     assert scenes.scene(MAIN).scale_source == "posed"
+    await scenes.close()
+
+
+async def test_a_map_that_came_back_without_scale_refuses_every_cue_and_says_why(tmp_path: Path) -> None:
+    config = Config()
+    with contextlib.closing(Store.open(tmp_path / MAIN, config.each.map.store)) as store:
+        writer, phone = Writer(MAIN, config.each.map, store), Phone("a", unit=0.4)
+        for pose in phone.poses(4):
+            writer.add(*phone.sees(pose), viewers=())
+        writer.save("lineage", 10, [])
+        store.commit()
+    scenes = await open_scenes(tmp_path, config)
+    assert scenes.scene(MAIN).scale_source == "none"
+    for cue in (
+        DistanceCue(kind="distance", a_m=(0, 0, 0), b_m=(1, 0, 0), distance_m=2.0),
+        CameraHeightCue(kind="camera_height", stream="a", height_m=1.5),
+        MarkerCue(kind="marker", size_m=0.16),
+    ):
+        with pytest.raises(ValueError, match=r"restored after a restart.*film the place into a new scene"):
+            await scenes.add_cue(MAIN, cue)
     await scenes.close()
