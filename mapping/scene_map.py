@@ -200,7 +200,7 @@ class SceneMap:
         """Somebody measured the distance between two points (3,) of the map: a scale cue for the next `fuse`.
 
         Raises:
-            ValueError: the distance is not positive, the points coincide, or the map brings its own scale.
+            ValueError: see `World.declare_distance`.
         """
         self._world.declare_distance(a_world, b_world, distance_m, 0.5 * self._config.volume.voxel_size_m)
 
