@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mapping.changes import KeyframeId
-from mapping.kept import ComponentKey
+from mapping.kept import ComponentKey, KeptKeyframes
 from mapping.places.agreement import Config, Seen
 from mapping.places.links import Links, fits
 from mapping.places.place import Place
@@ -22,8 +22,8 @@ from streams.frame import StreamId
 class Connections:
     """Between the components of one world, and within them. One caller at a time."""
 
-    def __init__(self, config: Config, world: World) -> None:
-        self._world = world
+    def __init__(self, config: Config, world: World, kept: KeptKeyframes) -> None:
+        self._world, self._kept = world, kept
         self._ties, self._links = Ties(config), Links()
         self._poses_before: dict[KeyframeId, F64] = {}
         """world_from_camera (4, 4) of places of before a restart."""
@@ -40,7 +40,7 @@ class Connections:
         seen = list(seen)
         self._links.add(seen)
         news = (found for found in seen if not self._is_explained(found))
-        believed = self._ties.add(news, self._pose, self._walked)
+        believed = self._ties.add(news, self._pose, self._walked, self._kept.get)
         self._links.believe(believed)
         self._is_urgent |= bool(believed)
 

@@ -82,7 +82,7 @@ class SceneMap:
         self._world = World(self._kept)
         self._fusion = Fusion(config.volume, self._kept, self._world.around)
         self._finder = markers.MarkerFinder(config.marker) if config.marker.search else None
-        self._connections = Connections(config.agreement, self._world)
+        self._connections = Connections(config.agreement, self._world, self._kept)
 
     # The story
 

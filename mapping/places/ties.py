@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mapping.changes import KeyframeId
-from mapping.kept import ComponentKey
+from mapping.kept import ComponentKey, Kept
 from mapping.places.agreement import Agreed, Config, PoseOf, Seen, agree
+from mapping.places.contradiction import contradicts
 from mapping.places.lens_check import lenses_agree
 from mapping.transforms import Sim3, angle_between
 from streams.frame import StreamId
@@ -27,6 +28,9 @@ _MAX_GROWTH = 1.4
 
 Walked = Callable[[KeyframeId, KeyframeId, ComponentKey], float]
 """How long a component's walk was between two of its keyframes."""
+
+KeptOf = Callable[[KeyframeId], Kept | None]
+"""What a keyframe shows; None = it is not kept."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +51,7 @@ class Ties:
         self._seen: dict[tuple[ComponentKey, ComponentKey], list[Seen]] = {}
         self._tie: dict[tuple[ComponentKey, ComponentKey], Tie] = {}
 
-    def add(self, seen: Iterable[Seen], pose_of: PoseOf, walked: Walked) -> list[Seen]:
+    def add(self, seen: Iterable[Seen], pose_of: PoseOf, walked: Walked, kept_of: KeptOf) -> list[Seen]:
         """Take in verified pairs; returns those, of now and before, that are believed because they agree."""
         touched = {}
         for found in (s if s.a_component <= s.b_component else s.swapped() for s in seen):
@@ -66,7 +70,7 @@ class Ties:
                 continue
             if key[0] == key[1]:
                 believed += agreed.pairs if _is_drift(agreed, walked) else ()
-            elif self._is_news(key, agreed) and lenses_agree([found.pair for found in agreed.pairs]):
+            elif self._is_news(key, agreed) and _may_be(agreed, kept_of):
                 self._tie[key] = Tie(*key, agreed.b_from_a, agreed.num_inliers)
                 believed += agreed.pairs
         return believed
@@ -87,6 +91,13 @@ class Ties:
     def _is_news(self, key: tuple[ComponentKey, ComponentKey], agreed: Agreed) -> bool:
         known = self._tie.get(key)
         return known is None or agreed.num_inliers >= _GROWN * known.num_inliers
+
+
+def _may_be(agreed: Agreed, kept_of: KeptOf) -> bool:
+    """Whether the two sides agree about their lenses, and nothing they show contradicts."""
+    shown = ((kept_of(pair.a), kept_of(pair.b)) for pair in agreed.pairs)
+    both = [(a, b) for a, b in shown if a is not None and b is not None]
+    return lenses_agree([pair.pair for pair in agreed.pairs]) and not contradicts(agreed.b_from_a, both)
 
 
 def _is_drift(agreed: Agreed, walked: Walked) -> bool:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mapping.changes import MapChange
+from mapping.engines import ViewPrediction, WindowPrediction
 from mapping.places.recogniser import Recogniser
+from mapping.placing import keyframe_id
 from mapping.scene_map import SceneMap
 from mapping.transforms import F64
+from streams.frame import Image
 from tests.mapping.painted_room import PaintedRoom
-from tests.mapping.places.filming import Phone, turned_about, walk
+from tests.mapping.places.filming import CAMERA, Phone, turned_about, walk
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +30,21 @@ class Shared:
     def __init__(self) -> None:
         self.map, self.recogniser = SceneMap(), Recogniser()
 
-    def feed(self, phone: Phone, poses: Iterable[F64]) -> list[MapChange]:
-        """Returns the merges among the changes."""
+    def feed(self, phone: Phone, poses: Iterable[F64], *, kept: PaintedRoom | None = None) -> list[MapChange]:
+        """Returns the merges among the changes; `kept` is the room that the kept pictures and depth show, if any do."""
         changes = []
         for pose in poses:
             tracked, frame = phone.sees(pose)
             self.map.observe(tracked, frame)
+            if kept is not None:
+                own = tracked.component_from_camera
+                assert own is not None
+                gray = kept.render(pose, CAMERA)
+                depth = kept.depth(pose, CAMERA) * np.float32(phone.component_from_room.scale)
+                key = keyframe_id(frame.stream, frame.seq)
+                view = ViewPrediction(key, own, CAMERA, depth, np.ones_like(depth))
+                shown = replace(frame, image=Image(rgb=np.repeat(gray[:, :, None], 3, axis=2)))
+                self.map.place(tracked, shown, WindowPrediction((view,)))
             changes.append(self.map.recognise(self.recogniser.see(tracked, frame)))
             changes.append(self.map.fuse())
         return [change for change in changes if change.reason == "merge"]
@@ -89,6 +102,18 @@ def test_phones_of_different_rooms_stay_apart() -> None:
     assert shared.feed(b, walk(6)) == []
     assert shared.map.status.unaligned == ((b.stream, 0),)
     assert shared.map.world_from_component(b.stream, 0) is None
+
+
+@pytest.mark.parametrize("is_same_room", [True, False])
+def test_what_is_recognised_is_not_believed_where_the_keyframes_contradict(
+    room: PaintedRoom, is_same_room: bool
+) -> None:
+    shared, a, b = Shared(), Phone("a", room, unit_m=0.4), Phone("b", room, unit_m=2.0, seed=1)
+    other = PaintedRoom(4)
+    other._walls[6:] = room._walls[6:]  # the table
+    shared.feed(a, walk(4), kept=room)
+    shared.feed(b, walk(3, start=0.1), kept=room if is_same_room else other)
+    assert (shared.map.status.unaligned == ()) == is_same_room
 
 
 def test_who_is_forgotten_takes_his_ties_along(room: PaintedRoom) -> None:
