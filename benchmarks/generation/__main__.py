@@ -50,14 +50,14 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
         found = run()
         figures |= {key: found[key] for key in KEYS if key in found} | {"capture_placed_m": found["capture_placed_m"]}
-    if "library" in parts and args.library is not None:
-        figures["library_accuracy"] = library_accuracy(args.library)
+    if "library" in parts and args.names is not None:
+        figures["library_accuracy"] = library_accuracy(args.names)
     return figures
 
 
 def library_accuracy(names: Path) -> float:
     """Share of a list's queries ({query, expected or null, names}) that are answered as expected."""
-    from mapping.objects.library import Library
+    from mapping.objects.shelf import Library
 
     asked = json.loads(names.read_text())
     right = 0
@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=200, help="of the asset bus, for the swaps")
     parser.add_argument("--swaps", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--library", type=Path, help="JSON list of {query, expected or null, names}")
+    parser.add_argument("--library", dest="names", type=Path, help="JSON list of {query, expected or null, names}")
     parser.add_argument("--only", choices=PARTS, action="append", help="measure just this; may be repeated")
     args = parser.parse_args()
     figures = measure(args)

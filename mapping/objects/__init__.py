@@ -1,6 +1,6 @@
 """One thing as a mesh: made from posed pictures, from one photo, from words, or taken from a folder; and made ready.
 
-Enter: pictures with depth and pose (`capture/`), one photo (`relief`), a text (`prims/`, `library`), or a file. Leave:
+Enter: pictures with depth and pose (`capture/`), one photo (`relief`), a text (`prims/`, `shelf`), or a file. Leave:
 `mesh.Mesh`, which stands on its pivot in metres, +Y up; what a game wants of it (levels of detail, hulls, an atlas with
 a baked picture, a thumbnail, measured quality); and files in every format of `formats/`; GLB is the authority.
 

@@ -36,12 +36,12 @@ class Library:
         """Nothing is needed: the folder is read for each request, since files come and go."""
 
     def run(self, request: Request, context: Context) -> Result:
-        from mapping.objects import glb, library
+        from mapping.objects import glb, shelf
         from mapping.objects.mesh import MeshError, on_its_pivot
 
         context.stage("find")
         paths = {str(path.relative_to(self._folder)): path for path in self._files()}
-        match = library.Library(paths).match(request.text)
+        match = shelf.Library(paths).match(request.text)
         if match is None:
             raise GenerationFailed("unsuitable", f"none of {len(paths)} files in the library is a {request.text!r}")
         context.park()
