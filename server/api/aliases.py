@@ -12,9 +12,9 @@ from server.api import assets_access as access
 from server.api.contract import Unprocessable
 from server.api.guard import Guard
 from server.api.jobs import Counter
-from server.api.jobs_bodies import openapi
+from server.api.jobs_bodies import openapi, openapi_of
 from server.api.jobs_view import job_view
-from server.api.qpipe import AssetInputs, AssetTask, Qpipe, QpipeResponse, Task, main_file
+from server.api.qpipe import INPUTS, TASK, AssetTask, Qpipe, QpipeResponse, main_file
 from server.api.rest import PROBLEM
 from server.assets.blobs import Blobs
 from server.jobs.inputs import Upload
@@ -60,17 +60,20 @@ def router(counter: Counter, guard: Guard, qpipe: Qpipe, blobs: Blobs) -> APIRou
     """All of them."""
     api = APIRouter(tags=["aliases"], responses=PROBLEM)
 
-    @api.post("/qpipe/process")
-    async def process(request: Request, asked: Task) -> QpipeResponse:
+    @api.post("/qpipe/process", response_model=QpipeResponse, openapi_extra=openapi_of(TASK))
+    async def process(request: Request) -> QpipeResponse | Response:
         """Do a task and wait for it; what fails is answered with `success: false` and why."""
         access.writer(guard, request)
+        asked = await counter.bodies.read_as(request, TASK)
         if isinstance(asked, AssetTask):
             return await qpipe.asset(request, asked.inputs)
         return await qpipe.geometry(asked.inputs)
 
-    @api.post("/trellis/generate", status_code=202)
-    async def generate(request: Request, response: Response, inputs: AssetInputs) -> Started:
+    @api.post("/trellis/generate", status_code=202, openapi_extra=openapi_of(INPUTS))
+    async def generate(request: Request, response: Response) -> Started:
         """An asset of a picture or a text, in the background."""
+        access.writer(guard, request)
+        inputs = await counter.bodies.read_as(request, INPUTS)
         return _started(response, await qpipe.submit(request, inputs))
 
     @api.post("/reconstruct", status_code=202, openapi_extra=openapi())

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
@@ -17,6 +17,8 @@ from server.assets.blobs import Blobs
 from server.assets.values import Sha256
 from server.jobs.inputs import LimitsConfig, TooLarge, Upload, from_base64
 from server.jobs.values import InputRole, Wanted
+
+T = TypeVar("T")
 
 MAX_READING = 4
 """Bodies that are read at once; each may be large."""
@@ -49,6 +51,14 @@ class NewJob(Wanted):
     """A job to be done."""
 
     inputs: Mapping[InputRole, Source | Sources] = Field(default={})
+
+
+def openapi_of(kind: TypeAdapter[Any]) -> dict[str, Any]:
+    """What a route that reads such JSON by itself adds to its description."""
+    schema = kind.json_schema()
+    body = _inlined(schema, schema.pop("$defs", {}))
+    body.pop("discriminator", None)
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": body}}}}
 
 
 def openapi() -> dict[str, Any]:
@@ -89,15 +99,31 @@ class Bodies:
         Raises:
             Refused: its body is of no use; nothing was stored.
         """
-        if self._reading.locked():
-            raise Busy("other requests are being read; try again in a moment", retry_after_s=1)
-        async with self._reading:
+        async with self._turn():
             kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
             if kind == "application/json":
                 return await asyncio.to_thread(self.parse, await request.body())
             if kind == "multipart/form-data":
                 return await self._form(request)
         raise NoSuchBody("send application/json or multipart/form-data")
+
+    async def read_as(self, request: Request, kind: TypeAdapter[T]) -> T:
+        """Other JSON, which may hold pictures, too; only for those who may write, and off the event loop.
+
+        Raises:
+            Refused: as `read`.
+        """
+        async with self._turn():
+            body = await request.body()
+            try:
+                return await asyncio.to_thread(kind.validate_json, body)
+            except ValidationError as error:
+                raise Unprocessable(_told(error)) from error
+
+    def _turn(self) -> asyncio.Semaphore:
+        if self._reading.locked():
+            raise Busy("other requests are being read; try again in a moment", retry_after_s=1)
+        return self._reading
 
     def parse(self, body: bytes) -> tuple[Wanted, list[Upload]]:
         """As `read`, out of JSON."""

@@ -7,9 +7,10 @@ import secrets
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from fastapi import Request
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from fastapi import Request, Response
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter
 
+from server.api.array_json import to_json
 from server.api.assets import blob_url
 from server.api.contract import NotFound, Unprocessable
 from server.api.jobs import Counter
@@ -67,8 +68,8 @@ class AssetInputs(BaseModel):
     output_format: Format = "mesh"
     asset_type: AssetType = "prop"
     asset_name: str | None = Field(default=None, max_length=128)
-    provider: str = "auto"
-    seed: int = 1
+    provider: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")] = "auto"
+    seed: int = Field(default=1, ge=0, lt=2**31)
 
 
 class GeometryTask(BaseModel):
@@ -85,7 +86,10 @@ class AssetTask(BaseModel):
     inputs: AssetInputs
 
 
-Task = Annotated[GeometryTask | AssetTask, Field(discriminator="task")]
+TASK: TypeAdapter[GeometryTask | AssetTask] = TypeAdapter(
+    Annotated[GeometryTask | AssetTask, Field(discriminator="task")]
+)
+INPUTS = TypeAdapter(AssetInputs)
 
 
 class Qpipe:
@@ -95,8 +99,8 @@ class Qpipe:
         self._counter, self._bus, self._infer = counter, bus, infer
         self._geometry = Config()
 
-    async def geometry(self, inputs: SceneGeometryInputs) -> QpipeResponse:
-        """Cameras, depth, points and tracks, from the live engine, behind the phones' own windows.
+    async def geometry(self, inputs: SceneGeometryInputs) -> QpipeResponse | Response:
+        """Cameras, depth, points and tracks, from the live engine, behind the phones' own windows; encoded already.
 
         Raises:
             Refused: the pictures are no good.
@@ -116,7 +120,8 @@ class Qpipe:
         except NoPrediction as error:
             hint = "take pictures that overlap, from places that differ"
             return QpipeResponse(success=False, error=Failed(code="no_geometry", message=str(error), hint=hint))
-        return QpipeResponse(success=True, data=await asyncio.to_thread(_geometry_data, found, bool(len(queries))))
+        body = await asyncio.to_thread(_geometry_json, found, bool(len(queries)))
+        return Response(body, media_type="application/json")
 
     async def submit(self, request: Request, inputs: AssetInputs) -> Job:
         """Hand an asset in as a job; raises what `Counter.submit` does."""
@@ -181,15 +186,16 @@ def _asset_data(version: Version, format: Format) -> dict[str, Any]:
     }
 
 
-def _geometry_data(found: SceneGeometry, has_tracks: bool) -> dict[str, Any]:
-    """Plain lists, rounded to what float32 can say in a few digits."""
+def _geometry_json(found: SceneGeometry, has_tracks: bool) -> bytes:
+    """A `QpipeResponse`, rounded to what float32 can say in a few digits."""
     tracks = [[None if np.isnan(p[0]) else p.tolist() for p in frame] for frame in found.tracks.round(2)]
-    return {
-        "cams": {"extrinsic": found.extrinsic.tolist(), "intrinsic": found.intrinsic.tolist()},
-        "depth": found.depth.astype(np.float64).round(4).tolist(),
-        "points": found.points.astype(np.float64).round(4).tolist(),
-        "colors": found.colors.tolist(),
+    data = {
+        "cams": {"extrinsic": found.extrinsic, "intrinsic": found.intrinsic},
+        "depth": found.depth.astype(np.float64).round(4),
+        "points": found.points.astype(np.float64).round(4),
+        "colors": found.colors,
         "tracks": tracks if has_tracks else [],
         "spatial_understanding": "vggt_reconstructed",
         "geometry_type": "point_cloud_3d",
     }
+    return to_json({"success": True, "data": data, "error": None})

@@ -84,6 +84,16 @@ async def test_qpipe_says_what_is_wrong(tmp_path: Path) -> None:
         bomb = base64.b64encode(png(100_000, 100_000)).decode()
         assert_problem(await post("/qpipe/process", json={"task": "scene-geometry", "inputs": {"images": [bomb]}}), 413)
         assert_problem(await post("/qpipe/process", json={"task": "image-to-3d-asset", "inputs": {}}), 422)
+        wild = {"task": "image-to-3d-asset", "inputs": {"text": "a lamp", "provider": "../x", "seed": -1}}
+        assert_problem(await post("/qpipe/process", json=wild), 422)
+        assert_problem(await post("/trellis/generate", content=b"{", headers={"Content-Type": "application/json"}), 422)
+
+
+async def test_who_may_not_write_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    async with live(tmp_path) as server:
+        for path in ("/qpipe/process", "/trellis/generate"):
+            nobody = {"Authorization": "Bearer nobody"}
+            assert_problem(await server.http.post(path, content=b"no JSON at all", headers=nobody), 401)
 
 
 async def test_trellis_generates_in_the_background(tmp_path: Path) -> None:

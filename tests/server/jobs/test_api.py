@@ -86,7 +86,7 @@ async def test_a_repeated_request_is_the_same_job(tmp_path: Path) -> None:
 
 async def test_events_tell_all_states_in_order_and_can_be_resumed(tmp_path: Path) -> None:
     async with live(tmp_path) as server:
-        job = (await server.submit(params={"blocks": 30, "block_ms": 5.0}))["job"]
+        job = (await server.submit(params={"blocks": 200, "block_ms": 5.0}))["job"]
         async with server.http.stream("GET", f"/v1/jobs/{job}/events") as stream:
             heard = [event async for event in sse(stream)]
         states = [event["state"] for event in heard if event["type"] == "job.changed"]
