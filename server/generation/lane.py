@@ -135,6 +135,13 @@ class Lane:
             with contextlib.suppress(Exception):
                 await self._desk.step(job.job, lambda j: machine.give_back(j, time.time_ns()))
             raise
+        except Exception as error:  # no job stays `running` that nobody works at
+            log.exception("an attempt stumbled", extra={"job": job.job})
+            failure = Failure(code="internal", message=f"{type(error).__name__}: {error}"[:2000], retryable=True)
+            with contextlib.suppress(WrongState):
+                await self._desk.step(
+                    job.job, lambda j: machine.fail(j, failure, self._desk.config.retry, time.time_ns())
+                )
         finally:
             self._attempt = None
             watching.cancel()

@@ -17,6 +17,7 @@ from server.assets.bus import AssetBus
 from server.assets.catalog import Config as AssetsConfig
 from server.generation.gate import TRACKER, GateMemory, Perception, Watch
 from server.generation.opened import Config, Generation, gates, opened
+from server.generation.publish import Publisher
 from server.jobs.inputs import Upload
 from server.jobs.values import Job, Wanted
 from tests.server.jobs.live import png
@@ -113,3 +114,17 @@ async def test_only_who_takes_it_is_asked_and_each_in_turn(tmp_path: Path) -> No
         job, _ = await generation.desk.submit(Wanted(text="a thing that is in no library", params={"blocks": 1}), ())
         done = await generation.desk.wait(job.job, 60)
         assert (done.state, done.provider, done.tried, done.attempt) == ("succeeded", "rehearsal", ("library",), 1)
+
+
+async def test_a_mistake_of_ours_ends_the_job_and_not_the_lane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stumble(*_: Any) -> Any:
+        raise ValueError("nobody thought of this")
+
+    async with lane(tmp_path, {"jobs": {"retry": {"max_attempts": 1}}}) as (generation, _, _bus):
+        with monkeypatch.context() as broken:
+            broken.setattr(Publisher, "store", stumble)
+            job = await submit(generation, blocks=1, block_ms=1.0)
+            done = await generation.desk.wait(job.job, 60)
+        assert (done.state, done.failure and done.failure.code) == ("failed", "internal")
+        after = await submit(generation, blocks=2, block_ms=1.0)
+        assert (await generation.desk.wait(after.job, 60)).state == "succeeded"
