@@ -136,8 +136,14 @@ def public_address(url: SplitResult, allowed_hosts: tuple[str, ...]) -> str:
     return str(sorted(found, key=str)[0])
 
 
+_HIDES_IPV4 = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96")))
+"""Addresses that a gateway may turn into any IPv4 address (NAT64: RFC 6052, RFC 8215; IPv4-compatible: RFC 4291)."""
+
+
 def _is_public(address: str) -> bool:
     ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address) and any(ip in hides for hides in _HIDES_IPV4):
+        return False
     mapped = getattr(ip, "ipv4_mapped", None) or getattr(ip, "sixtofour", None)
     return ip.is_global and not ip.is_multicast and (mapped is None or mapped.is_global)
 
