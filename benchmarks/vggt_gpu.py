@@ -193,7 +193,7 @@ class Bench:
             if self._is_cuda:
                 torch.cuda.synchronize()
             seconds.append(time.perf_counter() - began)
-            if sum(seconds[1:]) > 2.0:
+            if sum(seconds[2:]) > 2.0:  # the first two warm up and record
                 break
         warm = sorted(seconds[2:] or seconds[-1:])
         peak = torch.cuda.max_memory_allocated() if self._is_cuda else None
