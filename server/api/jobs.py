@@ -12,7 +12,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi import Path as UrlPath
 
 from server.api import assets_access as access
-from server.api.contract import NotFound, Unprocessable
+from server.api.contract import Conflict, NotFound, Unprocessable
 from server.api.guard import Guard
 from server.api.jobs_bodies import Bodies, openapi
 from server.api.jobs_view import JobView, ProviderView, job_view, provider_view
@@ -58,6 +58,8 @@ class Counter:
         access.check_changes(grant, wanted.scene)
         if (asset := wanted.asset) is not None:
             await self._bus.ask(lambda catalog, _: _check_asset(catalog, asset, grant))
+        if (slot := wanted.slot) is not None:
+            await self._bus.ask(lambda catalog, _: _check_slot(catalog, slot, wanted.scene))
         scoped = None if key is None else f"{grant.scene} {key}"
         if wanted.task == "capture":
             return await self._capture(wanted, uploads, scoped)
@@ -181,3 +183,10 @@ def _check_asset(catalog: Catalog, asset: str, grant: Grant) -> None:
         return
     access.check_sees(grant, scene, f"asset {asset!r}")
     access.check_changes(grant, scene)
+
+
+def _check_slot(catalog: Catalog, slot: str, scene: str | None) -> None:
+    """Raises: Conflict: a slot of that name is there, and belongs to another scene than the job's."""
+    known = catalog.find_slot(slot)
+    if known is not None and known.scene != scene:
+        raise Conflict(f"slot {slot!r} is not one of {'no scene' if scene is None else f'scene {scene!r}'}")

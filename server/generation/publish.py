@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import stat
 import struct
@@ -14,14 +15,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from server.api.contract import Conflict, NotFound
+from server.api.contract import Conflict, NotFound, Refused
 from server.assets.bus import AssetBus
 from server.assets.catalog import Catalog
-from server.assets.values import AssetFile, NewAsset, NewVersion
+from server.assets.swap import target
+from server.assets.values import AssetFile, NewAsset, NewVersion, Ref, Version
 from server.generation.provider import Description, GenerationFailed
 from server.jobs import fingerprint
 from server.jobs.values import Job
 
+log = logging.getLogger(__name__)
 FORMATS = {
     "glb": "model/gltf-binary", "ply": "application/octet-stream", "spz": "application/octet-stream",
     "sog": "application/octet-stream", "splat": "application/octet-stream", "obj": "model/obj", "stl": "model/stl",
@@ -86,7 +89,10 @@ class Publisher:
                 scene = catalog.register(job.asset, new, now_ns).scene
             if scene != wanted.scene:
                 raise Conflict(f"asset {job.asset!r} belongs to another scene")
-            return catalog.publish(job.asset, made, f"#job {job.job} {step}", now_ns).version
+            version = catalog.publish(job.asset, made, f"#job {job.job} {step}", now_ns)
+            if wanted.slot is not None:
+                _put(catalog, wanted.slot, scene, version, now_ns)
+            return version.version
 
         return self._bus.do(work)
 
@@ -111,6 +117,23 @@ class Publisher:
             extensions=tuple(told["extensions"]),
             triangles=told["triangles"],
         )
+
+
+def _put(catalog: Catalog, slot: str, scene: str | None, made: Version, now_ns: int) -> None:
+    """Show it in the slot, unless somebody has put something else there since this job's version before."""
+    known, to = catalog.find_slot(slot), Ref(made.asset, made.version)
+    shown = None if known is None else target(known)
+    if shown == to:
+        return
+    if made.version > 1 and known is not None:
+        before = catalog.version(made.asset, made.version - 1)
+        is_next = before.provenance.get("job") == made.provenance.get("job")
+        if is_next and shown != Ref(before.asset, before.version):
+            return
+    try:
+        catalog.swap(slot, scene, to, None, None, made.placement, now_ns)
+    except Refused as refused:
+        log.warning("a version was published, but not put into its slot", extra={"slot": slot, "why": refused.detail})
 
 
 def _read_within(folder: Path, path: Path, max_bytes: int) -> bytes:

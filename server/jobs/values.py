@@ -58,6 +58,8 @@ class Wanted(_Value):
     asset_name: str = Field(default="", max_length=128)
     asset_type: AssetType = "prop"
     scene: Name | None = None
+    slot: Name | None = None
+    """Where each version is put as soon as it is there, for as long as the slot shows what this job put there."""
     priority: int = Field(default=5, ge=0, le=9)
     """9 is most urgent; each step is worth some minutes of waiting, so that nothing waits for ever."""
     deadline_s: float | None = Field(default=None, gt=0, le=30 * 86400)

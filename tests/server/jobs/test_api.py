@@ -274,6 +274,17 @@ async def test_jobs_belong_to_their_scene(tmp_path: Path) -> None:
         assert_problem(await server.http.post("/v1/jobs", json=wanted, headers=others), 404)
 
 
+async def test_a_job_fills_the_slot_that_it_names_if_that_is_of_its_scene(tmp_path: Path) -> None:
+    async with live(tmp_path) as server:
+        job = await server.submit(scene="main", slot="here", text="a cube")
+        assert (await server.done(job["job"]))["state"] == "succeeded"
+        view = (await server.http.get("/v1/slots/here")).json()
+        assert view["scene"] == "main"
+        assert view["current"]["asset"] == job["asset"]
+        elsewhere = await server.http.post("/v1/jobs", json={"provider": "rehearsal", "scene": "yard", "slot": "here"})
+        assert elsewhere.status_code == 409
+
+
 async def test_the_openapi_document_tells_what_a_job_is(tmp_path: Path) -> None:
     async with live(tmp_path) as server:
         document = (await server.http.get("/openapi.json")).json()

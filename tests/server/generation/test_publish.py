@@ -1,0 +1,75 @@
+"""What a job makes goes onto the bus once, and into the slot that it was asked for as long as nobody minds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from server.assets.bus import AssetBus
+from server.assets.swap import Policy, target
+from server.assets.values import AssetFile, NewAsset, NewVersion, Ref
+from server.generation.publish import Publisher
+from server.jobs.values import Job, Wanted
+
+NOW = Policy("now")
+
+
+@pytest.fixture
+def bus(tmp_path: Path) -> Iterator[AssetBus]:
+    with AssetBus(tmp_path / "assets") as opened:
+        yield opened
+
+
+def job(slot: str | None = "here", asset: str = "cube") -> Job:
+    return Job(job=f"job-{asset}", wanted=Wanted(slot=slot), asset=asset, created_ns=1, changed_ns=1)
+
+
+def made(bus: AssetBus, content: bytes, by: Job) -> NewVersion:
+    file = AssetFile(role="lod0", format="glb", sha256=bus.blobs.put(content), size=len(content))
+    return NewVersion(files=(file,), provenance={"job": by.job})
+
+
+def shown(bus: AssetBus, slot: str = "here") -> Ref | None:
+    return target(bus.do(lambda catalog, _: catalog.slot(slot)))
+
+
+def test_each_version_of_a_job_takes_the_place_of_the_one_before(bus: AssetBus) -> None:
+    publisher, one = Publisher(bus), job()
+    assert publisher.publish(one, made(bus, b"rough", one), "offer 1") == 1
+    assert shown(bus) == Ref("cube", 1)
+    assert publisher.publish(one, made(bus, b"fine", one)) == 2
+    assert shown(bus) == Ref("cube", 2)
+
+
+def test_a_publication_that_is_said_twice_changes_the_slot_once(bus: AssetBus) -> None:
+    publisher, one = Publisher(bus), job()
+    version = made(bus, b"fine", one)
+    publisher.publish(one, version)
+    before = bus.do(lambda catalog, _: catalog.slot("here"))
+    assert publisher.publish(one, version) == 1
+    assert bus.do(lambda catalog, _: catalog.slot("here")) == before
+
+
+def test_who_puts_something_else_there_meanwhile_keeps_it(bus: AssetBus) -> None:
+    publisher, one = Publisher(bus), job()
+    publisher.publish(one, made(bus, b"rough", one), "offer 1")
+    bus.do(lambda catalog, now_ns: catalog.register("chair", NewAsset(name="chair"), now_ns))
+    bus.do(lambda catalog, now_ns: catalog.publish("chair", made(bus, b"chair", one), None, now_ns))
+    bus.do(lambda catalog, now_ns: catalog.swap("here", None, Ref("chair", 1), None, NOW, None, now_ns))
+    assert publisher.publish(one, made(bus, b"fine", one)) == 2
+    assert shown(bus) == Ref("chair", 1)
+
+
+def test_another_job_may_take_a_slot_over(bus: AssetBus) -> None:
+    publisher, one, other = Publisher(bus), job(), job(asset="chair")
+    publisher.publish(one, made(bus, b"cube", one))
+    publisher.publish(other, made(bus, b"chair", other))
+    assert shown(bus) == Ref("chair", 1)
+
+
+def test_without_a_slot_none_is_made(bus: AssetBus) -> None:
+    one = job(slot=None)
+    Publisher(bus).publish(one, made(bus, b"cube", one))
+    assert bus.do(lambda catalog, _: catalog.slots()) == []
