@@ -24,21 +24,30 @@ class Meter:
     def __enter__(self) -> Self:
         with contextlib.suppress(OSError):  # not allowed everywhere: then the peak is that of the whole process
             Path("/proc/self/clear_refs").write_text("5")
-        self._cpu_s = -_cpu_s()
+        self._cpu_s = -cpu_s()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Take the children that still live into account, so leave before they end."""
-        self._cpu_s += _cpu_s()
-        self._peak_mb = _peak_mb(os.getpid()) + sum(_peak_mb(child) for child in _children())
+        self._cpu_s += cpu_s()
+        self._peak_mb = sum(_memory_mb(process, "VmHWM:") for process in (os.getpid(), *_children()))
 
     def cost(self, wall_s: float, not_ours_s: float) -> Cost:
         """The figures, `not_ours_s` of CPU time taken off."""
         return Cost(self._cpu_s - not_ours_s, wall_s, self._peak_mb)
 
 
-def _cpu_s() -> float:
-    return time.process_time() + sum(_cpu_of(child) for child in _children())
+def cpu_s() -> float:
+    """CPU seconds of this process and all its children, those that have ended included."""
+    ended = os.times()
+    return (
+        time.process_time() + ended.children_user + ended.children_system + sum(_cpu_of(child) for child in _children())
+    )
+
+
+def resident_mb() -> float:
+    """What this process and its children hold now, not their peaks."""
+    return sum(_memory_mb(process, "VmRSS:") for process in (os.getpid(), *_children()))
 
 
 def _children() -> list[int]:
@@ -57,9 +66,9 @@ def _cpu_of(pid: int) -> float:
     return 0.0
 
 
-def _peak_mb(pid: int) -> float:
+def _memory_mb(pid: int, kind: str) -> float:
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
+            if line.startswith(kind):
                 return int(line.split()[1]) / 1024
     return 0.0
