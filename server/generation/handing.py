@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mapping.objects.finishing import Made
     from mapping.objects.mesh import Mesh
 
-STAGES = (Stage("show", 2.0), Stage("finish", 3.0, preemptible=False, seconds=4.0))
+STAGES = (Stage("show", 2.0), Stage("finish", 3.0, stoppable=True))
 """To stand last in the description of a provider that uses `hand_over`."""
 
 
@@ -31,8 +31,8 @@ def hand_over(mesh: Mesh, request: Request, context: Context, more: Mapping[str,
 
     name = str(request.params.get("name") or request.text or "object")[:64]
     max_faces = finishing.MAX_FACES.get(str(request.params.get("asset_type", "prop")), finishing.MAX_FACES["prop"])
-    converted = _converted(mesh, name, request.params.get("formats", ()))
-    extras = {"generator": "Commonground", "job": request.job}
+    wanted = _formats(request.params.get("formats", ()))
+    extras = {"generator": "Commonground"}  # nothing of this job alone: equal requests are equal bytes
     context.stage("show")
     context.park()
     made, quality = finishing.shown(mesh, name, max_faces, extras)
@@ -42,24 +42,40 @@ def hand_over(mesh: Mesh, request: Request, context: Context, more: Mapping[str,
     first = Result(tuple(_written(made, context.spool)), metadata)
     context.offer(first)
     context.stage("finish")
-    rest = [*finishing.rest(mesh, name, extras), *converted]
+    rest = [*finishing.rest(mesh, name, extras), *_converted(mesh, name, wanted)]
     return Result((*first.files, *_written(rest, context.spool)), metadata)
 
 
-def _converted(mesh: Mesh, name: str, wanted: object) -> list[Made]:
+def _formats(wanted: object) -> list[str]:
+    """What is asked for, each once; refused before anything is made."""
+    from mapping.objects import formats
+
+    known = formats.available()
+    if not isinstance(wanted, (list, tuple)) or not all(suffix in known for suffix in wanted):
+        raise GenerationFailed("bad_input", f"formats must be a list of {', '.join(known)}")
+    return list(dict.fromkeys(wanted))
+
+
+def stand_in(mesh: Mesh, request: Request, context: Context, more: Mapping[str, Any]) -> None:
+    """Offer one plain GLB in place of what takes longer; `more` is as in `hand_over`."""
+    from mapping.objects import finishing, glb
+
+    name = str(request.params.get("name") or request.text or "object")[:64]
+    facts = finishing.facts(mesh, finishing.measure(mesh, len(mesh.faces)))
+    facts["quality"] |= more.get("quality", {})
+    made = finishing.Made("lod0", "stand-in.glb", glb.encode(mesh, name), len(mesh.faces))
+    context.offer(Result(tuple(_written([made], context.spool)), {**more, **facts}))
+
+
+def _converted(mesh: Mesh, name: str, wanted: Iterable[str]) -> list[Made]:
     """The finest level in other programs' formats."""
     from mapping.objects import formats
     from mapping.objects.finishing import Made
 
-    if not isinstance(wanted, (list, tuple)) or not all(isinstance(suffix, str) for suffix in wanted):
-        raise GenerationFailed("bad_input", f"formats must be a list of {', '.join(formats.available())}")
     try:
-        return [
-            Made("lod0", f"lod0.{one}", formats.encode(one, mesh, name), len(mesh.faces))
-            for one in dict.fromkeys(wanted)
-        ]
+        return [Made("lod0", f"lod0.{one}", formats.encode(one, mesh, name), len(mesh.faces)) for one in wanted]
     except formats.FormatMissing as error:
-        raise GenerationFailed("bad_input", str(error)) from error
+        raise GenerationFailed("missing", str(error)) from error
 
 
 def _written(files: Iterable[Made], spool: Path) -> Iterable[MadeFile]:

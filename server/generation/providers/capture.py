@@ -1,4 +1,4 @@
-"""One real thing out of the live map, textured, metric and in its place.
+"""One real thing out of the live map, textured, metric and in its place; a stand-in of one keyframe is there at once.
 
 Params: `keyframe` (its name; the first one if left out) and there either `click` [u, v] or `box` [left, top, right,
 bottom] in pixels; or a file `mask` of that keyframe. `height_px`/`width_px` are the size those pixels are of, if it is
@@ -7,17 +7,20 @@ not the keyframe's own.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from server.generation.handing import STAGES, hand_over
+from server.generation.handing import STAGES, hand_over, stand_in
 from server.generation.provider import Context, Description, GenerationFailed, Licence, Request, Result, Stage
 
 if TYPE_CHECKING:
     from mapping.objects.capture.region import Pick
+    from mapping.objects.mesh import F64
     from mapping.objects.view import View
+    from server.generation.keyframes import Keyframes
 
-_WEIGHTS = {"poses": 3.0, "masks": 4.0, "carve": 2.0, "unwrap": 2.0, "bake": 2.0, "check": 1.0}
+_WEIGHTS = {"stand-in": 1.0, "poses": 3.0, "masks": 4.0, "carve": 2.0, "unwrap": 2.0, "bake": 2.0, "check": 1.0}
 
 
 class Capture:
@@ -39,10 +42,10 @@ class Capture:
     def run(self, request: Request, context: Context) -> Result:
         from dataclasses import asdict
 
+        from mapping.objects.capture import standin
         from mapping.objects.capture.capturing import capture
         from mapping.objects.capture.region import NothingThere
         from mapping.objects.mesh import MeshError
-        from mapping.transforms import quat_from_rotation
         from server.generation import keyframes
 
         def between(stage: str) -> None:
@@ -52,20 +55,18 @@ class Capture:
         try:
             given = keyframes.read(request.files["keyframes"][0])
             views = list(given.views.values())
-            made = capture(views, _pick(request, list(given.views), views), between=between)
+            pick = _pick(request, list(given.views), views)
+            between("stand-in")
+            with contextlib.suppress(NothingThere):  # agreed depth may tell more
+                first, world_from_first = standin.stand_in(views, pick)
+                stand_in(first, request, context, _placed(given, world_from_first) | {"quality": {"stand_in": True}})
+            made = capture(views, pick, between=between)
         except (NothingThere, MeshError) as error:
             raise GenerationFailed("unsuitable", str(error)) from error
         except (keyframes.KeyframesBroken, KeyError, IndexError, ValueError, TypeError) as error:
             raise GenerationFailed("bad_input", f"{type(error).__name__}: {error}") from error
-        placement = {
-            "scene": given.scene,
-            "epoch": given.epoch,
-            "position_m": made.world_from_mesh[:3, 3].tolist(),
-            "quat_wxyz": quat_from_rotation(made.world_from_mesh[:3, :3]).tolist(),
-        }
         quality = {**asdict(made.agreement), "views": len(made.views)}
-        more = {"placement": placement, "scale_confidence": 0.9, "quality": quality}
-        return hand_over(made.mesh, request, context, more)
+        return hand_over(made.mesh, request, context, _placed(given, made.world_from_mesh) | {"quality": quality})
 
     def unload(self) -> None:
         """Nothing was taken."""
@@ -74,6 +75,15 @@ class Capture:
 def create(options: Mapping[str, Any]) -> Capture:
     """There are no options."""
     return Capture()
+
+
+def _placed(given: Keyframes, world_from_mesh: F64) -> dict[str, Any]:
+    """Where it stands, in the keyframes' own coordinates."""
+    from mapping.transforms import quat_from_rotation
+
+    quat_wxyz = quat_from_rotation(world_from_mesh[:3, :3]).tolist()
+    where = {"position_m": world_from_mesh[:3, 3].tolist(), "quat_wxyz": quat_wxyz}
+    return {"placement": {"scene": given.scene, "epoch": given.epoch, **where}, "scale_confidence": 0.9}
 
 
 def _pick(request: Request, names: list[str], views: list[View]) -> Pick:
