@@ -78,7 +78,12 @@ def replay(
         bool, typer.Option("--realtime/--fast", help="At its own speed, or as fast as every frame can be used.")
     ] = False,
     k: Annotated[
-        str | None, typer.Option("--k", metavar="fx,fy,cx,cy", help="Intrinsics in pixels of the recorded size.")
+        str | None,
+        typer.Option(
+            "--k",
+            metavar="fx,fy,cx,cy",
+            help="Intrinsics in pixels of the recorded size, where no camera.json tells.",
+        ),
     ] = None,
     posed: Annotated[bool, typer.Option("--posed", help="Use poses and depth that the folder brings.")] = False,
     scene: SceneOption = None,

@@ -61,7 +61,7 @@ def open_source(
     `intrinsics`: the camera, where the source does not know it. `posed`: deliver a folder's own poses and depth too.
 
     Raises:
-        SourceError: there is no such thing, or it is none of these.
+        SourceError: there is no such thing, it is none of these, or it knows another camera than the one given.
     """
     from streams.sources.folder import FolderSource
     from streams.sources.video import VideoSource

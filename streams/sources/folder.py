@@ -112,7 +112,13 @@ class FolderSource:
             raise SourceError(f"{path}: there is no rgb/NNNNNN.jpg in it")
         camera = path / "camera.json"
         self.spec = read_camera(_read(camera)) if camera.exists() else RecordingSpec()
-        self._intrinsics = intrinsics or (self.spec.rgb.intrinsics() if self.spec.rgb else None)
+        known = self.spec.rgb.intrinsics() if self.spec.rgb else None
+        if known is not None and intrinsics is not None and not _is_same_lens(known, intrinsics):
+            raise SourceError(
+                f"{camera} knows another camera ({_in_words(known)}) than the one given ({_in_words(intrinsics)}); "
+                "give none, or mend `rgb` in that file"
+            )
+        self._intrinsics = known or intrinsics
         self._times_s, self._poses = np.empty(0), np.empty((0, 4, 4))
         if posed:
             if not (path / "groundtruth.txt").exists():
@@ -180,6 +186,16 @@ class FolderSource:
             return None
         z_m = decode_depth(_read(path), spec.scale, spec.invalid)
         return DepthMap(z_m, spec.intrinsics().scaled(z_m.shape[1], z_m.shape[0]))
+
+
+def _is_same_lens(a: Intrinsics, b: Intrinsics) -> bool:
+    """Within a pixel, at the first one's size."""
+    b = b.scaled(a.width, a.height)
+    return bool(np.allclose((a.fx, a.fy, a.cx, a.cy), (b.fx, b.fy, b.cx, b.cy), atol=1.0, rtol=0.0))
+
+
+def _in_words(k: Intrinsics) -> str:
+    return f"fx={k.fx:g} fy={k.fy:g} cx={k.cx:g} cy={k.cy:g} at {k.width}x{k.height}"
 
 
 def _read(path: Path) -> bytes:

@@ -147,6 +147,17 @@ def test_a_folder_played_for_its_pixels(tmp_path: Path) -> None:
     assert all(f.pose is None and f.depth is None for f in frames)
 
 
+def test_a_folder_that_knows_its_camera_is_not_played_with_another(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "rec")
+    same = Intrinsics(120.5, 120, 64, 48, 128, 96)
+    assert next(open_source(str(folder), CAM, same).frames()).intrinsics == Intrinsics(60, 60, 32, 24, 64, 48)
+    with pytest.raises(SourceError, match=r"camera\.json knows another camera \(fx=60.*than the one given \(fx=80"):
+        open_source(str(folder), CAM, Intrinsics(80, 80, 32, 24, 64, 48))
+    (folder / "camera.json").write_bytes(b'{"fps": 10}')
+    told = Intrinsics(80, 80, 32, 24, 64, 48)
+    assert next(open_source(str(folder), CAM, told).frames()).intrinsics == told
+
+
 def test_a_folder_played_with_its_poses_and_depth(tmp_path: Path) -> None:
     frames = list(open_source(str(write_folder(tmp_path / "rec")), CAM, posed=True).frames())
     assert [f.pose is not None for f in frames] == [True, True, True, False, True]
