@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mapping.kernels import kernel
-from mapping.tracking.bundle_kernels import cholesky_solve, move_pose
+from mapping.tracking.bundle_kernels import move_pose
+from mapping.tracking.cholesky import cholesky_solve
 from mapping.transforms import F64
 
 _DIRECTIONS = 96
@@ -95,7 +96,7 @@ def _scan(a: F64, b: F64, focal: float, directions: F64, rotations: F64, costs: 
                 jac[2] = scale * (qx * ny - qy * nx)
                 for k in range(3):
                     g[k] -= w * jac[k] * r
-                    for m in range(k + 1):
+                    for m in range(k, 3):
                         h[k, m] += w * jac[k] * jac[m]
             if iteration == 8:
                 break

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.kernels import kernel
-from mapping.tracking.bundle_kernels import cholesky_solve, move_pose
+from mapping.tracking.bundle_kernels import move_pose
+from mapping.tracking.cholesky import cholesky_solve
 from mapping.transforms import F64
 
 
@@ -69,11 +70,11 @@ def _gauss_newton(
             jy[1], jy[2], jy[3], jy[4], jy[5] = iz, -y * iz, -(1 + y * y), x * y, x
             for a in range(6):
                 g[a] -= w * (jx[a] * rx + jy[a] * ry)
-                for b in range(a + 1):
+                for b in range(a, 6):
                     h[a, b] += w * focal * (jx[a] * jx[b] + jy[a] * jy[b])
         for a in range(6):
             h[a, a] += 1e-9 + 1e-9 * h[a, a]
-            for b in range(a + 1):
+            for b in range(a, 6):
                 information[a, b] = information[b, a] = h[a, b]
         if not cholesky_solve(h, g):
             inlier[:] = False

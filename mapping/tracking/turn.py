@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.kernels import kernel
-from mapping.tracking.bundle_kernels import cholesky_solve
+from mapping.tracking.cholesky import cholesky_solve
 from mapping.transforms import F64, exp_so3
 
 F32 = NDArray[np.float32]
@@ -127,14 +127,14 @@ def _align(before: F32, after: F32, focal_before: float, focal_after: float, rot
                 count += 1
                 for i in range(3):
                     g[i] += w * jac[k, i] * d
-                    for j in range(i + 1):
+                    for j in range(i, 3):
                         h[i, j] += w * jac[k, i] * jac[k, j]
         if count < 0.25 * n:
             return 2.0
         error = total / contrast
         for i in range(3):
             step[i] = g[i]
-            for j in range(i + 1):
+            for j in range(i, 3):
                 a[i, j] = h[i, j]
             a[i, i] += 1e-6 * h[i, i] + 1e-9
         if not cholesky_solve(a, step):

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mapping.tracking.bundle import Bundle, adjust, centres
-from mapping.tracking.bundle_kernels import cholesky_solve, move_pose
+from mapping.tracking.bundle_kernels import move_pose
+from mapping.tracking.cholesky import cholesky_solve
 from mapping.transforms import F64, exp_so3, umeyama
 
 FOCAL = 500.0
