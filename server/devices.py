@@ -22,6 +22,18 @@ def gpus(driver: Path = _NVIDIA) -> list[str]:
         return []
 
 
+def visible_to(device: str, visible: str | None) -> str:
+    """What `CUDA_VISIBLE_DEVICES` has to be for a child that works on one device; to the child a GPU is `cuda:0` then.
+
+    Args:
+        visible: the variable as this process has it; `cuda:1` is the second of those that it names.
+    """
+    kind, _, index = device.partition(":")
+    if kind != "cuda":
+        return ""
+    return visible.split(",")[int(index or 0)].strip() if visible else index or "0"
+
+
 def choose_engine(name: str, options: Mapping[str, Any], driver: Path = _NVIDIA) -> str:
     """`auto` is vggt where there are a GPU, PyTorch and the weights, else classical; any other name is itself."""
     if name != AUTO:

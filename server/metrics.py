@@ -59,6 +59,13 @@ class Metrics:
         self.busy_share = Gauge(
             "commonground_device_busy_share", "Of the last minute, 0..1", ["device"], registry=registry
         )
+        self.device_windows = Gauge(
+            "commonground_device_windows", "Windows so far, by how they ended", ["device", "outcome"], registry=registry
+        )
+        self.device_restarts = Gauge(
+            "commonground_device_restarts", "Workers so far that had to be replaced", ["device"], registry=registry
+        )
+        self.device_up = Gauge("commonground_device_up", "1 while it takes windows", ["device"], registry=registry)
         self.device_bytes = Gauge("commonground_device_bytes", "GPU memory held", ["device"], registry=registry)
         self.window_ms = Gauge(
             "commonground_window_ms", "Milliseconds per window", ["device", "quantile"], registry=registry

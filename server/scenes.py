@@ -351,18 +351,22 @@ class Scenes:
                 busy_share=s.busy_share,
                 window_ms_p50=s.window_ms_p50,
                 window_ms_p95=s.window_ms_p95,
+                windows={"done": s.done, "failed": s.failed, "superseded": s.superseded, "expired": s.expired},
+                num_quarantined=s.quarantined,
+                num_restarts=s.restarts,
                 rss_bytes=s.rss_bytes,
                 device_bytes=s.device_bytes,
                 provenance=s.provenance,
-                detail=f"busy {s.busy_share:.0%}, {s.window_ms_p50 or 0:.0f} ms per window, {s.restarts} restarts",
+                detail=s.detail or f"busy {s.busy_share:.0%}, {s.window_ms_p50 or 0:.0f} ms per window",
             )
             for s in self._pool.stats()
         ]
 
     def readiness(self) -> Readiness:
-        detail = {s.device: "ok" if s.state == "ready" else s.state for s in self._pool.stats()}
+        devices = self._pool.stats()
+        detail = {s.device: "ok" if s.state == "ready" else f"{s.state}: {s.detail}".rstrip(": ") for s in devices}
         return Readiness(
-            is_ready=bool(detail) and all(v == "ok" for v in detail.values()),
+            is_ready=any(s.state == "ready" for s in devices),
             is_saturated=self._host.is_saturated(time.perf_counter()),
             detail=detail,
         )

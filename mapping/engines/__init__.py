@@ -2,12 +2,13 @@
 
 An engine module holds `class Config(BaseModel)` and `create(config) -> GeometryEngine`; the file name is its config key
 and heavy imports stay inside. It may hold `missing(config) -> str | None`, which says what the machine lacks, and
-`WINDOWS: windows.Config`, which says how its windows are best gathered. Programs in worker processes find engines by
-name through `create` below.
+`WINDOWS: windows.Config`, which says how its windows are best gathered, and `fetch(config, tell)`, which downloads what
+`create` would, however long that takes. Programs in worker processes find engines by name through `create` below.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -107,6 +108,18 @@ def windows(name: str) -> WindowsConfig:
     """
     found: WindowsConfig = getattr(_module(name), "WINDOWS", WindowsConfig())
     return found
+
+
+def fetch(name: str, config: dict[str, Any] | None = None, tell: Callable[[str], None] = lambda _: None) -> None:
+    """Bring what an engine needs to this machine, where that can take long; `tell` hears what comes, and how far it is.
+
+    Raises:
+        ValueError: no such engine, or what it needs cannot be had.
+        pydantic.ValidationError: the config does not fit its model.
+    """
+    module = _module(name)
+    if (ask := getattr(module, "fetch", None)) is not None:
+        ask(module.Config(**(config or {})), tell)
 
 
 def create(name: str, config: dict[str, Any] | None = None) -> GeometryEngine:

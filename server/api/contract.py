@@ -90,6 +90,11 @@ class DeviceSummary(_Value):
     """Of the last minute, 0..1."""
     window_ms_p50: float | None = None
     window_ms_p95: float | None = None
+    windows: dict[str, int] = {}
+    """How many ended how: `done`, `failed`, `superseded`, `expired`."""
+    num_quarantined: int = 0
+    """Keyframes that killed workers and are not tried again."""
+    num_restarts: int = 0
     rss_bytes: int = 0
     device_bytes: int = 0
     """Memory of the GPU that it holds."""

@@ -120,6 +120,10 @@ def _count(scenes: Scenes, metrics: Metrics) -> None:
         metrics.waiting.labels(device.device).set(device.num_waiting)
         metrics.busy_share.labels(device.device).set(device.busy_share)
         metrics.device_bytes.labels(device.device).set(device.device_bytes)
+        metrics.device_up.labels(device.device).set(device.state == "ready")
+        metrics.device_restarts.labels(device.device).set(device.num_restarts)
+        for outcome, count in device.windows.items():
+            metrics.device_windows.labels(device.device, outcome).set(count)
         for lane, count in device.queued.items():
             metrics.lane_depth.labels(device.device, lane).set(count)
         for quantile, ms in (("0.5", device.window_ms_p50), ("0.95", device.window_ms_p95)):

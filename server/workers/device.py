@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -25,11 +25,14 @@ from server.workers.lanes import Job, Lane, Lanes
 from server.workers.messages import Answers, Failed, Predict
 from server.workers.packing import collected, placed
 from server.workers.process import Config as ProcessConfig
-from server.workers.process import EngineFailed, WorkerDied, WorkerProcess
+from server.workers.process import WorkerDied, WorkerProcess
 from server.workers.quarantine import Quarantine
 from server.workers.stats import DeviceStats, Meter
 
 _log = logging.getLogger(__name__)
+_PATIENCE = 3
+"""Starts of a worker that may fail in a row before those who wait for it are told so."""
+State = Literal["starting", "ready", "restarting", "failing", "closed"]
 _ROOM_SHARE = 0.9
 """Of the shared memory, for the pixels of windows that run together; the rest is for what else they bring."""
 
@@ -52,7 +55,8 @@ class JobFailed(NoPrediction):
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(f"{kind}: {message}")
         self.kind, self.message = kind, message
-        """`kind` is the engine's exception, `quarantined` (workers died over it), or `closed`."""
+        """`kind` is the engine's exception, `quarantined` (workers died over it), `unavailable` (no worker could be
+        started) or `closed`."""
 
 
 class Config(BaseModel):
@@ -125,7 +129,7 @@ class Device:
         self._wake = asyncio.Event()
         self._process: WorkerProcess | None = None
         self._supervisor: asyncio.Task[None] | None = None
-        self._state = "starting"
+        self._state: State = "starting"
         self._done = self._failed = self._together = self._restarts = self._deaths_in_a_row = 0
         self._last_death: str | None = None
 
@@ -140,9 +144,9 @@ class Device:
             EngineFailed: the engine cannot be made on this device.
             WorkerDied: the process died at its start, or took too long.
         """
-        self._process = await self._spawn()
+        worker = await self._spawn()
         self._state = "ready"
-        self._supervisor = asyncio.create_task(self._supervise(self._process), name=f"device-{self.name}")
+        self._supervisor = asyncio.create_task(self._supervise(worker), name=f"device-{self.name}")
 
     def submit(self, job: Job[Work]) -> None:
         """Let a job wait for its turn.
@@ -165,9 +169,11 @@ class Device:
             job.work.resolve(Expired(f"it did not start before its deadline; device {self.name} is {self._state}"))
 
     def stats(self) -> DeviceStats:
+        state, detail = self._condition()
         return DeviceStats(
             device=self.name,
-            state=self._state,
+            state=state,
+            detail=detail,
             engine=self._engine,
             pid=self._process.pid if self._process is not None and self.ready else None,
             queued={lane.value: count for lane, count in self._lanes.depths().items()},
@@ -200,12 +206,24 @@ class Device:
         self._copier.shutdown()
         self._arena.memory.close()
 
+    def _condition(self) -> tuple[State | Literal["fetching"], str]:
+        """Its state, and what it waits for while it is not ready."""
+        if self._state in ("ready", "closed"):
+            return self._state, ""
+        if self._process is not None and self._process.alive and self._process.fetching:
+            return "fetching", self._process.fetching
+        return self._state, self._last_death or ""
+
     async def _supervise(self, worker: WorkerProcess) -> None:
         """Serve with one worker until it dies, then with the next, for ever."""
         while True:
-            self._process, self._state = worker, "ready"
-            await self._serve(worker)
-            self._last_death = await worker.died()
+            self._state = "ready"
+            try:
+                await self._serve(worker)
+                self._last_death = await worker.died()
+            except Exception as error:  # a mistake of ours costs a worker, never the device
+                _log.exception("device %s gives up its worker", self.name)
+                self._last_death = await worker.kill(f"was given up ({type(error).__name__}: {error})")
             self._state = "restarting"
             self._restarts += 1
             _log.warning("the worker of device %s %s; starting another", self.name, self._last_death)
@@ -222,11 +240,26 @@ class Device:
                 if job is None:
                     await self._wake.wait()
                 else:
-                    await self._run(worker, [job, *self._companions(worker, job)])
+                    await self._try(worker, job)
         finally:
             died.cancel()
 
+    async def _try(self, worker: WorkerProcess, job: Job[Work]) -> None:
+        """Run a job in the company it finds; a mistake of ours costs these windows, never the device."""
+        jobs = [job]
+        try:
+            jobs += self._companions(worker, job)
+            await self._run(worker, jobs)
+        except Exception as error:
+            _log.exception("device %s: %s was not answered", self.name, job.work.keyframes[-1])
+            self._lanes.abandon(job)
+            self._failed += len(jobs)
+            for each in jobs:
+                each.work.resolve(JobFailed(type(error).__name__, str(error)))
+
     async def _respawn(self) -> WorkerProcess:
+        """Start workers until one is warm, ever more slowly; nobody is left waiting for a device that cannot."""
+        failed = 0
         while True:
             self._deaths_in_a_row += 1
             if self._deaths_in_a_row > 1:
@@ -234,21 +267,27 @@ class Device:
                 await asyncio.sleep(min(delay_s, self._config.max_backoff_s))
             try:
                 return await self._spawn()
-            except (WorkerDied, EngineFailed) as error:
-                self._last_death = str(error)
-                _log.error("device %s has no worker: %s", self.name, error)
+            except Exception as error:
+                failed += 1
+                self._state, self._last_death = "failing", f"{type(error).__name__}: {error}"
+                _log.error("device %s has no worker: %s", self.name, self._last_death)
+            if failed >= _PATIENCE:
+                for job in self._lanes.drain():
+                    job.work.resolve(JobFailed("unavailable", f"device {self.name}: {self._last_death}"))
 
     async def _spawn(self) -> WorkerProcess:
-        return await WorkerProcess.spawn(
+        self._process = await WorkerProcess.spawn(
             self.name, self._engine, self._engine_config, self._arena, self._config.process, self._gate
         )
+        await self._process.warm()
+        return self._process
 
     def _companions(self, worker: WorkerProcess, job: Job[Work]) -> list[Job[Work]]:
         """Waiting windows of other streams that the engine takes along, if that makes each of them cheaper."""
         if job.lane is not Lane.REALTIME or job.work.deaths or worker.together < 2:
             return []
         shape = job.work.shape
-        room = int(_ROOM_SHARE * self._config.window_bytes / sum(math.prod(view) for view in shape))
+        room = int(_ROOM_SHARE * self._config.window_bytes / max(1, sum(math.prod(view) for view in shape)))
         most = min(room, worker.together)
         return self._lanes.take_along(
             lambda other: other.work.shape == shape and not other.work.deaths,

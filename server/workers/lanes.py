@@ -116,6 +116,11 @@ class Lanes(Generic[P]):
         assert job is self._running, "only the running job can end"
         self._running = None
 
+    def abandon(self, job: Job[P]) -> None:
+        """A job came to nothing: it is not running any more, if it was."""
+        if job is self._running:
+            self._running = None
+
     def requeue(self, job: Job[P], now: float) -> bool:
         """Put the running job back at the head of its line (its worker died); False if a newer one made it obsolete."""
         self.done(job)

@@ -94,6 +94,16 @@ class Beat(msgspec.Struct, frozen=True, tag="beat"):
     rss_bytes: int
     device_bytes: int = 0
     """Of its GPU."""
+    fetching: str = ""
+    """What it downloads before it can start, and how far that is; empty = nothing."""
+
+
+class Logged(msgspec.Struct, frozen=True, tag="logged"):
+    """A line for the main process's log."""
+
+    level: int
+    logger: str
+    message: str
 
 
 class Predicted(msgspec.Struct, frozen=True, tag="predicted"):
@@ -117,7 +127,7 @@ class Answers(msgspec.Struct, frozen=True, tag="answers"):
 
 
 ToWorker = Start | Predict | Stop
-FromWorker = Ready | StartFailed | Beat | Answers
+FromWorker = Ready | StartFailed | Beat | Logged | Answers
 
 _encoder = msgspec.msgpack.Encoder()
 _to_worker = msgspec.msgpack.Decoder(ToWorker)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 import server
+from server.devices import visible_to
 from server.generation.gate import GateMemory
 from server.workers.arena import Arena
 from server.workers.messages import (
@@ -21,6 +23,7 @@ from server.workers.messages import (
     Answers,
     Beat,
     FromWorker,
+    Logged,
     MessageError,
     Predict,
     Ready,
@@ -56,23 +59,30 @@ class Config(BaseModel):
     heartbeat_timeout_s: float = Field(default=5.0, gt=0)
     """A ready worker that was silent for so long is killed and replaced."""
     start_timeout_s: float = Field(default=300.0, gt=0)
-    """Making and warming the engine may compile kernels or load gigabytes of weights."""
+    """Making and warming the engine may compile kernels or load gigabytes of weights. While the worker says that it
+    downloads something, this does not run."""
     job_timeout_s: float = Field(default=60.0, gt=0)
     close_timeout_s: float = Field(default=5.0, gt=0)
 
 
 class WorkerProcess:
-    """A running worker; `spawn` returns it warm."""
+    """A running worker; `spawn` starts it, `warm` waits until it can be asked."""
 
-    def __init__(self, process: asyncio.subprocess.Process, writer: asyncio.StreamWriter, config: Config) -> None:
+    def __init__(
+        self, device: str, process: asyncio.subprocess.Process, writer: asyncio.StreamWriter, config: Config
+    ) -> None:
         """Use `WorkerProcess.spawn`."""
-        self._process, self._writer, self._config = process, writer, config
+        self._device, self._process, self._writer, self._config = device, process, writer, config
         self._reply: asyncio.Future[Answers] | None = None
         self._ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
+        self._limit: asyncio.Timeout | None = None
+        """Of its start."""
         self._beat = asyncio.Event()
         self._cause: str | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self.rss_bytes = self.device_bytes = 0
+        self.fetching = ""
+        """What it downloads before it can start, and how far that is; empty = nothing."""
         self.provenance: dict[str, str] = {}
         self.together = 1
 
@@ -86,13 +96,14 @@ class WorkerProcess:
         config: Config,
         gate: GateMemory | None = None,
     ) -> WorkerProcess:
-        """Start a worker and wait until its engine is warm; it raises `gate` around each of its predictions.
+        """Start a worker; it raises `gate` around each of its predictions.
 
         Raises:
-            EngineFailed: the engine could not be made; a new attempt would fail too.
-            WorkerDied: the process died, or took longer than `start_timeout_s`.
+            EngineFailed: there is no such device.
+            OSError: the machine gives no process.
         """
         threads = config.threads or max(1, (os.cpu_count() or 2) - 1)
+        environment = _environment(device, threads)
         ours, theirs = socket.socketpair()
         with theirs:
             process = await asyncio.create_subprocess_exec(
@@ -103,23 +114,31 @@ class WorkerProcess:
                 *("--parent", str(os.getpid()), "--gate", str(-1 if gate is None else gate.descriptor)),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(), arena.memory.descriptor, *(() if gate is None else (gate.descriptor,))),
-                env=_environment(device, threads),
+                env=environment,
             )
         reader, writer = await asyncio.open_connection(sock=ours)
-        self = cls(process, writer, config)
+        self = cls(device, process, writer, config)
         self._tasks = [asyncio.create_task(self._read(reader))]
+        self._writer.write(pack(Start(engine, engine_config, threads, config.nice, config.heartbeat_s)))
+        return self
+
+    async def warm(self) -> None:
+        """Wait until its engine is made and warm.
+
+        Raises:
+            EngineFailed: the engine could not be made; a new attempt would fail too.
+            WorkerDied: the process died, or took longer than `start_timeout_s`, downloads aside.
+        """
         try:
-            self._writer.write(pack(Start(engine, engine_config, threads, config.nice, config.heartbeat_s)))
-            async with asyncio.timeout(config.start_timeout_s):
+            async with asyncio.timeout(self._config.start_timeout_s) as self._limit:
                 await self._ready
             self._tasks.append(asyncio.create_task(self._watch()))
         except TimeoutError as error:
-            await self._end(f"was not ready within {config.start_timeout_s:g} s")
+            await self.kill(f"was not ready within {self._config.start_timeout_s:g} s")
             raise WorkerDied(self._cause) from error
         except BaseException:
-            await self._end("its start was given up")
+            await self.kill("its start was given up")
             raise
-        return self
 
     @property
     def pid(self) -> int:
@@ -145,7 +164,7 @@ class WorkerProcess:
             async with asyncio.timeout(self._config.job_timeout_s):
                 return await self._reply
         except TimeoutError as error:
-            await self._end(f"did not finish a job within {self._config.job_timeout_s:g} s")
+            await self.kill(f"did not finish a job within {self._config.job_timeout_s:g} s")
             raise WorkerDied(self._cause) from error
         finally:
             self._reply = None
@@ -153,19 +172,19 @@ class WorkerProcess:
     async def died(self) -> str:
         """Wait for the end; why it came."""
         await asyncio.wait(self._tasks[:1])
-        return await self._end("ended")
+        return await self.kill("ended")
 
     async def close(self) -> None:
         """Ask it to stop; kill it when it does not."""
-        with contextlib.suppress(OSError):
+        if self.alive:
             self._writer.write(pack(Stop()))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._config.close_timeout_s):
                 await self._process.wait()
-        await self._end("was closed")
+        await self.kill("was closed")
 
-    async def _end(self, cause: str) -> str:
-        """Make sure that the process is gone and whoever waits for it knows."""
+    async def kill(self, cause: str) -> str:
+        """Make sure that the process is gone and whoever waits for it knows; why it went."""
         self._cause = self._cause or cause
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
@@ -197,13 +216,18 @@ class WorkerProcess:
                     await self._process.wait()
         except MessageError as error:
             self._cause = f"sent nonsense ({error})"
-        await self._end("died")
+        await self.kill("died")
 
     def _take(self, message: FromWorker) -> None:
         match message:
             case Beat():
                 self.rss_bytes, self.device_bytes = message.rss_bytes, message.device_bytes
+                self.fetching = message.fetching
+                if self.fetching and self._limit is not None and not self._ready.done():
+                    self._limit.reschedule(asyncio.get_running_loop().time() + self._config.start_timeout_s)
                 self._beat.set()
+            case Logged():
+                logging.getLogger(message.logger).log(message.level, message.message, extra={"device": self._device})
             case Ready():
                 self.provenance, self.together = message.provenance, message.together
                 self._ready.set_result(message)
@@ -224,20 +248,17 @@ class WorkerProcess:
                 silent = 0
             except TimeoutError:
                 silent += 1
-        await self._end(f"was silent for {self._config.heartbeat_timeout_s:g} s")
+        await self.kill(f"was silent for {self._config.heartbeat_timeout_s:g} s")
 
 
 def _environment(device: str, threads: int) -> dict[str, str]:
     """The child's environment: its device, its threads, and where to find this package."""
-    kind, _, index = device.partition(":")
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    cuda_index = visible.split(",")[int(index or 0)] if visible else index or "0"
     package_root = str(Path(server.__file__).parents[1])
     paths = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
         **os.environ,
         **dict.fromkeys(_THREAD_VARIABLES, str(threads)),
-        "CUDA_VISIBLE_DEVICES": cuda_index if kind == "cuda" else "",
+        "CUDA_VISIBLE_DEVICES": visible_to(device, os.environ.get("CUDA_VISIBLE_DEVICES")),
         "PYTHONPATH": os.pathsep.join(paths),
     }
 

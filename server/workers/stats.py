@@ -17,7 +17,10 @@ class DeviceStats:
 
     device: str
     state: str
-    """`starting`, `ready`, `restarting` or `closed`."""
+    """`starting`, `fetching` (it downloads what its engine needs), `ready`, `restarting`, `failing` (restarting did not
+    help so far; it goes on trying) or `closed`."""
+    detail: str
+    """What it waits for while it is not ready."""
     engine: str
     pid: int | None
     queued: dict[str, int]

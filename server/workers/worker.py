@@ -31,6 +31,7 @@ from server.workers.messages import (
     Beat,
     Failed,
     FromWorker,
+    Logged,
     Predict,
     Predicted,
     PredictionRef,
@@ -43,6 +44,7 @@ from server.workers.messages import (
 )
 
 MAX_ERROR_CHARS = 2000
+MAX_LINE_CHARS = 8000
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +61,7 @@ class Worker:
         self._gate = gate
         self._send_lock = threading.Lock()
         self._engine: GeometryEngine | None = None
+        self._fetching = ""
 
     def run(self) -> None:
         """Become what the first message says, then answer jobs until told to stop or left alone."""
@@ -70,6 +73,8 @@ class Worker:
         threading.Thread(target=self._beat, args=(start.heartbeat_s,), name="heartbeat", daemon=True).start()
         began = time.monotonic()
         try:
+            engines.fetch(start.engine, start.engine_config, self._tell_fetching)
+            self._fetching = ""
             engine = engines.create(start.engine, start.engine_config)
             engine.warm_up()
         except Exception as error:
@@ -116,8 +121,15 @@ class Worker:
 
     def _beat(self, interval_s: float) -> None:
         while True:
-            self._send(Beat(_rss_bytes(), getattr(self._engine, "device_bytes", 0)))
+            self._send(Beat(_rss_bytes(), getattr(self._engine, "device_bytes", 0), self._fetching))
             time.sleep(interval_s)
+
+    def log(self, level: int, logger: str, message: str) -> None:
+        """Let the main process write a line into its log."""
+        self._send(Logged(level, logger, message[:MAX_LINE_CHARS]))
+
+    def _tell_fetching(self, what: str) -> None:
+        self._fetching = what[:MAX_ERROR_CHARS]
 
     def _send(self, message: FromWorker) -> None:
         try:
@@ -125,6 +137,17 @@ class Worker:
                 self._connection.sendall(pack(message))
         except OSError:  # the parent is gone: nobody needs this process, whatever it is doing
             os._exit(1)
+
+
+class _ToMain(logging.Handler):
+    """Sends log records to the main process, which knows where they belong."""
+
+    def __init__(self, worker: Worker) -> None:
+        super().__init__()
+        self._worker = worker
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._worker.log(record.levelno, record.name, self.format(record))
 
 
 def _predicted(engine: GeometryEngine, windows: list[Window]) -> list[WindowPrediction | Exception]:
@@ -173,7 +196,11 @@ def main() -> None:
     memory = SharedMemory(args.memory, args.memory_bytes)
     with socket.socket(fileno=args.control) as connection:
         gate = Perception(GateMemory(args.gate)) if args.gate >= 0 else None
-        Worker(connection, memory, args.result_bytes, gate).run()
+        worker = Worker(connection, memory, args.result_bytes, gate)
+        logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_ToMain(worker)])
+        for own in ("mapping", "server"):
+            logging.getLogger(own).setLevel(logging.INFO)
+        worker.run()
 
 
 if __name__ == "__main__":

@@ -1,14 +1,16 @@
 """A geometry engine that says little and dies on command; stands in for real ones where processes are tested.
 
 The first pixel of the newest view is the command: 0 answer, 1 raise, 2 kill this process, 3 hang, 4 stop this process,
-5 answer too much. `Config.start` does the same at creation.
+5 answer too much, 6 answer and say so in the log. `Config.start` does the same at creation.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
+from collections.abc import Callable
 
 import numpy as np
 from pydantic import BaseModel
@@ -16,11 +18,13 @@ from pydantic import BaseModel
 from mapping.engines import ViewPrediction, Window, WindowPrediction
 from streams.frame import Intrinsics
 
-ANSWER, RAISE, KILL, HANG, STOP, TOO_MUCH = range(6)
+ANSWER, RAISE, KILL, HANG, STOP, TOO_MUCH, SAY = range(7)
 
 
 class Config(BaseModel):
     start: int = ANSWER
+    fetch_s: float = 0.0
+    """How long its weights take to come."""
     together: int = 1
     """Windows at once; the pose of an answer tells how many it was, as x = process id, y = count."""
 
@@ -70,6 +74,14 @@ def obey(command: int) -> None:
         threading.Event().wait()
     if command == STOP:
         os.kill(os.getpid(), signal.SIGSTOP)
+    if command == SAY:
+        logging.getLogger("mapping.toy").warning("windows of %d views are too long", 16)
+
+
+def fetch(config: Config, tell: Callable[[str], None]) -> None:
+    if config.fetch_s:
+        tell("toy weights: 1 of 5 GB")
+        threading.Event().wait(config.fetch_s)
 
 
 def create(config: Config) -> ToyEngine:
