@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from mapping.objects import glb, meshopt
+from mapping.objects import basisu, glb, meshopt
 from mapping.objects.collision import convex_parts, hull
 from mapping.objects.decimation import levels_of_detail
 from mapping.objects.mesh import U8, Mesh, joined
@@ -63,7 +63,7 @@ def shown(mesh: Mesh, name: str, max_faces: int, extras: Mapping[str, Any]) -> t
 
 
 def rest(mesh: Mesh, name: str, extras: Mapping[str, Any]) -> tuple[Made, ...]:
-    """Convex parts as GLB and JSON, a turntable, the finest level packed and with a WebP picture."""
+    """Convex parts as GLB and JSON, a turntable, the finest level packed and with a picture as WebP and as KTX2."""
     parts = convex_parts(mesh)
     together = joined(list(parts))
     files = [
@@ -76,6 +76,8 @@ def rest(mesh: Mesh, name: str, extras: Mapping[str, Any]) -> tuple[Made, ...]:
     if mesh.texture is not None:
         data = glb.encode(mesh, name, dict(extras), webp=True)
         files.append(Made("lod0", "lod0.webp.glb", data, len(mesh.faces), ("EXT_texture_webp",)))
+        packed = basisu.encode(mesh, name, extras)
+        files.append(Made("lod0", "lod0.ktx2.glb", packed, len(mesh.faces), (basisu.EXTENSION,)))
     return tuple(files)
 
 

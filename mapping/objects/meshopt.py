@@ -6,8 +6,6 @@ zeros pack well and which a reader need not know of. The picture stays as it is.
 
 from __future__ import annotations
 
-import json
-import struct
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -16,7 +14,7 @@ import meshoptimizer
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.objects import glb
+from mapping.objects import chunks, glb
 from mapping.objects.mesh import F32, Mesh, vertex_normals
 
 EXTENSION = "EXT_meshopt_compression"
@@ -78,8 +76,7 @@ def _snapped(values: F32, step: float) -> F32:
 
 def _packed(plain: bytes) -> bytes:
     """A GLB of `glb.encode` with every accessor's bytes packed."""
-    size = struct.unpack_from("<I", plain, 12)[0]
-    tree, body = json.loads(plain[20 : 20 + size]), plain[28 + size :]
+    tree, body = chunks.split(plain)
     accessor_of = {accessor["bufferView"]: accessor for accessor in tree["accessors"]}
     indices = {primitive["indices"] for part in tree["meshes"] for primitive in part["primitives"]}
     out, unpacked = bytearray(), 0
@@ -109,12 +106,8 @@ def _packed(plain: bytes) -> bytes:
         {"byteLength": len(out)},
         {"byteLength": unpacked, "extensions": {EXTENSION: {"fallback": True}}},
     ]
-    for key in ("extensionsUsed", "extensionsRequired"):
-        tree[key] = sorted({*tree.get(key, []), EXTENSION})
-    text = json.dumps(tree, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 4)
-    head = struct.pack("<4sII", b"glTF", 2, 28 + len(text) + len(out)) + struct.pack("<I4s", len(text), b"JSON")
-    return b"".join((head, text, struct.pack("<I4s", len(out), b"BIN\0"), out))
+    chunks.require(tree, EXTENSION)
+    return chunks.join(tree, bytes(out))
 
 
 def _stream(data: bytes, count: int, stride: int, is_index: bool) -> bytes:

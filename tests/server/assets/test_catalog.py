@@ -271,9 +271,13 @@ def test_versions_that_suit_are_found() -> None:
 
     plain, packed = file("lod0", 900, 8000), file("lod0", 300, 8000, "EXT_meshopt_compression")
     coarse, hull = file("lod1", 200, 2000), file("collision", 10, 12)
-    files = (coarse, packed, plain, hull)
+    on_gpu = file("lod0", 700, 8000, "KHR_texture_basisu")
+    files = (coarse, packed, plain, hull, on_gpu)
     assert choose(files, Wish()) == plain
     assert choose(files, Wish(extensions=frozenset({"EXT_meshopt_compression", "other"}))) == packed
+    both = frozenset({"EXT_meshopt_compression", "KHR_texture_basisu"})
+    assert choose(files, Wish(extensions=both)) == on_gpu
+    assert choose(files, Wish(extensions=both, max_bytes=500)) == packed
     assert choose(files, Wish(max_triangles=4000)) == coarse
     assert choose(files, Wish(max_bytes=500)) == coarse
     assert choose(files, Wish(role="collision")) == hull
