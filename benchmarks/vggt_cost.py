@@ -21,9 +21,9 @@ def counted(windows: tuple[int, ...] = WINDOWS) -> list[dict[str, float]]:
     `all_new` encodes every view and gives every view depth, as the published forward does; `rolling` encodes the newest
     one, for the others are cached, and gives depth to it and to those that it is checked against.
     """
-    from mapping.engines.vggt.architecture import VGGT_1B
+    from benchmarks.vggt_work import count
     from mapping.engines.vggt.config import Config
-    from mapping.engines.vggt.work import count
+    from mapping.engines.vggt.model.architecture import VGGT_1B
 
     deep = 1 + Config().checks
 
@@ -52,12 +52,12 @@ def streamed(round_keyframes: int = 24, rounds: int = 3) -> dict[str, float]:
     """
     import torch
 
+    from benchmarks.vggt_work import Work, count
     from mapping.engines import windows
-    from mapping.engines.vggt.architecture import PATCH_PX, VGGT_1B
     from mapping.engines.vggt.canvas import arrange
     from mapping.engines.vggt.config import Config
+    from mapping.engines.vggt.model.architecture import PATCH_PX, VGGT_1B
     from mapping.engines.vggt.token_cache import Key, TokenCache
-    from mapping.engines.vggt.work import Work, count
 
     config, policy, walk = Config(), WindowPolicy(windows("vggt")), (StreamId("a"), 0)
     (place,) = arrange([SIZE_PX], config.long_side_px)
@@ -95,9 +95,9 @@ def streamed(round_keyframes: int = 24, rounds: int = 3) -> dict[str, float]:
 
 def timed(config: Literal["tiny", "1b"], views: list[int], size: tuple[int, int], threads: int) -> dict[str, object]:
     """Seconds by part on this machine's GPU, or its CPU where there is none."""
+    from benchmarks.vggt_stopwatch import measure
+    from mapping.engines.vggt.checkpoints.ready import device_of
     from mapping.engines.vggt.config import Config
-    from mapping.engines.vggt.stopwatch import measure
-    from mapping.engines.vggt.weights import device_of
 
     made = Config(weights="seeded", architecture=config, threads=threads)
     return {

@@ -19,15 +19,15 @@ from torch import Tensor
 
 from benchmarks.vggt_load import loaded
 from benchmarks.vggt_plain import Plain
+from benchmarks.vggt_probe import waves
 from mapping.changes import KeyframeId
 from mapping.engines import View, Window
-from mapping.engines.vggt.architecture import PATCH_PX, TINY, VGGT_1B, Architecture
+from mapping.engines.vggt.checkpoints.ready import Provenance
 from mapping.engines.vggt.config import Config
 from mapping.engines.vggt.engine import VggtEngine
-from mapping.engines.vggt.network import Vggt
+from mapping.engines.vggt.model.architecture import PATCH_PX, TINY, VGGT_1B, Architecture
+from mapping.engines.vggt.model.vggt import Vggt
 from mapping.engines.vggt.passes import Passes
-from mapping.engines.vggt.probe import waves
-from mapping.engines.vggt.weights import Provenance
 from server.generation.gate import GateMemory, Perception
 
 PUBLISHED = {1: (0.04, 1.88), 8: (0.11, 3.23), 20: (0.31, 5.58), 50: (1.04, 11.4), 100: (3.12, 21.15)}

@@ -76,8 +76,8 @@ def compare(config: str, path: Path, threads: int = 2) -> dict[str, object]:
     Raises:
         ValueError: the file is not a golden.
     """
-    from mapping.engines.vggt.architecture import TINY, VGGT_1B
-    from mapping.engines.vggt.probe import probe, seeded_network, waves
+    from benchmarks.vggt_probe import probe, seeded_network, waves
+    from mapping.engines.vggt.model.architecture import TINY, VGGT_1B
 
     golden = read(path)
     network = seeded_network({"tiny": TINY, "1b": VGGT_1B}[config])

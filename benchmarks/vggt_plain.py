@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mapping.engines.vggt.architecture import PATCH_PX, SPECIAL_TOKENS
-from mapping.engines.vggt.network import Vggt
+from mapping.engines.vggt.model.architecture import PATCH_PX, SPECIAL_TOKENS
+from mapping.engines.vggt.model.vggt import Vggt
 
 _BASE = 100.0
 

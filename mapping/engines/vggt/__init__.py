@@ -25,7 +25,7 @@ def missing(config: Config) -> str | None:
     for package in _PACKAGES:
         if find_spec(package) is None:
             return f"{package} is not installed: pip install 'commonground[vggt]'"
-    from mapping.engines.vggt.published import is_here
+    from mapping.engines.vggt.checkpoints.published import is_here
 
     if config.weights == "seeded" or is_here(config.weights):
         return None

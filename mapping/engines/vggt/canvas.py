@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mapping.engines.vggt.architecture import PATCH_PX
+from mapping.engines.vggt.model.architecture import PATCH_PX
 from streams.frame import Intrinsics
 
 

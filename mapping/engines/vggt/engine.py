@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 
 from mapping.engines import View, ViewPrediction, Window, WindowPrediction, checked
 from mapping.engines.vggt.admission import Admission, shortened
-from mapping.engines.vggt.architecture import PATCH_PX, SPECIAL_TOKENS
 from mapping.engines.vggt.cameras import shared_focal_px, window_from_camera
 from mapping.engines.vggt.canvas import Placement, arrange
+from mapping.engines.vggt.checkpoints.ready import Provenance, ready
 from mapping.engines.vggt.config import Config
 from mapping.engines.vggt.landmarks import compare
+from mapping.engines.vggt.model.architecture import PATCH_PX, SPECIAL_TOKENS
 from mapping.engines.vggt.passes import Passes, Said
 from mapping.engines.vggt.pixels import straightened
 from mapping.engines.vggt.reprojection import DepthView, hear
 from mapping.engines.vggt.token_cache import Key, TokenCache
 from mapping.engines.vggt.trust import confidence
 from mapping.engines.vggt.unit import window_from_network
-from mapping.engines.vggt.weights import Provenance, ready
 from mapping.transforms import F64, Sim3
 from streams.frame import Intrinsics
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from mapping.engines.vggt.layers import Attention, Turn, turned
-from mapping.engines.vggt.rotary import rotation_of
+from mapping.engines.vggt.model.layers import Attention, Turn, turned
+from mapping.engines.vggt.model.rotary import rotation_of
 
 _GRIDS = ((2, 3), (3, 5))
 _HEAD = 64

@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from mapping.engines.vggt.admission import CudaMemory, HostMemory, Memory
-from mapping.engines.vggt.architecture import PATCH_PX
 from mapping.engines.vggt.canvas import Placement
 from mapping.engines.vggt.config import Config
 from mapping.engines.vggt.fusing import fuse
-from mapping.engines.vggt.network import Vggt
+from mapping.engines.vggt.model.architecture import PATCH_PX
+from mapping.engines.vggt.model.vggt import Vggt
 from mapping.engines.vggt.pixels import on_canvas
 from mapping.engines.vggt.replays import Replays, cuda_graphs
 from mapping.engines.vggt.transfers import Transfers

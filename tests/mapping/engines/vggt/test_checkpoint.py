@@ -17,8 +17,8 @@ import torch  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
-from mapping.engines.vggt import hub  # noqa: E402
-from mapping.engines.vggt.checkpoint import CheckpointError, digest, find, load  # noqa: E402
+from mapping.engines.vggt.checkpoints import hub  # noqa: E402
+from mapping.engines.vggt.checkpoints.checkpoint import CheckpointError, digest, find, load  # noqa: E402
 
 State = dict[str, Tensor]
 

@@ -13,11 +13,11 @@ needs_torch()
 
 import torch  # noqa: E402
 
-from mapping.engines.vggt.architecture import TINY  # noqa: E402
+from benchmarks.vggt_probe import seeded_network  # noqa: E402
 from mapping.engines.vggt.fusing import fuse  # noqa: E402
-from mapping.engines.vggt.layers import Attention, turned  # noqa: E402
-from mapping.engines.vggt.network import Vggt  # noqa: E402
-from mapping.engines.vggt.probe import seeded_network  # noqa: E402
+from mapping.engines.vggt.model.architecture import TINY  # noqa: E402
+from mapping.engines.vggt.model.layers import Attention, turned  # noqa: E402
+from mapping.engines.vggt.model.vggt import Vggt  # noqa: E402
 
 
 def traced(function: Callable[..., Any], dynamic: bool) -> Callable[..., Any]:

@@ -24,10 +24,10 @@ import torch  # noqa: E402
 
 from mapping.engines.vggt.admission import HostMemory, Memory  # noqa: E402
 from mapping.engines.vggt.canvas import Placement, arrange  # noqa: E402
+from mapping.engines.vggt.checkpoints.ready import Provenance  # noqa: E402
 from mapping.engines.vggt.config import Config  # noqa: E402
 from mapping.engines.vggt.engine import VggtEngine  # noqa: E402
 from mapping.engines.vggt.passes import Said  # noqa: E402
-from mapping.engines.vggt.weights import Provenance  # noqa: E402
 
 SIDE_PX = 154
 CONFIG = Config(weights="seeded", architecture="tiny", device="cpu", long_side_px=SIDE_PX)

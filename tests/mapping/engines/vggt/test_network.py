@@ -10,9 +10,9 @@ needs_torch()
 
 import torch  # noqa: E402
 
-from mapping.engines.vggt.architecture import TINY  # noqa: E402
-from mapping.engines.vggt.network import Vggt  # noqa: E402
-from mapping.engines.vggt.probe import seeded_network, waves  # noqa: E402
+from benchmarks.vggt_probe import seeded_network, waves  # noqa: E402
+from mapping.engines.vggt.model.architecture import TINY  # noqa: E402
+from mapping.engines.vggt.model.vggt import Vggt  # noqa: E402
 
 GRID = (3, 4)
 

@@ -14,8 +14,8 @@ needs_torch()
 
 import torch  # noqa: E402
 
-from mapping.engines.vggt.architecture import TINY, VGGT_1B, Architecture  # noqa: E402
-from mapping.engines.vggt.network import Vggt  # noqa: E402
+from mapping.engines.vggt.model.architecture import TINY, VGGT_1B, Architecture  # noqa: E402
+from mapping.engines.vggt.model.vggt import Vggt  # noqa: E402
 
 CHAOTIC = {"track", "vis", "conf"}
 """With seeded weights the tracker makes a hundred of one rounding in each round: equal only where all before it is."""

@@ -17,13 +17,13 @@ from torch import Tensor  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from torch.utils._pytree import tree_leaves  # noqa: E402
 
-from mapping.engines.vggt.architecture import TINY  # noqa: E402
+from benchmarks.vggt_probe import seeded_network  # noqa: E402
 from mapping.engines.vggt.canvas import arrange  # noqa: E402
 from mapping.engines.vggt.config import Config  # noqa: E402
-from mapping.engines.vggt.network import Vggt  # noqa: E402
+from mapping.engines.vggt.model.architecture import TINY  # noqa: E402
+from mapping.engines.vggt.model.vggt import Vggt  # noqa: E402
 from mapping.engines.vggt.passes import Passes  # noqa: E402
 from mapping.engines.vggt.pixels import on_canvas  # noqa: E402
-from mapping.engines.vggt.probe import seeded_network  # noqa: E402
 from mapping.engines.vggt.replays import Replays, Run  # noqa: E402
 from mapping.engines.vggt.transfers import Transfers  # noqa: E402
 
@@ -182,7 +182,7 @@ def test_thinning_is_off_unless_a_window_is_longer_than_told() -> None:
 
 
 def test_a_thinned_window_asks_every_part_of_the_picture_somewhere() -> None:
-    from mapping.engines.vggt.thinning import answering
+    from mapping.engines.vggt.model.thinning import answering
 
     tokens = 5 + GRID[0] * GRID[1]
     kept = answering(5, GRID, 4, torch.device("cpu")).tolist()

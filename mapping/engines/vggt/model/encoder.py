@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mapping.engines.vggt.architecture import PATCH_PX, POSITION_GRID, REGISTERS, Architecture
-from mapping.engines.vggt.layers import Block
+from mapping.engines.vggt.model.architecture import PATCH_PX, POSITION_GRID, REGISTERS, Architecture
+from mapping.engines.vggt.model.layers import Block
 
 _EPS = 1e-6
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mapping.engines.vggt.architecture import ENCODING, Architecture
-from mapping.engines.vggt.layers import Block, Perceptron
+from mapping.engines.vggt.model.architecture import ENCODING, Architecture
+from mapping.engines.vggt.model.layers import Block, Perceptron
 
 _FIELD_OF_VIEW = 7
 """Where in an encoding the fields of view begin."""

@@ -7,11 +7,11 @@ from collections.abc import Collection
 import torch
 from torch import Tensor, nn
 
-from mapping.engines.vggt.architecture import REGISTERS, Architecture
-from mapping.engines.vggt.encoder import PatchEncoder
-from mapping.engines.vggt.layers import Block
-from mapping.engines.vggt.rotary import rotation_of
-from mapping.engines.vggt.thinning import answering
+from mapping.engines.vggt.model.architecture import REGISTERS, Architecture
+from mapping.engines.vggt.model.encoder import PatchEncoder
+from mapping.engines.vggt.model.layers import Block
+from mapping.engines.vggt.model.rotary import rotation_of
+from mapping.engines.vggt.model.thinning import answering
 
 
 class Aggregator(nn.Module):

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mapping.engines.vggt.aggregator import Aggregator
-from mapping.engines.vggt.architecture import Architecture
-from mapping.engines.vggt.camera_head import CameraHead
-from mapping.engines.vggt.dense_head import DenseHead
-from mapping.engines.vggt.track_head import TrackHead, Tracks
+from mapping.engines.vggt.model.aggregator import Aggregator
+from mapping.engines.vggt.model.architecture import Architecture
+from mapping.engines.vggt.model.camera_head import CameraHead
+from mapping.engines.vggt.model.dense_head import DenseHead
+from mapping.engines.vggt.model.track_head import TrackHead, Tracks
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

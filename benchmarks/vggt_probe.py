@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mapping.engines.vggt.architecture import PATCH_PX, Architecture
 from mapping.engines.vggt.cameras import camera_from_world
-from mapping.engines.vggt.network import Vggt
-from mapping.engines.vggt.seeded import fill
+from mapping.engines.vggt.checkpoints.seeded import fill
+from mapping.engines.vggt.model.architecture import PATCH_PX, Architecture
+from mapping.engines.vggt.model.vggt import Vggt
 
 F32 = NDArray[np.float32]
 _STEP = 8

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from mapping.engines.vggt.architecture import PATCH_PX, Architecture
-from mapping.engines.vggt.network import Vggt
+from mapping.engines.vggt.model.architecture import PATCH_PX, Architecture
+from mapping.engines.vggt.model.vggt import Vggt
 
 
 @dataclass(frozen=True, slots=True)

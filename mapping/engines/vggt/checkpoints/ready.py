@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import torch
 
-from mapping.engines.vggt import checkpoint, hub, seeded
-from mapping.engines.vggt.architecture import TINY, VGGT_1B
+from mapping.engines.vggt.checkpoints import checkpoint, hub, seeded
 from mapping.engines.vggt.config import Config
-from mapping.engines.vggt.network import Vggt
+from mapping.engines.vggt.model.architecture import TINY, VGGT_1B
+from mapping.engines.vggt.model.vggt import Vggt
 
 _log = logging.getLogger(__name__)
 

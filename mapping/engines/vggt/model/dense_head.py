@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mapping.engines.vggt.architecture import PATCH_PX, SPECIAL_TOKENS, Architecture
-from mapping.engines.vggt.embeddings import uv_embedding
+from mapping.engines.vggt.model.architecture import PATCH_PX, SPECIAL_TOKENS, Architecture
+from mapping.engines.vggt.model.embeddings import uv_embedding
 
 _UV_SHARE = 0.1
 _HIDDEN = 32

@@ -11,7 +11,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from mapping.engines.vggt.architecture import SPECIAL_TOKENS
+from mapping.engines.vggt.model.architecture import SPECIAL_TOKENS
 
 
 @lru_cache(maxsize=32)

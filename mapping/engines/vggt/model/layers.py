@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mapping.engines.vggt.rotary import Rotation, rotate
+from mapping.engines.vggt.model.rotary import Rotation, rotate
 
 _MLP_RATIO = 4
 

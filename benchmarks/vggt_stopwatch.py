@@ -9,9 +9,9 @@ from functools import partial
 
 import torch
 
-from mapping.engines.vggt.architecture import PATCH_PX
+from mapping.engines.vggt.checkpoints.ready import ready
 from mapping.engines.vggt.config import Config
-from mapping.engines.vggt.weights import ready
+from mapping.engines.vggt.model.architecture import PATCH_PX
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mapping.engines.vggt.architecture import PATCH_PX, Architecture, Tracking
-from mapping.engines.vggt.correlation import Correlation, sample
-from mapping.engines.vggt.dense_head import DensePyramid
-from mapping.engines.vggt.embeddings import flow_embedding, grid_embedding
-from mapping.engines.vggt.layers import Perceptron
-from mapping.engines.vggt.update_former import UpdateFormer
+from mapping.engines.vggt.model.architecture import PATCH_PX, Architecture, Tracking
+from mapping.engines.vggt.model.correlation import Correlation, sample
+from mapping.engines.vggt.model.dense_head import DensePyramid
+from mapping.engines.vggt.model.embeddings import flow_embedding, grid_embedding
+from mapping.engines.vggt.model.layers import Perceptron
+from mapping.engines.vggt.model.update_former import UpdateFormer
 
 _MAP_STEP_PX = 2
 """Feature maps have half the image's resolution."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mapping.engines.vggt.architecture import Tracking
-from mapping.engines.vggt.layers import Perceptron
+from mapping.engines.vggt.model.architecture import Tracking
+from mapping.engines.vggt.model.layers import Perceptron
 
 _VIRTUAL_TRACKS = 64
 _MLP_RATIO = 4

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mapping.engines.vggt.checkpoint import CheckpointError, find
-from mapping.engines.vggt.published import CANDIDATES, PUBLISHED, UNKNOWN_LICENCE, published
+from mapping.engines.vggt.checkpoints.checkpoint import CheckpointError, find
+from mapping.engines.vggt.checkpoints.published import CANDIDATES, PUBLISHED, UNKNOWN_LICENCE, published
 
 
 def locate(weights: str) -> tuple[tuple[Path, ...], str]:
