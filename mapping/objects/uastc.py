@@ -53,78 +53,86 @@ def encode(rgb: U8) -> bytes:
     rows, columns = whole.shape[0] // BLOCK_PX, whole.shape[1] // BLOCK_PX
     blocks = whole.reshape(rows, BLOCK_PX, columns, BLOCK_PX, 3).swapaxes(1, 2).reshape(-1, 16, 3)
     packed = np.zeros((len(blocks), 2), np.uint64)
-    _encode(np.ascontiguousarray(blocks), packed)
+    _encode(np.ascontiguousarray(blocks, np.float32), packed)
     return packed.astype("<u8").tobytes()
 
 
 @kernel
-def _encode(blocks: NDArray[np.uint8], packed: NDArray[np.uint64]) -> None:
+def _encode(blocks: NDArray[np.float32], packed: NDArray[np.uint64]) -> None:
     for number in range(len(blocks)):
-        texels = blocks[number].astype(np.float32)
-        words = packed[number]
-        if np.all(blocks[number] == blocks[number, 0]):
-            _solid(blocks[number, 0], words)
+        if _is_flat(blocks[number]):
+            _solid(blocks[number], packed[number])
         else:
-            _line(texels, words)
+            _line(blocks[number], packed[number])
+
+
+@kernel
+def _is_flat(texels: NDArray[np.float32]) -> bool:
+    for i in range(1, 16):
+        for c in range(3):
+            if texels[i, c] != texels[0, c]:
+                return False
+    return True
 
 
 @kernel
 def _line(texels: NDArray[np.float32], words: NDArray[np.uint64]) -> None:
     """The mode, end colours and weights that come nearest."""
-    low, high = _principal_ends(texels)
+    spread = np.zeros((2, 3), np.float32)
+    _principal_ends(texels, spread)
     best = np.float32(np.inf)
     mode = 0
-    ends = np.zeros((2, 3), np.int64)
-    weights = np.zeros(16, np.int64)
-    tried = np.zeros(16, np.int64)
+    ends, tried_ends = np.zeros((2, 3), np.int64), np.zeros((2, 3), np.int64)
+    weights, tried = np.zeros(16, np.int64), np.zeros(16, np.int64)
+    wanted = np.zeros((2, 3), np.float32)
     for row in range(len(_MODES)):
-        a, b = low.copy(), high.copy()
+        wanted[:] = spread
         for _ in range(_REFINEMENTS):
-            quantised = np.zeros((2, 3), np.int64)
-            for c in range(3):
-                quantised[0, c] = _LEVEL_OF[row, int(min(max(a[c], 0.0), 255.0) + 0.5)]
-                quantised[1, c] = _LEVEL_OF[row, int(min(max(b[c], 0.0), 255.0) + 0.5)]
-            error = _weigh(texels, _LEVELS[row], quantised, _MODES[row, 4], tried)
+            for end in range(2):
+                for c in range(3):
+                    tried_ends[end, c] = _LEVEL_OF[row, int(min(max(wanted[end, c], 0.0), 255.0) + 0.5)]
+            error = _weigh(texels, _LEVELS[row], tried_ends, _MODES[row, 4], tried)
             if error < best:
                 best, mode = error, row
-                ends[:], weights[:] = quantised, tried
-            if not _least_squares(texels, tried, _MODES[row, 4], a, b):
+                ends[:] = tried_ends
+                weights[:] = tried
+            if not _least_squares(texels, tried, _MODES[row, 4], wanted):
                 break
     _pack(texels, mode, ends, weights, words)
 
 
 @kernel
-def _principal_ends(texels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _principal_ends(texels: NDArray[np.float32], ends: NDArray[np.float32]) -> None:
     """The ends of the texels' spread along their principal axis (power iteration)."""
-    mean = np.zeros(3, np.float32)
-    for i in range(16):
-        mean += texels[i] / 16
-    away = texels - mean
+    mean, axis, turned = np.zeros(3, np.float32), np.zeros(3, np.float32), np.zeros(3, np.float32)
     covariance = np.zeros((3, 3), np.float32)
-    for i in range(16):
-        for r in range(3):
-            for c in range(3):
-                covariance[r, c] += away[i, r] * away[i, c]
-    axis = np.zeros(3, np.float32)
+    for c in range(3):
+        for i in range(16):
+            mean[c] += texels[i, c] / 16
     widest = 0
-    for c in range(1, 3):
-        if covariance[c, c] > covariance[widest, widest]:
-            widest = c
-    axis[:] = covariance[widest]
+    for r in range(3):
+        for c in range(3):
+            for i in range(16):
+                covariance[r, c] += (texels[i, r] - mean[r]) * (texels[i, c] - mean[c])
+        if covariance[r, r] > covariance[widest, widest]:
+            widest = r
+    for c in range(3):
+        axis[c] = covariance[widest, c]
     for _ in range(6):
-        turned = np.zeros(3, np.float32)
+        length = np.float32(0.0)
         for r in range(3):
-            for c in range(3):
-                turned[r] += covariance[r, c] * axis[c]
-        length = np.sqrt((turned * turned).sum())
-        if length < 1e-9:
-            break
-        axis = turned / length
+            turned[r] = covariance[r, 0] * axis[0] + covariance[r, 1] * axis[1] + covariance[r, 2] * axis[2]
+            length += turned[r] * turned[r]
+        for c in range(3):
+            axis[c] = turned[c] / np.sqrt(length)
     first = last = np.float32(0.0)
     for i in range(16):
-        along = (away[i] * axis).sum()
+        along = np.float32(0.0)
+        for c in range(3):
+            along += (texels[i, c] - mean[c]) * axis[c]
         first, last = min(first, along), max(last, along)
-    return mean + first * axis, mean + last * axis
+    for c in range(3):
+        ends[0, c], ends[1, c] = mean[c] + first * axis[c], mean[c] + last * axis[c]
 
 
 @kernel
@@ -171,12 +179,11 @@ def _least_squares(
     texels: NDArray[np.float32],
     weights: NDArray[np.int64],
     bits: int,
-    a: NDArray[np.float32],
-    b: NDArray[np.float32],
+    ends: NDArray[np.float32],
 ) -> bool:
     """The best ends for given weights, in place; False where the weights are all alike."""
     aa = ab = bb = 0.0
-    of_a, of_b = np.zeros(3, np.float64), np.zeros(3, np.float64)
+    of_a, of_b = np.zeros(3, np.float32), np.zeros(3, np.float32)
     for i in range(16):
         t = _weight(weights[i], bits) / 64
         aa += (1 - t) * (1 - t)
@@ -189,8 +196,8 @@ def _least_squares(
     if determinant < 1e-6:
         return False
     for c in range(3):
-        a[c] = (bb * of_a[c] - ab * of_b[c]) / determinant
-        b[c] = (aa * of_b[c] - ab * of_a[c]) / determinant
+        ends[0, c] = (bb * of_a[c] - ab * of_b[c]) / determinant
+        ends[1, c] = (aa * of_b[c] - ab * of_a[c]) / determinant
     return True
 
 
@@ -248,7 +255,8 @@ def _etc1_hints(texels: NDArray[np.float32], words: NDArray[np.uint64], at: int)
         means = np.zeros((2, 3), np.float32)
         for i in range(16):
             half = (i // 4 if flip else i % 4) // 2
-            means[half] += texels[i] / 8
+            for c in range(3):
+                means[half, c] += texels[i, c] / 8
         near = 1
         for c in range(3):
             step = int(means[1, c] * 31 / 255 + 0.5) - int(means[0, c] * 31 / 255 + 0.5)
@@ -279,7 +287,7 @@ def _etc1_hints(texels: NDArray[np.float32], words: NDArray[np.uint64], at: int)
 
 
 @kernel
-def _solid(rgb: NDArray[np.uint8], words: NDArray[np.uint64]) -> None:
+def _solid(texels: NDArray[np.float32], words: NDArray[np.uint64]) -> None:
     """One colour, and the ETC1 colour, table and step that come nearest to it."""
     best = np.float32(np.inf)
     best_table = best_step = 0
@@ -291,19 +299,24 @@ def _solid(rgb: NDArray[np.uint8], words: NDArray[np.uint64]) -> None:
             base = np.zeros(3, np.int64)
             error = np.float32(0.0)
             for c in range(3):
-                wanted = min(max(rgb[c] - offset, 0.0), 255.0)
+                wanted = min(max(texels[0, c] - offset, 0.0), 255.0)
                 base[c] = int(wanted * 31 / 255 + 0.5)
                 got = min(max(np.float32(base[c] << 3 | base[c] >> 2) + offset, 0.0), 255.0)
-                error += (got - rgb[c]) ** 2
+                error += (got - texels[0, c]) ** 2
             if error < best:
                 best, best_table, best_step = error, table, step
                 best_base[:] = base
     at = _put(words, 0, 0x17, 5)
     for c in range(3):
-        at = _put(words, at, int(rgb[c]), 8)
+        at = _put(words, at, int(texels[0, c]), 8)
     at = _put(words, at, 255, 8)
     at = _put(words, at, 1, 1)
     at = _put(words, at, best_table, 3)
     at = _put(words, at, best_step, 2)
     for c in range(3):
         at = _put(words, at, best_base[c], 5)
+
+
+def warm_up() -> None:
+    """Compile the kernels."""
+    encode(np.zeros((4, 4, 3), np.uint8))
