@@ -133,6 +133,4 @@ async def _framed(desk: Desk, job: str, since: int | None) -> Chunks:
 def _text(job: str, event: JobEvent | Live) -> bytes:
     if isinstance(event, JobEvent):
         return event.text
-    told = {"type": "job.progress", "job": job, "state": event.phase, "stage": event.shown.stage}
-    figures = {"progress": event.shown.fraction, "eta_s": event.shown.eta_s, "yielded_ms": event.yielded_ms}
-    return msgspec.json.encode(told | figures)
+    return event.json(job)

@@ -62,7 +62,7 @@ class Attempt:
         """For how long perception had the device meanwhile."""
         if self.worker is None:
             return 0.0
-        return max(0.0, float(self.worker.figures.get("parked_ms", 0.0)) - self.parked_before_ms)
+        return max(0.0, self.worker.yielded_ms - self.parked_before_ms)
 
     def cancel(self, now: float) -> None:
         """Nobody wants it any more."""
@@ -72,8 +72,8 @@ class Attempt:
             self.worker.tell("cancel", run=self.name)
 
     def hear(self, message: dict[str, Any]) -> None:
-        """The worker said something; when much waits, progress is what can be left out."""
-        if message["type"] != "progress" or self.inbox.qsize() < MAX_WAITING // 2:
+        """The worker said something; when much waits, the last words are what must not be left out."""
+        if message["type"] not in ("progress", "offer") or self.inbox.qsize() < MAX_WAITING // 2:
             with contextlib.suppress(asyncio.QueueFull):
                 self.inbox.put_nowait(message)
 
@@ -113,7 +113,7 @@ async def _run(attempt: Attempt, worker: ProviderProcess, publisher: Publisher) 
     await asyncio.to_thread(_emptied, attempt.out)
     attempt.ran_from = time.monotonic()
     attempt.progress.begin(attempt.ran_from)
-    attempt.parked_before_ms = float(worker.figures.get("parked_ms", 0.0))
+    attempt.parked_before_ms = worker.yielded_ms
     worker.tell("run", run=attempt.name, request=_request(attempt), spool=str(attempt.out))
     if attempt.cancelled_at is not None:
         worker.tell("cancel", run=attempt.name)
@@ -137,7 +137,7 @@ def _offer(attempt: Attempt, publisher: Publisher, told: dict[str, Any]) -> None
     """Publish what is there already; if that is no good, the result may still be."""
     try:
         version = publisher.store(attempt.job, attempt.known.description, told["result"], attempt.out)
-        publisher.publish(attempt.job, version, f"offer {int(told['number'])}")
+        publisher.publish(attempt.job, version, f"offer {attempt.known.name} {int(told['number'])}")
     except Conflict:  # an earlier attempt published this one
         return
     except (GenerationFailed, Refused) as error:
@@ -149,7 +149,8 @@ def _request(attempt: Attempt) -> dict[str, Any]:
     for file in job.inputs:
         files.setdefault(file.role, []).append(str((attempt.spool / "in" / file.name).resolve()))
     wanted = job.wanted
-    asked = {"seed": wanted.seed, "text": wanted.text, "params": wanted.params, "output": wanted.output}
+    params = {"asset_type": wanted.asset_type, **wanted.params}
+    asked = {"seed": wanted.seed, "text": wanted.text, "params": params, "output": wanted.output}
     return {"job": job.job, "files": files, **asked}
 
 

@@ -9,11 +9,13 @@ import time
 
 from server.api.contract import Busy, Refused
 from server.assets.blobs import StorageFull
+from server.generation.provider import Description
 from server.generation.publish import Publisher
 from server.generation.registry import Known, Registry
 from server.jobs import fingerprint, machine
 from server.jobs.desk import Desk
 from server.jobs.machine import WrongState
+from server.jobs.steady import happens_within, steadily
 from server.jobs.store import Store
 from server.jobs.values import Failure, Job
 
@@ -28,21 +30,11 @@ class Clerk:
 
     def __init__(self, desk: Desk, registry: Registry, publisher: Publisher) -> None:
         self._desk, self._registry, self._publisher = desk, registry, publisher
-        self._seen: set[str] = set()
+        self._changed = desk.watch()
 
     async def run(self) -> None:
         """Until cancelled."""
-        changed = self._desk.watch()
-        while True:
-            changed.clear()
-            due_s = LOOK_EVERY_S
-            try:
-                due_s = await self._look()
-            except (StorageFull, Busy) as error:
-                log.warning("jobs wait for the asset store", extra={"reason": error.detail})
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(due_s):
-                    await changed.wait()
+        await steadily("settling jobs", self._turn)
 
     async def settle(self, job: Job) -> Known | None:
         """Whom to give a job to; None when it is settled, or is nobody's any more.
@@ -57,10 +49,21 @@ class Clerk:
         if candidates:
             return candidates[0]
         failure = job.failure or Failure(code="no_provider", message="no provider takes this")
-        failure = failure.model_copy(update={"hint": failure.hint or self._registry.why_not(job), "retryable": False})
-        with contextlib.suppress(WrongState):
-            await self._desk.step(job.job, lambda known: machine.refuse(known, failure, time.time_ns()))
+        hint = failure.hint or await asyncio.to_thread(self._registry.why_not, job)
+        await self._refuse(job, failure.model_copy(update={"hint": hint, "retryable": False}))
         return None
+
+    async def turn_away(self, job: Job, known: Known, failure: Failure) -> None:
+        """A waiting job's provider cannot have it: another may, unless the job wants just that one."""
+        if job.wanted.provider != "auto":
+            await self._refuse(job, failure)
+            return
+        with contextlib.suppress(WrongState):
+            await self._desk.step(job.job, lambda j: machine.rule_out(j, known.name, failure, time.time_ns()))
+
+    async def _refuse(self, job: Job, failure: Failure) -> None:
+        with contextlib.suppress(WrongState):
+            await self._desk.step(job.job, lambda j: machine.refuse(j, failure, time.time_ns()))
 
     async def finish(self, job: Job) -> Job:
         """Publish what was made.
@@ -78,8 +81,9 @@ class Clerk:
             return await self._desk.step(job.job, lambda known: machine.lose(known, failure, time.time_ns()))
         return await self._desk.published(job.job, version)
 
-    async def _look(self) -> float:
-        """Look at all that waits; seconds until time alone changes something."""
+    async def _turn(self) -> None:
+        """Look at all that waits; then wait until something happens, or time alone changes something."""
+        self._changed.clear()
         desk = self._desk
         for job in await desk.ask(lambda store: store.in_state("publishing")):
             with contextlib.suppress(WrongState):
@@ -87,17 +91,32 @@ class Clerk:
         for late in await desk.ask(lambda store: store.overdue(time.time_ns(), PAGE)):
             with contextlib.suppress(WrongState):
                 await desk.step(late, lambda known: machine.expire(known, time.time_ns()))
-        waiting = await desk.ask(lambda store: store.queued(time.time_ns(), PAGE))
-        for job in waiting:
-            if job.job not in self._seen:
-                await self.settle(job)
-        self._seen = {job.job for job in waiting}
+        while waiting := await desk.ask(lambda store: store.unrouted(time.time_ns(), PAGE)):
+            await self._route(waiting)
         due_ns = await desk.ask(lambda store: store.next_due_ns(time.time_ns()))
-        return LOOK_EVERY_S if due_ns is None else min(max((due_ns - time.time_ns()) / 1e9, 0.001), LOOK_EVERY_S)
+        due_s = LOOK_EVERY_S if due_ns is None else (due_ns - time.time_ns()) / 1e9
+        await happens_within(self._changed, min(max(due_s, 0.001), LOOK_EVERY_S))
+
+    async def _route(self, waiting: list[Job]) -> None:
+        """Find out whom waiting jobs go to, if anybody has to do them at all."""
+        provider_by_job = {}
+        for job in waiting:
+            try:
+                known = await self.settle(job)
+            except Refused:
+                raise
+            except Exception as error:  # else it would be looked at again and again, and those behind it never
+                log.exception("a job cannot be settled", extra={"job": job.job})
+                await self._refuse(job, Failure(code="internal", message=f"{type(error).__name__}: {error}"[:2000]))
+                continue
+            if known is not None:
+                provider_by_job[job.job] = known.name
+        await self._desk.ask(lambda store: store.route(provider_by_job))
+        self._desk.wake()
 
     async def _from_cache(self, job: Job, known: Known) -> bool:
-        description = known.description
-        digest = fingerprint.of_result(job.wanted, job.inputs, description.name, description.revision)
+        if (digest := cache_key(job, known.description)) is None:
+            return False
 
         def find(store: Store) -> Job | None:
             if (found := store.result(digest)) is None:
@@ -117,3 +136,10 @@ class Clerk:
         with contextlib.suppress(WrongState):
             await self.finish(made)
         return True
+
+
+def cache_key(job: Job, description: Description) -> str | None:
+    """What a provider's result for a job is remembered under; None where the same request may give another one."""
+    if not description.deterministic:
+        return None
+    return fingerprint.of_result(job.wanted, job.inputs, description.name, description.revision)

@@ -28,10 +28,10 @@ async def examine(config: Config, name: str, device: str) -> AsyncIterator[Findi
         yield Finding("python", False, f"{known.python} cannot be run; set generation.registry.providers.{name}.python")
         return
     workers = config.lane.workers
-    free_gb = await asyncio.to_thread(memory.free_gb, device)
+    room = await asyncio.to_thread(memory.room_on, device)
     needed_gb = known.description.vram_gb
-    room = "nobody knows what is free" if free_gb is None else f"{free_gb:.1f} GB are free"
-    yield Finding("memory", memory.fits(free_gb, needed_gb, workers.memory), f"{needed_gb:g} GB on {device}; {room}")
+    free = "nobody knows what is free" if room is None else f"{room.free_gb:.1f} GB are free"
+    yield Finding("memory", memory.fits(room, needed_gb, workers.memory), f"{needed_gb:g} GB on {device}; {free}")
     gate = GateMemory.create()
     try:
         worker = await ProviderProcess.spawn(known, device, gate, workers.process)

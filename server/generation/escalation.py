@@ -38,6 +38,8 @@ class Seen:
     raised_ms: float | None
     """Since when perception has the gate raised; None = it has not."""
     is_parked: bool
+    is_stoppable: bool
+    """It waits for no gate, and expects to be stopped."""
     is_stopped: bool
     block_ms_p99: float
     silent_s: float
@@ -56,7 +58,7 @@ def decide(seen: Seen, config: Config) -> tuple[Action, str]:
         return Action.KILL, f"it was silent for {seen.silent_s:.1f} s"
     if seen.computed_s > config.job_timeout_s:
         return Action.KILL, f"it took more than {config.job_timeout_s:g} s"
-    patience_ms = max(config.least_park_ms, config.park_blocks * seen.block_ms_p99)
-    if seen.raised_ms is not None and not seen.is_parked and seen.raised_ms > patience_ms:
+    patience_ms = 0.0 if seen.is_stoppable else max(config.least_park_ms, config.park_blocks * seen.block_ms_p99)
+    if seen.raised_ms is not None and not seen.is_parked and seen.raised_ms >= patience_ms:
         return Action.STOP, f"not parked after {seen.raised_ms:.0f} ms"
     return Action.NOTHING, ""

@@ -10,10 +10,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from server.api.contract import Busy
+from mapping import disk
 from server.assets.blobs import StorageFull
 from server.generation.attempt import Attempt, Last, carry_out
-from server.generation.clerk import Clerk
+from server.generation.clerk import Clerk, cache_key
 from server.generation.controller import Config as ControlConfig
 from server.generation.escalation import Config as EscalationConfig
 from server.generation.gate import GateMemory
@@ -21,20 +21,20 @@ from server.generation.overseer import Overseer
 from server.generation.process import ProviderProcess
 from server.generation.provider import GenerationFailed
 from server.generation.publish import Publisher
-from server.generation.registry import Known
+from server.generation.registry import Known, Registry
 from server.generation.workers import Config as WorkersConfig
-from server.generation.workers import Workers
-from server.jobs import fingerprint, machine
+from server.generation.workers import NoRoom, Workers
+from server.jobs import machine
 from server.jobs.desk import Desk, Live
 from server.jobs.machine import UNSUITABLE, WrongState
 from server.jobs.progress import Progress
+from server.jobs.steady import happens_within, steadily
 from server.jobs.values import Failure, Job
 
 log = logging.getLogger(__name__)
-PAGE = 64
 LOOK_EVERY_S = 2.0
 """Even when nothing happens: there may be room again, or a worker that had nothing to do for long."""
-STUMBLED_S = 1.0
+NO_ROOM_HINT = "name another provider, or give the device more memory"
 
 
 class Config(BaseModel):
@@ -51,12 +51,12 @@ class Lane:
     """`run` it as a task; `cancel` jobs at will."""
 
     def __init__(
-        self, device: str, gate: GateMemory, desk: Desk, clerk: Clerk, publisher: Publisher, has_gpu: bool,
-        config: Config,
+        self, device: str, gate: GateMemory, desk: Desk, registry: Registry, clerk: Clerk, publisher: Publisher,
+        has_gpu: bool, config: Config,
     ) -> None:  # fmt: skip
         """`has_gpu`: some lane of this server has one; then this one, if it is the CPU's, leaves it what wants one."""
         self.device, self._has_gpu, self._config = device, has_gpu, config
-        self._desk, self._clerk, self._publisher = desk, clerk, publisher
+        self._desk, self._registry, self._clerk, self._publisher = desk, registry, clerk, publisher
         self._workers = Workers(device, gate, desk, config.workers)
         self.overseer = Overseer(gate, desk, config.control, config.escalation)
         self._attempt: Attempt | None = None
@@ -65,14 +65,7 @@ class Lane:
     async def run(self) -> None:
         """Until cancelled; whatever goes wrong with one job, the next one gets its turn."""
         try:
-            while True:
-                try:
-                    await self._serve()
-                except (StorageFull, Busy) as error:
-                    log.warning("jobs wait", extra={"device": self.device, "reason": error.detail})
-                except Exception:
-                    log.exception("the lane stumbled", extra={"device": self.device})
-                await asyncio.sleep(STUMBLED_S)
+            await steadily(f"the lane of {self.device}", self._serve)
         finally:
             await self._workers.close()
 
@@ -88,24 +81,31 @@ class Lane:
             attempt.cancel(time.monotonic())
 
     async def _serve(self) -> None:
-        """One job after the other."""
-        while True:
-            self._changed.clear()
-            chosen = await self._choose()
-            if chosen is not None:
-                await self._take(*chosen)
-                continue
-            await self._workers.drop_idle()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_EVERY_S):
-                    await self._changed.wait()
+        """Do the next job, or wait for one."""
+        self._changed.clear()
+        chosen = await self._choose()
+        if chosen is not None:
+            await self._take(*chosen)
+            return
+        await self._workers.drop_idle()
+        await happens_within(self._changed, LOOK_EVERY_S)
 
     async def _choose(self) -> tuple[Job, Known] | None:
-        """The most urgent job that is for this device and fits on it."""
-        for job in await self._desk.ask(lambda store: store.queued(time.time_ns(), PAGE)):
+        """The most urgent job whose provider is this device's and fits on it."""
+        mine = {known.name for known in await asyncio.to_thread(self._registry.all) if self._is_mine(known)}
+        while (job := await self._desk.ask(lambda store: store.next_for(mine, time.time_ns()))) is not None:
             known = await self._clerk.settle(job)
-            if known is not None and self._is_mine(known) and await self._workers.make_room(known):
-                return job, known
+            if known is None:
+                continue
+            if known.name not in mine:
+                await self._desk.ask(lambda store, to={job.job: known.name}: store.route(to))  # type: ignore[misc]
+                continue
+            try:
+                if await self._workers.make_room(known):
+                    return job, known
+                mine.discard(known.name)  # its jobs wait; others need not
+            except NoRoom as error:
+                await self._clerk.turn_away(job, known, Failure(code="no_room", message=str(error), hint=NO_ROOM_HINT))
         return None
 
     def _is_mine(self, known: Known) -> bool:
@@ -146,6 +146,7 @@ class Lane:
             self._attempt = None
             watching.cancel()
             self._desk.show(job.job, None)
+            await asyncio.to_thread(disk.remove, attempt.out)  # what is worth keeping of it is stored
 
     async def _settle(self, attempt: Attempt, last: Last, told: dict[str, Any]) -> None:
         """Write down what became of an attempt."""
@@ -178,7 +179,7 @@ class Lane:
             return Failure(code=error.code, message=str(error)[:2000])
         except StorageFull as error:
             return Failure(code="storage_full", message=error.detail, retryable=True)
-        digest = fingerprint.of_result(job.wanted, job.inputs, description.name, description.revision)
+        digest = cache_key(job, description)
         try:
             made = await self._desk.made(job.job, version, digest)
         except WrongState:
@@ -192,7 +193,7 @@ class Lane:
 
     async def _learn(self, attempt: Attempt, told: dict[str, Any], *, was_too_little: bool) -> None:
         peak_gb = float(told.get("rss_gb" if self.device == "cpu" else "vram_gb", 0.0))
-        await self._workers.learn(attempt.known.name, peak_gb, was_too_little=was_too_little)
+        await self._workers.learn(attempt.known, peak_gb, was_too_little=was_too_little)
 
 
 def _failure(told: dict[str, Any]) -> Failure:

@@ -72,7 +72,8 @@ async def opened(
         clerk = Clerk(desk, known, publisher)
         has_gpu = any(device != "cpu" for device in gates)
         lanes = {
-            device: Lane(device, gate, desk, clerk, publisher, has_gpu, config.lane) for device, gate in gates.items()
+            device: Lane(device, gate, desk, known, clerk, publisher, has_gpu, config.lane)
+            for device, gate in gates.items()
         }
 
         def cancel(job: str) -> None:

@@ -12,7 +12,7 @@ from server.generation.attempt import Attempt
 from server.generation.controller import Controller
 from server.generation.escalation import Action, Seen
 from server.generation.gate import DEVICE, HOLD, PERCEPTION, TRACKER, GateMemory, Perception, Watch
-from server.generation.parking import PARKED, generator_state
+from server.generation.parking import PARKED, STOPPABLE, generator_state
 from server.jobs.desk import Desk, Live
 
 log = logging.getLogger(__name__)
@@ -31,6 +31,7 @@ class Overseer:
         self._calls = 0
         self.controller = Controller(control)
         self.stops = self.kills = 0
+        """Of workers that should have parked; that did not do as they were told."""
 
     async def watch(self, attempt: Attempt) -> None:
         """Until cancelled."""
@@ -64,9 +65,11 @@ class Overseer:
     def _enforce(self, attempt: Attempt, now: float) -> None:
         if (worker := attempt.worker) is None:
             return
+        state = generator_state(self._gate)
         seen = Seen(
             raised_ms=self._raised_ms(now),
-            is_parked=generator_state(self._gate) == PARKED,
+            is_parked=state == PARKED,
+            is_stoppable=state == STOPPABLE,
             is_stopped=worker.is_stopped,
             block_ms_p99=float(worker.figures.get("block_ms_p99", 0.0)),
             silent_s=now - worker.heard_at if worker.is_loaded else 0.0,
@@ -75,7 +78,7 @@ class Overseer:
         )
         action, why = escalation.decide(seen, self._escalate)
         if action is Action.STOP:
-            self.stops += 1
+            self.stops += not seen.is_stoppable
             worker.pause()
         elif action is Action.GO_ON:
             worker.resume()

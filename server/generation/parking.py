@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 from server.generation.gate import DEVICE, GENERATOR_AT, Call, GateMemory, Watch
 from server.generation.provider import Cancelled
 
-IDLE, RUNNING, PARKED = 0, 1, 2
+IDLE, RUNNING, PARKED, STOPPABLE = 0, 1, 2, 3
+"""`STOPPABLE`: it does not look at the gate, but may be stopped at any instant."""
 LOOK_S = 0.05
 """While parked, whether the job was cancelled or perception has died is looked at so often."""
 MOST_PATIENCE_S = 5.0
@@ -31,6 +32,7 @@ class Parking:
     def __init__(self, gate: GateMemory, is_cancelled: Callable[[], bool]) -> None:
         self._gate, self._watch, self._is_cancelled = gate, Watch(gate), is_cancelled
         self._went_on_ns = time.monotonic_ns()
+        self._working = RUNNING
         self._block_ms: deque[float] = deque(maxlen=RECENT)
         self._park_ms: deque[float] = deque(maxlen=RECENT)
         self.parked_ns = 0
@@ -51,8 +53,13 @@ class Parking:
     def begin(self) -> None:
         """A run begins."""
         self._block_ms.clear()
+        self.work(stoppable=False)
+
+    def work(self, *, stoppable: bool) -> None:
+        """What comes now parks often; or not at all, and may be stopped."""
+        self._working = STOPPABLE if stoppable else RUNNING
         self._went_on_ns = time.monotonic_ns()
-        self._say(RUNNING)
+        self._say(self._working)
 
     def end(self) -> None:
         """A run has ended."""
@@ -64,9 +71,11 @@ class Parking:
             Cancelled: the job was cancelled, also while it was parked.
         """
         now_ns = time.monotonic_ns()
-        self._block_ms.append((now_ns - self._went_on_ns) / 1e6)
+        if self._working == RUNNING:
+            self._block_ms.append((now_ns - self._went_on_ns) / 1e6)
         if (writer := self._watch.raised_by()) is not None:
-            self._park_ms.append((now_ns - max(self._watch.raised_since_ns(writer), self._went_on_ns)) / 1e6)
+            if self._working == RUNNING:
+                self._park_ms.append((now_ns - max(self._watch.raised_since_ns(writer), self._went_on_ns)) / 1e6)
             self._stay(now_ns)
         if self._is_cancelled():
             raise Cancelled
@@ -100,7 +109,7 @@ class Parking:
                 looked_ns = time.monotonic_ns()
                 self._watch.lower_for_the_dead()
         self.parked_ns += time.monotonic_ns() - began_ns
-        self._say(RUNNING)
+        self._say(self._working)
 
     def _say(self, state: int) -> None:
         _STATE.pack_into(self._gate.memory, GENERATOR_AT, state, 0)
@@ -108,7 +117,7 @@ class Parking:
 
 
 def generator_state(gate: GateMemory) -> int:
-    """What the worker behind this gate does: IDLE, RUNNING or PARKED."""
+    """What the worker behind this gate does: IDLE, RUNNING, PARKED or STOPPABLE."""
     return int(_STATE.unpack_from(gate.memory, GENERATOR_AT)[0])
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 import server
+from server.devices import visible_to
 from server.generation import wire
 from server.generation.gate import GateMemory
 from server.generation.registry import Known
@@ -54,13 +55,16 @@ class WorkerGone(Exception):
 class ProviderProcess:
     """A worker; make it with `spawn`. `listener` hears every message but beats."""
 
-    def __init__(self, process: asyncio.subprocess.Process, writer: asyncio.StreamWriter, known: Known) -> None:
-        self._process, self._writer, self.known = process, writer, known
+    def __init__(
+        self, process: asyncio.subprocess.Process, writer: asyncio.StreamWriter, known: Known, device: str
+    ) -> None:
+        self._process, self._writer, self.known, self._device = process, writer, known, device
         self._hello: asyncio.Future[wire.Message] = asyncio.get_running_loop().create_future()
         self._reading: asyncio.Task[None] | None = None
         self.listener: Callable[[wire.Message], None] = lambda message: None
         self.is_loaded = False
-        self.is_stopped = False
+        self._stopped_at: float | None = None
+        self._stopped_s = 0.0
         self.heard_at = time.monotonic()
         self.figures: dict[str, Any] = {}
         """Of the last beat."""
@@ -88,9 +92,10 @@ class ProviderProcess:
                 ours.close()
                 raise WorkerGone(f"{known.python} cannot be run: {error}") from error
         reader, writer = await asyncio.open_connection(sock=ours)
-        self = cls(process, writer, known)
+        self = cls(process, writer, known, device)
         self._reading = asyncio.create_task(self._read(reader), name=f"hear {known.name}")
-        self.tell("start", module=known.module, options=known.options, device=device)
+        alone = "cuda:0" if device.startswith("cuda:") else device  # the only one that it sees
+        self.tell("start", module=known.module, options=known.options, device=alone)
         try:
             async with asyncio.timeout(config.start_timeout_s):
                 await self._hello
@@ -111,16 +116,34 @@ class ProviderProcess:
         with contextlib.suppress(ConnectionError, RuntimeError):
             self._writer.write(wire.pack(type, **fields))
 
+    @property
+    def is_stopped(self) -> bool:
+        return self._stopped_at is not None
+
+    @property
+    def yielded_ms(self) -> float:
+        """For how long it was parked or stopped, all its life."""
+        now = time.monotonic()
+        stopped_s = self._stopped_s + (0.0 if self._stopped_at is None else now - self._stopped_at)
+        return float(self.figures.get("parked_ms", 0.0)) + 1e3 * stopped_s
+
+    @property
+    def memory_gb(self) -> float:
+        """What its device gets back when it ends, at most."""
+        return float(self.figures.get("vram_gb" if self._device.startswith("cuda:") else "rss_gb", 0.0))
+
     def pause(self) -> None:
         """Stop it in its tracks (SIGSTOP); what it has queued on a GPU still runs."""
-        if not self.is_stopped:
+        if self._stopped_at is None:
             self._signal(signal.SIGSTOP)
-            self.is_stopped = True
+            self._stopped_at = time.monotonic()
 
     def resume(self) -> None:
-        if self.is_stopped:
+        if self._stopped_at is not None:
             self._signal(signal.SIGCONT)
-            self.is_stopped, self.heard_at = False, time.monotonic()
+            self.heard_at = time.monotonic()
+            self._stopped_s += self.heard_at - self._stopped_at
+            self._stopped_at = None
 
     def end(self) -> None:
         """Kill it and its children; `gone` is set, and the listener told, when they are."""
@@ -145,6 +168,9 @@ class ProviderProcess:
         await self._let_go()
 
     async def _let_go(self) -> None:
+        """Of a process that has ended; whatever it started and left behind ends, too."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._writer.close()
         if self._reading is not None and self._reading is not asyncio.current_task():
             await asyncio.wait([self._reading])
@@ -155,7 +181,8 @@ class ProviderProcess:
             try:
                 os.killpg(self._process.pid, number)
             except ProcessLookupError:
-                os.kill(self._process.pid, number)
+                if self._process.returncode is None:  # else the number may be somebody else's by now
+                    os.kill(self._process.pid, number)
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         why = "its process ended"
@@ -190,8 +217,4 @@ def _environment(device: str, threads: int) -> dict[str, str]:
     """Only what a provider needs: no secrets of the server's."""
     chosen = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     chosen |= dict.fromkeys(_THREADS, str(threads))
-    if device.startswith("cuda:"):
-        chosen["CUDA_VISIBLE_DEVICES"] = device.partition(":")[2]
-    elif device == "cpu":
-        chosen["CUDA_VISIBLE_DEVICES"] = ""
-    return chosen
+    return chosen | {"CUDA_VISIBLE_DEVICES": visible_to(device, os.environ.get("CUDA_VISIBLE_DEVICES"))}

@@ -2,8 +2,8 @@
 
 A file `providers/NAME.py` has `create(options) -> Provider` and imports nothing but the standard library and this file
 at its top; numpy, torch and the like are imported within `load` or `run`. So its description can be read anywhere,
-and it runs in a Python environment of its own (3.10 or newer), where only this package's standard-library part is. It
-may have `missing(options) -> str | None`, too: what this machine lacks for it, and what to do about that.
+and it runs in a Python environment of its own (3.10 or newer), where only this package's standard-library part is. One
+that needs packages or weights has `needs(options) -> Needs`, too (`server.generation.needs`).
 
     class Cubes:
         def describe(self): return Description("cubes", "1", licence=Licence("Apache-2.0"), inputs=("text",))
@@ -55,6 +55,8 @@ class Stage:
     """It calls `park` often. One that does not is entered only in time that is expected to be idle."""
     seconds: float = 0.0
     """Of one that is not preemptible: how long it takes at most, usually."""
+    stoppable: bool = False
+    """It computes on the CPU alone, in long calls: its process is stopped by a signal as soon as the gate is raised."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Description:
     inputs: tuple[str, ...]
     """What it can be given: `text`, `image`, `images`, `mask`, `keyframes`, `mesh`."""
     outputs: tuple[str, ...] = ("mesh",)
-    """`mesh`, `3dgs`, `radiance_field`."""
+    """`mesh`, `3dgs`, `radiance_field`; `image` where it makes a picture for others to start from."""
     stages: tuple[Stage, ...] = (Stage("run"),)
     vram_gb: float = 0.0
     """Peak, as far as is known; the lane learns the true one."""

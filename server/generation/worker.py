@@ -26,12 +26,13 @@ from typing import Any
 from server.generation import wire
 from server.generation.gate import GateMemory
 from server.generation.parking import Parking
-from server.generation.provider import Cancelled, GenerationFailed, Provider, Request, Result
+from server.generation.provider import Cancelled, GenerationFailed, Provider, Request, Result, Stage
 from server.parent import die_with
 
 PROGRESS_EVERY_S = 0.05
 BEAT_S = 0.2
 MAX_TRACE_CHARS = 4000
+_LAST_WORDS = ("done", "failed", "cancelled")
 
 
 class Worker:
@@ -70,9 +71,11 @@ class Worker:
         try:
             packed = wire.pack(type, **fields)
         except wire.WireError as error:
-            packed = wire.pack(
-                "failed", run=self._run_id, code="bad_result", message=str(error), hint="", retryable=False
-            )
+            if type not in _LAST_WORDS:  # the result may still be good
+                print(f"{type} is not said: {error}", file=sys.stderr)
+                return
+            told = {"code": "bad_result", "message": str(error)[:1000], "hint": "", "retryable": False}
+            packed = wire.pack("failed", run=self._run_id, **told)
         try:
             with self._sending:
                 self._connection.sendall(packed)
@@ -94,8 +97,7 @@ class Worker:
         self._parking.begin()
         try:
             stages = {stage.name: stage for stage in provider.describe().stages}
-            context = JobContext(self, self._parking, Path(message["spool"]), device, self._run_id)
-            context.not_preemptible = {n: s.seconds for n, s in stages.items() if not s.preemptible}
+            context = JobContext(self, self._parking, Path(message["spool"]), device, self._run_id, stages)
             self._parking.park()  # it may be cancelled already
             result = provider.run(request, context)
         except Cancelled:
@@ -138,19 +140,22 @@ class Worker:
 class JobContext:
     """Fulfils `server.generation.provider.Context`."""
 
-    def __init__(self, worker: Worker, parking: Parking, spool: Path, device: str, run: str) -> None:
+    def __init__(
+        self, worker: Worker, parking: Parking, spool: Path, device: str, run: str, stages: dict[str, Stage]
+    ) -> None:
         self.spool, self.device = spool, device
-        self._worker, self._parking, self._run = worker, parking, run
+        self._worker, self._parking, self._run, self._stages = worker, parking, run, stages
         self._stage, self._told_at, self._num_offers = "", 0.0, 0
-        self.not_preemptible: dict[str, float] = {}
 
     @property
     def cancelled(self) -> bool:
         return self._worker.is_cancelled()
 
     def stage(self, name: str) -> None:
-        if name in self.not_preemptible:
-            self._parking.wait_idle(self.not_preemptible[name])
+        stage = self._stages.get(name, Stage(name))
+        self._parking.work(stoppable=stage.stoppable)
+        if not stage.preemptible:
+            self._parking.wait_idle(stage.seconds)
         self._stage, self._told_at = name, 0.0
         self.progress(0.0)
 
@@ -158,7 +163,7 @@ class JobContext:
         now = time.monotonic()
         if now - self._told_at >= PROGRESS_EVERY_S:
             self._told_at = now
-            self._worker.say("progress", run=self._run, stage=self._stage, fraction=min(max(fraction, 0.0), 1.0))
+            self._worker.say("progress", run=self._run, stage=self._stage, fraction=float(fraction))
 
     def park(self) -> None:
         self._parking.park()
@@ -183,7 +188,8 @@ def _told(error: Exception) -> dict[str, Any]:
     if isinstance(error, GenerationFailed):
         return {"code": error.code, "message": str(error), "hint": error.hint, "retryable": error.is_retryable}
     trace = traceback.format_exc()[-MAX_TRACE_CHARS:]
-    code = "out_of_memory" if isinstance(error, MemoryError) or "out of memory" in str(error) else "provider_error"
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    code = "out_of_memory" if kinds & {"MemoryError", "OutOfMemoryError"} else "provider_error"  # the latter is torch's
     message = f"{type(error).__name__}: {error}"[:1000]
     return {"code": code, "message": message, "hint": "", "retryable": True, "trace": trace}
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from server.generation import memory
 from server.generation.gate import GateMemory
 from server.generation.memory import Config as MemoryConfig
+from server.generation.memory import Room
 from server.generation.parking import forget_generator
 from server.generation.process import Config as ProcessConfig
 from server.generation.process import ProviderProcess
@@ -27,8 +28,14 @@ class Config(BaseModel):
     keep_s: float = Field(default=300.0, ge=0)
     """So long a worker that has nothing to do keeps its provider loaded."""
     max_loaded: int = Field(default=3, ge=1)
+    wait_for_room_s: float = Field(default=600.0, ge=0)
+    """So long a provider may find too little memory; then its jobs fail, or go to another one."""
     process: ProcessConfig = ProcessConfig()
     memory: MemoryConfig = MemoryConfig()
+
+
+class NoRoom(Exception):
+    """A device has too little memory for a provider."""
 
 
 class Workers:
@@ -38,6 +45,7 @@ class Workers:
         self.device, self._gate, self._desk, self._config = device, gate, desk, config
         self._workers: dict[str, ProviderProcess] = {}
         self._used_at: dict[str, float] = {}
+        self._too_full_since: dict[str, float] = {}
 
     async def get(self, known: Known) -> ProviderProcess:
         """A provider's worker, loaded already or not.
@@ -56,27 +64,51 @@ class Workers:
         return worker
 
     async def make_room(self, known: Known) -> bool:
-        """Whether a provider fits, if need be without those that have nothing to do."""
+        """Whether a provider fits now, if need be without those that have nothing to do.
+
+        Raises:
+            NoRoom: it never will, or has not for long.
+        """
         if known.name in self._workers:
             return True
-        peaks = await self._desk.ask(lambda store: store.peaks_gb(known.name, self.device))
-        needed = memory.needed_gb(known.description.vram_gb, peaks)
-        while True:
-            free_gb = await asyncio.to_thread(memory.free_gb, self.device)
-            if memory.fits(free_gb, needed, self._config.memory):
-                return True
-            if not self._workers:
-                return False
-            await self.drop(self._longest_unused())
+        config, needed_gb = self._config.memory, await self._expected_gb(known)
+        room = await self._room()
+        if memory.never_fits(room, needed_gb, config):
+            raise NoRoom(self._why(known, needed_gb, room))
+        idle_gb = sum(worker.memory_gb for worker in self._workers.values())
+        if memory.fits(room, needed_gb, config, given_back_gb=idle_gb):
+            while not memory.fits(room, needed_gb, config) and self._workers:
+                await self.drop(self._longest_unused())
+                room = await self._room()
+        if memory.fits(room, needed_gb, config):
+            self._too_full_since.pop(known.name, None)
+            return True
+        since = self._too_full_since.setdefault(known.name, time.monotonic())
+        if time.monotonic() - since > self._config.wait_for_room_s:
+            raise NoRoom(self._why(known, needed_gb, room))
+        return False
 
-    async def learn(self, name: str, peak_gb: float, *, was_too_little: bool) -> None:
-        """Remember what a run needed; of one that ran out of memory, that all there was did not do."""
+    async def learn(self, known: Known, peak_gb: float, *, was_too_little: bool) -> None:
+        """Remember what a run needed; or, of one that ran out of memory, that it needs somewhat more than expected."""
         if was_too_little:
-            free_gb = await asyncio.to_thread(memory.free_gb, self.device)
-            peak_gb = max(peak_gb, free_gb or 0.0)
+            expected_gb, room = await self._expected_gb(known), await self._room()
+            peak_gb = memory.after_too_little(expected_gb, peak_gb, room, self._config.memory)
         if peak_gb > 0:
             now_ns = time.time_ns()
-            await self._desk.ask(lambda store: store.learn_peak(name, self.device, peak_gb, PEAKS_KEPT, now_ns))
+            await self._desk.ask(lambda store: store.learn_peak(known.name, self.device, peak_gb, PEAKS_KEPT, now_ns))
+
+    async def _expected_gb(self, known: Known) -> float:
+        since_ns = time.time_ns() - int(self._config.memory.remember_s * 1e9)
+        peaks = await self._desk.ask(lambda store: store.peaks_gb(known.name, self.device, since_ns))
+        return memory.needed_gb(known.description.vram_gb, peaks)
+
+    async def _room(self) -> Room | None:
+        return await asyncio.to_thread(memory.room_on, self.device)
+
+    def _why(self, known: Known, needed_gb: float, room: Room | None) -> str:
+        free = "" if room is None else f"; {room.free_gb:.1f} of {room.total_gb:.1f} GB are free"
+        reserved_gb = self._config.memory.reserved_gb
+        return f"{known.name} needs {needed_gb:.1f} GB on {self.device} beside {reserved_gb:g} GB kept back{free}"
 
     async def drop_idle(self) -> None:
         """Close those that had nothing to do for long."""

@@ -16,17 +16,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
-from mapping import disk
-from server.api.contract import Conflict
-from server.assets.values import NewVersion, is_name
-from server.jobs import inputs, machine
+from server.api.contract import Conflict, Refused
+from server.assets.values import NewVersion
+from server.jobs import fingerprint, inputs, machine
 from server.jobs.inputs import Folder, LimitsConfig, Upload
 from server.jobs.machine import RetryConfig
 from server.jobs.progress import Shown
-from server.jobs.store import JobEvent, Store
-from server.jobs.values import TERMINAL, Job, State, Wanted
+from server.jobs.spool import Spool
+from server.jobs.steady import steadily
+from server.jobs.store import JobEvent, Key, Store
+from server.jobs.values import TERMINAL, InputFile, Job, State, Wanted, asset_named
 
 T = TypeVar("T")
 MAX_WAIT_S = 60.0
@@ -45,6 +47,10 @@ class Config(BaseModel):
     """More get 429."""
     keep_s: float = Field(default=7 * 86400.0, gt=0)
     """So long a job is known after it ended; its result stays with the assets."""
+    keep_files_s: float = Field(default=3600.0, gt=0)
+    """So long a job that did not succeed can be tried again with the files that it brought."""
+    max_spool_bytes: int = Field(default=4 << 30, gt=0)
+    """What all jobs together may bring; more get 507."""
     retry: RetryConfig = RetryConfig()
     limits: LimitsConfig = LimitsConfig()
 
@@ -62,6 +68,17 @@ class Live:
     def told(self) -> tuple[str, str, float]:
         """What is worth telling those who watch, when it changes."""
         return self.phase, self.shown.stage, round(self.shown.fraction, 3)
+
+    @property
+    def quarter(self) -> int:
+        """How many quarters of it are done."""
+        return int(4 * self.shown.fraction)
+
+    def json(self, job: str) -> bytes:
+        """What is told of it."""
+        told = {"type": "job.progress", "job": job, "state": self.phase, "stage": self.shown.stage}
+        figures = {"progress": self.shown.fraction, "eta_s": self.shown.eta_s, "yielded_ms": self.yielded_ms}
+        return msgspec.json.encode(told | figures)
 
 
 @dataclass(slots=True, eq=False)
@@ -89,6 +106,7 @@ class Desk:
         self.on_cancel: Callable[[str], None] = lambda job: None
         """Told of jobs that run and are not wanted any more."""
         self._store: Store
+        self._spool: Spool
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -101,7 +119,7 @@ class Desk:
         self = cls(folder, config or Config())
         try:
             await self.ask(lambda _: None, opening=True)
-            pruning = asyncio.create_task(self._prune(), name="forget old jobs")
+            pruning = asyncio.create_task(steadily("forgetting old jobs", self._prune), name="forget old jobs")
             try:
                 yield self
             finally:
@@ -114,35 +132,47 @@ class Desk:
     # -- what callers do -----------------------------------------------------------------------------------------------
 
     async def submit(
-        self, wanted: Wanted, uploads: Sequence[Upload | Folder], key: str | None = None
+        self,
+        wanted: Wanted,
+        uploads: Sequence[Upload | Folder],
+        key: str | None = None,
+        *,
+        asked: Wanted | None = None,
     ) -> tuple[Job, bool]:
         """Take a job; whether it is new, or the one that this key named before.
+
+        Args:
+            asked: as the caller sent it, if something was made of that.
 
         Raises:
             TooLarge, NotAPicture, Unprocessable: its files are no good.
             Conflict: the key named another request.
             TooManyJobs: the queue is full.
+            StorageFull: the disk is, or as much as jobs may bring is here.
         """
         files = await asyncio.to_thread(inputs.checked, uploads, self.config.limits)
+        named = _key(key, asked or wanted, files)
         now_ns, name = time.time_ns(), f"job-{secrets.token_hex(12)}"
-        asset = wanted.asset or (wanted.asset_name if is_name(wanted.asset_name) else f"asset-{name[4:16]}")
+        asset = asset_named(wanted) or f"asset-{name[4:16]}"
         job = Job(job=name, wanted=wanted, inputs=files, asset=asset, created_ns=now_ns, changed_ns=now_ns)
         wait_s = min(self.config.max_queued * self._typical_s / 10, MOST_RETRY_AFTER_S)
 
         def take(store: Store) -> tuple[Job, bool]:
-            folder = self.spool(name)
+            is_new = False
+            self._spool.take(name, uploads, files)
             try:
-                if uploads:
-                    inputs.store(folder / "in", uploads, files)
-                taken, is_new = store.submit(job, key, self.config.max_queued, wait_s)
-            except BaseException:
-                disk.remove(folder)
-                raise
-            if not is_new:
-                disk.remove(folder)
+                taken, is_new = store.submit(job, named, self.config.max_queued, wait_s)
+            finally:
+                if not is_new:
+                    self._spool.drop(name)
             return taken, is_new
 
         return await self.ask(take)
+
+    async def known(self, asked: Wanted, uploads: Sequence[Upload], key: str) -> Job | None:
+        """The job that a key named before; raises as `submit`."""
+        files = await asyncio.to_thread(inputs.checked, uploads, self.config.limits)
+        return await self.ask(lambda store: store.named(_key(key, asked, files)))
 
     async def get(self, job: str) -> Job:
         """Raises: NotFound."""
@@ -229,11 +259,18 @@ class Desk:
         self._watchers.append(watcher)
         return watcher
 
+    def wake(self) -> None:
+        """Have all that watch look again."""
+        for watcher in self._watchers:
+            watcher.set()
+
     def show(self, job: str, live: Live | None) -> None:
         """How a running job goes; None when it runs no more."""
         before = self._live.pop(job, None)
         if live is not None:
             self._live[job] = live
+            if before is not None and live.quarter > before.quarter:
+                self._loop.run_in_executor(self._thread, self._owe_progress, job, live)
         if live is None or before is None or live.told != before.told:
             self._wake(job)
 
@@ -243,13 +280,13 @@ class Desk:
 
     def spool(self, job: str) -> Path:
         """The folder of a job: `in` holds what it brought."""
-        return self._folder / "spool" / job
+        return self._spool.path(job)
 
     async def published(self, job: str, asset_version: int) -> Job:
         """It is on the bus; its files are not needed any more."""
         now_ns = time.time_ns()
         after = await self.step(job, lambda known: machine.publish(known, asset_version, now_ns))
-        await self.ask(lambda _: disk.remove(self.spool(job)))
+        await self.ask(lambda _: self._spool.drop(job))
         return after
 
     async def made(self, job: str, version: NewVersion, digest: str | None, cached_from: str | None = None) -> Job:
@@ -271,21 +308,31 @@ class Desk:
 
     def _open(self) -> None:
         """In the thread: open the books, and take back what was given out when the server died."""
-        (self._folder / "spool").mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(parents=True, exist_ok=True)
         self._store = Store(self._folder / "jobs.sqlite", self._from_thread)
         now_ns = time.time_ns()
         for job in self._store.in_state("running"):
             self._store.change(job.job, lambda known: machine.interrupt(known, self.config.retry, now_ns))
-        for folder in (self._folder / "spool").iterdir():
-            if not self._store.is_known(folder.name):
-                disk.remove(folder)
+        self._store.forget_routes()
+        self._spool = Spool(self._folder / "spool", self.config.max_spool_bytes, self._store.is_known)
 
     async def _prune(self) -> None:
-        while True:
-            before_ns = time.time_ns() - int(self.config.keep_s * 1e9)
-            for job in await self.ask(lambda store, before_ns=before_ns: store.prune(before_ns)):  # type: ignore[misc]
-                await self.ask(lambda _, job=job: disk.remove(self.spool(job)))  # type: ignore[misc]
-            await asyncio.sleep(PRUNE_EVERY_S)
+        """Forget jobs, and before that their files, some time after they ended."""
+
+        def forget(store: Store, now_ns: int) -> None:
+            ended = store.ended_before(now_ns - int(self.config.keep_files_s * 1e9))
+            self._spool.drop(*self._spool.holding(ended))
+            while store.prune(now_ns - int(self.config.keep_s * 1e9)):
+                pass
+
+        await self.ask(lambda store: forget(store, time.time_ns()))
+        await asyncio.sleep(PRUNE_EVERY_S)
+
+    def _owe_progress(self, job: str, live: Live) -> None:
+        """In the thread; what is told of progress may get lost."""
+        with contextlib.suppress(Refused):
+            if self._store.owe_progress(job, live.json(job), time.time_ns()):
+                self._loop.call_soon_threadsafe(self.owes.set)
 
     @contextlib.contextmanager
     def _looking(self, job: str) -> Iterator[_Look]:
@@ -305,8 +352,7 @@ class Desk:
     def _deliver(self, event: JobEvent) -> None:
         if event.state in TERMINAL or event.state == "queued":
             self._live.pop(event.job, None)
-        for watcher in self._watchers:
-            watcher.set()
+        self.wake()
         self.owes.set()
         for look in self._lookers.get(event.job, ()):
             look.has_news = True
@@ -315,3 +361,7 @@ class Desk:
     def _wake(self, job: str) -> None:
         for look in self._lookers.get(job, ()):
             look.changed.set()
+
+
+def _key(name: str | None, asked: Wanted, files: tuple[InputFile, ...]) -> Key | None:
+    return None if name is None else Key(name, fingerprint.of_request(asked, files))

@@ -8,7 +8,7 @@ from typing import Any
 
 from server.jobs.values import InputFile, Wanted
 
-_SAME_RESULT = {"text", "params", "seed", "output"}
+_SAME_RESULT = {"text", "params", "seed", "output", "asset_type"}
 
 
 def of_result(wanted: Wanted, inputs: tuple[InputFile, ...], provider: str, revision: str) -> str:
@@ -19,7 +19,7 @@ def of_result(wanted: Wanted, inputs: tuple[InputFile, ...], provider: str, revi
 
 
 def of_request(wanted: Wanted, inputs: tuple[InputFile, ...]) -> str:
-    """sha256 of all that a caller said: to tell a repeated request from another one under the same key."""
+    """sha256 of a request as it was sent: to tell a repeated one from another one under the same key."""
     brought = [(file.role, file.sha256) for file in inputs if file.role != "keyframes"]  # those are the map's
     return _digest({"wanted": wanted.model_dump(mode="json"), "files": brought})
 

@@ -3,6 +3,7 @@
 queued -> running -> publishing -> succeeded
 queued <- running                               worker or server died, or it may go better next time
 queued -> cancelled, expired, publishing        nobody wants it; too late; an identical one was done before
+queued -> failed                                nobody can do it
 running -> cancelled, failed
 failed, cancelled, expired -> queued            somebody asks for a retry
 """
@@ -20,6 +21,10 @@ DIED = Failure(
     code="worker_died", message="its process ended before it did", hint="see the server's log", retryable=True
 )
 
+INTERRUPTED = Failure(
+    code="interrupted", message="the server died while it ran,", hint="see the server's log", retryable=True
+)
+
 
 class RetryConfig(BaseModel):
     """What is tried again."""
@@ -27,6 +32,8 @@ class RetryConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_attempts: int = Field(default=3, ge=1)
+    max_interruptions: int = Field(default=20, ge=1)
+    """A job that ran each time the server died may be why; after so many it fails."""
     first_backoff_s: float = Field(default=1.0, ge=0)
     max_backoff_s: float = Field(default=60.0, ge=0)
 
@@ -43,8 +50,12 @@ def start(job: Job, provider: str, revision: str, now_ns: int) -> Job:
 
 
 def interrupt(job: Job, retry: RetryConfig, now_ns: int) -> Job:
-    """Worker or server died while it ran: it begins anew with the same seed, unless that happened too often."""
-    return fail(job, DIED, retry, now_ns)
+    """The server died while it ran: it begins anew with the same seed, and the attempt does not count."""
+    times = job.interruptions + 1
+    if times >= retry.max_interruptions and not job.is_cancelling:
+        failure = INTERRUPTED.model_copy(update={"message": f"{INTERRUPTED.message} {times} times"})
+        return _changed(job, "failed", now_ns, failure=failure, ended_ns=now_ns, interruptions=times)
+    return give_back(job, now_ns).model_copy(update={"interruptions": times})
 
 
 def give_back(job: Job, now_ns: int) -> Job:
@@ -72,6 +83,12 @@ def pass_on(job: Job, failure: Failure, now_ns: int) -> Job:
     _check(job, "running")
     assert job.provider is not None
     return give_back(job, now_ns).model_copy(update={"tried": (*job.tried, job.provider), "failure": failure})
+
+
+def rule_out(job: Job, provider: str, failure: Failure, now_ns: int) -> Job:
+    """A provider that it would go to cannot have it: another one may."""
+    _check(job, "queued")
+    return _changed(job, "queued", now_ns, tried=(*job.tried, provider), failure=failure)
 
 
 def refuse(job: Job, failure: Failure, now_ns: int) -> Job:
@@ -124,9 +141,10 @@ def expire(job: Job, now_ns: int) -> Job:
 def retry(job: Job, now_ns: int) -> Job:
     """Begin anew, with the same seed."""
     _check(job, "failed", "cancelled", "expired")
-    facts = {"attempt": 0, "tried": (), "failure": None, "not_before_ns": 0, "started_ns": None, "ended_ns": None}
+    counts = {"attempt": 0, "interruptions": 0, "tried": (), "failure": None}
+    times = {"not_before_ns": 0, "started_ns": None, "ended_ns": None}
     wanted = job.wanted.model_copy(update={"deadline_s": None})
-    return _changed(job, "queued", now_ns, wanted=wanted, **facts)
+    return _changed(job, "queued", now_ns, wanted=wanted, **counts, **times)
 
 
 def _check(job: Job, *states: State) -> None:

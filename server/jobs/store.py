@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,32 +18,20 @@ import msgspec
 from server.api.contract import Busy, Conflict, NotFound
 from server.assets.blobs import StorageFull
 from server.assets.values import NewVersion
-from server.jobs import fingerprint
+from server.jobs import schema
 from server.jobs.values import TERMINAL, Job
 
-SCHEMA_VERSION = 1
 PRIORITY_STEP_NS = 120 * 10**9
 """One step of priority goes before whoever came so much earlier; so nothing waits for ever."""
-_SCHEMA = """
-CREATE TABLE jobs (
-  job TEXT PRIMARY KEY, state TEXT NOT NULL, scene TEXT, rank INTEGER NOT NULL, not_before_ns INTEGER NOT NULL,
-  deadline_ns INTEGER, ended_ns INTEGER, body TEXT NOT NULL) WITHOUT ROWID;
-CREATE INDEX jobs_queued ON jobs (rank, job) WHERE state = 'queued';
-CREATE INDEX jobs_state ON jobs (state);
-CREATE INDEX jobs_deadline ON jobs (deadline_ns) WHERE state = 'queued' AND deadline_ns IS NOT NULL;
-CREATE TABLE keys (key TEXT PRIMARY KEY, digest TEXT NOT NULL, job TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE results (digest TEXT PRIMARY KEY, job TEXT NOT NULL, body TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE deliveries (
-  id INTEGER PRIMARY KEY AUTOINCREMENT, job TEXT NOT NULL, event TEXT NOT NULL, body BLOB NOT NULL,
-  tries INTEGER NOT NULL DEFAULT 0, due_ns INTEGER NOT NULL);
-CREATE INDEX deliveries_due ON deliveries (due_ns);
-CREATE TABLE peaks (provider TEXT NOT NULL, device TEXT NOT NULL, gb REAL NOT NULL, at_ns INTEGER NOT NULL);
-CREATE INDEX peaks_of ON peaks (provider, device, at_ns);
-CREATE TABLE events (
-  seq INTEGER PRIMARY KEY AUTOINCREMENT, job TEXT NOT NULL, state TEXT NOT NULL, at_ns INTEGER NOT NULL,
-  body BLOB NOT NULL);
-CREATE INDEX events_of ON events (job, seq);
-"""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Under which a request may be repeated."""
+
+    name: str
+    digest: str
+    """`fingerprint.of_request`, of the request as it was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,40 +65,30 @@ class Store:
         Raises:
             sqlite3.DatabaseError: the file is no database, or of a newer version.
         """
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._db = schema.connect(path)
         self._on_event = on_event
         self._pending: list[JobEvent] = []
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version > SCHEMA_VERSION:
-            raise sqlite3.DatabaseError(f"the jobs are of version {version}; this server reads {SCHEMA_VERSION}")
-        if version == 0:
-            self._db.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
 
     def close(self) -> None:
         self._db.close()
 
     # -- changing ------------------------------------------------------------------------------------------------------
 
-    def submit(self, job: Job, key: str | None, max_queued: int, retry_after_s: float) -> tuple[Job, bool]:
+    def submit(self, job: Job, key: Key | None, max_queued: int, retry_after_s: float) -> tuple[Job, bool]:
         """Take a job, or find the one that this key named before; whether it is new.
 
         Raises:
             Conflict: the key named another request.
             Busy: too many wait.
         """
-        digest = fingerprint.of_request(job.wanted, job.inputs)
         with self._change():
-            if key is not None and (known := self._one("SELECT digest, job FROM keys WHERE key = ?", key)) is not None:
-                if known[0] != digest:
-                    raise Conflict("a request with this Idempotency-Key asked for something else; take a new key")
-                return self.get(known[1]), False
+            if (known := self.named(key)) is not None:
+                return known, False
             if self.num_queued() >= max_queued:
                 raise TooManyJobs(f"{max_queued} jobs are waiting, which is the limit", retry_after_s=retry_after_s)
             self._write(job)
             if key is not None:
-                self._db.execute("INSERT INTO keys VALUES (?, ?, ?)", (key, digest, job.job))
+                self._db.execute("INSERT INTO keys VALUES (?, ?, ?)", (key.name, key.digest, job.job))
         return job, True
 
     def change(self, job: str, step: Callable[[Job], Job], learn: str | None = None) -> Job:
@@ -132,10 +110,38 @@ class Store:
                 self._db.execute("INSERT OR REPLACE INTO results VALUES (?, ?, ?)", (learn, job, body))
         return after
 
+    def route(self, provider_by_job: Mapping[str, str]) -> None:
+        """Remember whom waiting jobs go to, until they change; no news to anybody."""
+        with self._change():
+            self._db.executemany(
+                "UPDATE jobs SET route = ? WHERE job = ? AND state = 'queued'",
+                [(provider, job) for job, provider in provider_by_job.items()],
+            )
+
+    def forget_routes(self) -> None:
+        """There are other providers or devices now."""
+        with self._change():
+            self._db.execute("UPDATE jobs SET route = NULL WHERE route IS NOT NULL")
+
     def forget_result(self, digest: str) -> None:
         """What the cache has under this name is not there any more."""
         with self._change():
             self._db.execute("DELETE FROM results WHERE digest = ?", (digest,))
+
+    def owe_progress(self, job: str, told: bytes, now_ns: int) -> bool:
+        """How far a job is, for its webhook if that wants to know; what still waits to be told of it before is dropped.
+
+        Returns:
+            Whether somebody is to be told.
+        """
+        hook = self.get(job).wanted.webhook
+        if hook is None or "progress" not in hook.events:
+            return False
+        with self._change():
+            self._db.execute("DELETE FROM deliveries WHERE job = ? AND event = 'progress'", (job,))
+            insert = "INSERT INTO deliveries (job, event, body, due_ns) VALUES (?, 'progress', ?, ?)"
+            self._db.execute(insert, (job, told, now_ns))
+        return True
 
     def delivered(self, delivery: int, retry_at_ns: int | None) -> None:
         """Somebody was told; or is to be told again later."""
@@ -174,8 +180,24 @@ class Store:
             raise NotFound(f"there is no job {job[:64]!r}")
         return Job.model_validate_json(row[0])
 
+    def named(self, key: Key | None) -> Job | None:
+        """The job that a key named before.
+
+        Raises:
+            Conflict: it named another request.
+        """
+        known = None if key is None else self._one("SELECT digest, job FROM keys WHERE key = ?", key.name)
+        if known is None or key is None:
+            return None
+        if known[0] != key.digest:
+            raise Conflict("a request with this Idempotency-Key asked for something else; take a new key")
+        return self.get(known[1])
+
     def is_known(self, job: str) -> bool:
         return self._one("SELECT 1 FROM jobs WHERE job = ?", job) is not None
+
+    def ended_before(self, before_ns: int) -> list[str]:
+        return [row[0] for row in self._db.execute("SELECT job FROM jobs WHERE ended_ns < ?", (before_ns,))]
 
     def in_state(self, *states: str) -> list[Job]:
         select = f"SELECT body FROM jobs WHERE state IN ({', '.join('?' * len(states))})"
@@ -190,10 +212,23 @@ class Store:
         rows = self._db.execute(select, (after, scope, scope, state, state, limit))
         return [Job.model_validate_json(row[0]) for row in rows]
 
-    def queued(self, now_ns: int, limit: int) -> list[Job]:
-        """Jobs that may begin, most urgent first."""
-        select = "SELECT body FROM jobs WHERE state = 'queued' AND not_before_ns <= ? ORDER BY rank, job LIMIT ?"
+    def unrouted(self, now_ns: int, limit: int) -> list[Job]:
+        """Jobs that may begin and that no provider was found for yet, most urgent first."""
+        select = (
+            "SELECT body FROM jobs WHERE state = 'queued' AND route IS NULL AND not_before_ns <= ?"
+            " ORDER BY rank, job LIMIT ?"
+        )
         return [Job.model_validate_json(row[0]) for row in self._db.execute(select, (now_ns, limit))]
+
+    def next_for(self, providers: Iterable[str], now_ns: int) -> Job | None:
+        """The most urgent job that may begin and goes to one of these."""
+        select = (
+            "SELECT rank, job, body FROM jobs WHERE state = 'queued' AND route = ? AND not_before_ns <= ?"
+            " ORDER BY rank, job LIMIT 1"
+        )
+        rows = (self._db.execute(select, (provider, now_ns)).fetchone() for provider in providers)
+        first = min((row for row in rows if row is not None), default=None)
+        return None if first is None else Job.model_validate_json(first[2])
 
     def overdue(self, now_ns: int, limit: int) -> list[str]:
         """Waiting jobs whose deadline has passed."""
@@ -202,7 +237,7 @@ class Store:
 
     def next_due_ns(self, now_ns: int) -> int | None:
         """When a waiting job may begin, or is too late, for time reasons alone."""
-        later = "SELECT min(not_before_ns) FROM jobs WHERE state = 'queued' AND not_before_ns > ?"
+        later = "SELECT min(not_before_ns) FROM jobs WHERE state = 'queued' AND not_before_ns > 0 AND not_before_ns > ?"
         soonest = [self._db.execute(later, (now_ns,)).fetchone()[0]]
         deadline = "SELECT min(deadline_ns) FROM jobs WHERE state = 'queued' AND deadline_ns IS NOT NULL"
         soonest.append(self._db.execute(deadline).fetchone()[0])
@@ -229,10 +264,10 @@ class Store:
         row = self._db.execute("SELECT min(due_ns) FROM deliveries").fetchone()
         return None if row[0] is None else int(row[0])
 
-    def peaks_gb(self, provider: str, device: str) -> list[float]:
-        """What runs needed, oldest first."""
-        select = "SELECT gb FROM peaks WHERE provider = ? AND device = ? ORDER BY at_ns"
-        return [row[0] for row in self._db.execute(select, (provider, device))]
+    def peaks_gb(self, provider: str, device: str, since_ns: int) -> list[float]:
+        """What runs needed since then, oldest first."""
+        select = "SELECT gb FROM peaks WHERE provider = ? AND device = ? AND at_ns >= ? ORDER BY at_ns"
+        return [row[0] for row in self._db.execute(select, (provider, device, since_ns))]
 
     def events_of(self, job: str, since: int) -> list[JobEvent]:
         """A job's changes after `since`, in order."""
@@ -267,18 +302,31 @@ class Store:
             "INSERT INTO jobs (job, scene, state, rank, not_before_ns, deadline_ns, ended_ns, body)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (job) DO UPDATE SET state = excluded.state,"
             " rank = excluded.rank, not_before_ns = excluded.not_before_ns, deadline_ns = excluded.deadline_ns,"
-            " ended_ns = excluded.ended_ns, body = excluded.body",
+            " ended_ns = excluded.ended_ns, body = excluded.body, route = NULL",
             (job.job, job.wanted.scene, *values),
         )
+        event = self._owed(job)
         told = msgspec.json.encode(_told(job))
         insert = "INSERT INTO events (job, state, at_ns, body) VALUES (?, ?, ?, ?)"
         seq = self._db.execute(insert, (job.job, job.state, job.changed_ns, told)).lastrowid
         assert seq is not None
         self._pending.append(_event(seq, job.job, job.state, told))
-        event = "completed" if job.state in TERMINAL else "started" if job.state == "running" else None
-        if job.wanted.webhook is not None and event in job.wanted.webhook.events:
+        if event is not None:
             insert = "INSERT INTO deliveries (job, event, body, due_ns) VALUES (?, ?, ?, ?)"
             self._db.execute(insert, (job.job, event, told, job.changed_ns))
+
+    def _owed(self, job: Job) -> str | None:
+        """What its webhook is to be told: that it ended, or that it runs for the first time since it was asked for."""
+        if job.wanted.webhook is None:
+            return None
+        event = "completed" if job.state in TERMINAL else "started" if job.state == "running" else None
+        if event == "started":
+            states = ("running", *TERMINAL)
+            select = f"SELECT state FROM events WHERE job = ? AND state IN ({', '.join('?' * len(states))})"
+            before = self._db.execute(f"{select} ORDER BY seq DESC LIMIT 1", (job.job, *states)).fetchone()
+            if before is not None and before[0] == "running":
+                return None
+        return event if event in job.wanted.webhook.events else None
 
     def _one(self, select: str, value: str) -> tuple[Any, ...] | None:
         row: tuple[Any, ...] | None = self._db.execute(select, (value,)).fetchone()

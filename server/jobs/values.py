@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from server.assets.values import AssetType, Facts, Name, NewVersion, Sha256
+from server.assets.values import AssetType, Facts, Name, NewVersion, Sha256, is_name
 
 State = Literal["queued", "loading", "running", "yielding", "publishing", "succeeded", "failed", "cancelled", "expired"]
 """`loading` and `yielding` (parked, since perception needs the device) are seen from outside only; to the books both
@@ -18,7 +18,7 @@ TERMINAL: frozenset[State] = frozenset({"succeeded", "failed", "cancelled", "exp
 Output = Literal["mesh", "3dgs", "radiance_field"]
 InputRole = Literal["image", "mask", "images", "keyframes", "mesh"]
 Event = Literal["started", "progress", "completed"]
-"""`completed`: any terminal state."""
+"""`progress`: at each quarter of the way; `completed`: any terminal state."""
 
 
 class _Value(BaseModel):
@@ -67,6 +67,11 @@ class Wanted(_Value):
     webhook: Webhook | None = None
 
 
+def asset_named(wanted: Wanted) -> str | None:
+    """The asset that a job is for, as far as its caller named one."""
+    return wanted.asset or (wanted.asset_name if is_name(wanted.asset_name) else None)
+
+
 class Failure(_Value):
     """Why a job failed."""
 
@@ -96,6 +101,8 @@ class Job(_Value):
     """The asset its versions belong to, from the start."""
     attempt: int = 0
     """1 is the first; counted anew when somebody asks for a retry."""
+    interruptions: int = 0
+    """How often the server died while it ran."""
     provider: str | None = None
     """Which one it was given to last."""
     revision: str | None = None

@@ -18,12 +18,16 @@ import ipaddress
 import logging
 import socket
 import ssl
+import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from server.jobs.desk import Desk
+from server.jobs.steady import happens_within, steadily
 from server.jobs.store import Delivery
 from server.jobs.values import Webhook
 
@@ -40,6 +44,7 @@ class Config(BaseModel):
     allowed_hosts: tuple[str, ...] = ()
     """Hosts that may have private addresses."""
     timeout_s: float = Field(default=10.0, gt=0)
+    """Of one try, all together, however slowly the other side speaks."""
     pauses_s: tuple[float, ...] = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0)
     """Between tries; after the last it is given up."""
 
@@ -57,32 +62,36 @@ class Webhooks:
 
     async def run(self) -> None:
         """Until cancelled."""
-        desk = self._desk
-        while True:
-            desk.owes.clear()
-            due = await desk.ask(lambda store: store.due_deliveries(time.time_ns(), PAGE))
-            await asyncio.gather(*(self._deliver(delivery) for delivery in due))
-            if due:
-                continue
-            next_ns = await desk.ask(lambda store: store.next_delivery_ns())
-            wait_s = LOOK_EVERY_S if next_ns is None else max(0.0, (next_ns - time.time_ns()) / 1e9)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(wait_s, LOOK_EVERY_S)):
-                    await desk.owes.wait()
+        threads = ThreadPoolExecutor(PAGE, thread_name_prefix="webhooks")
+        try:
+            await steadily("telling webhooks", lambda: self._turn(threads))
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _deliver(self, delivery: Delivery) -> None:
+    async def _turn(self, threads: ThreadPoolExecutor) -> None:
+        """Tell what is due; else wait until something is."""
+        desk = self._desk
+        desk.owes.clear()
+        if due := await desk.ask(lambda store: store.due_deliveries(time.time_ns(), PAGE)):
+            await asyncio.gather(*(self._deliver(delivery, threads) for delivery in due))
+            return
+        next_ns = await desk.ask(lambda store: store.next_delivery_ns())
+        wait_s = LOOK_EVERY_S if next_ns is None else max(0.0, (next_ns - time.time_ns()) / 1e9)
+        await happens_within(desk.owes, min(wait_s, LOOK_EVERY_S))
+
+    async def _deliver(self, delivery: Delivery, threads: ThreadPoolExecutor) -> None:
         """Try once, and write down whether it is to be tried again."""
         job = await self._desk.get(delivery.job)
         hook, retry_at_ns = job.wanted.webhook, None
         assert hook is not None
         try:
-            status = await asyncio.to_thread(self._post, hook, delivery)
+            status = await asyncio.get_running_loop().run_in_executor(threads, self._post, hook, delivery)
             is_done, why = 200 <= status < 300, f"status {status}"
         except NotAllowed as error:
             is_done, why = True, str(error)
             log.warning("a webhook is not allowed", extra={"job": delivery.job, "reason": why})
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            is_done, why = False, str(error)
+        except Exception as error:  # whatever it is, it must not keep the others waiting
+            is_done, why = False, f"{type(error).__name__}: {error}"
         if not is_done and delivery.tries < len(self._config.pauses_s):
             retry_at_ns = time.time_ns() + int(self._config.pauses_s[delivery.tries] * 1e9)
         elif not is_done:
@@ -108,7 +117,7 @@ class Webhooks:
             "webhook-timestamp": str(stamp),
             "webhook-signature": sign(secret, id, stamp, body),
         }
-        with contextlib.closing(_connection(url, address, self._config.timeout_s)) as connection:
+        with _connected(url, address, self._config.timeout_s) as connection:
             connection.request("POST", (url.path or "/") + (f"?{url.query}" if url.query else ""), body, headers)
             return connection.getresponse().status
 
@@ -152,15 +161,26 @@ def _port(url: SplitResult) -> int:
     return url.port or (443 if url.scheme == "https" else 80)
 
 
-def _connection(url: SplitResult, address: str, timeout_s: float) -> http.client.HTTPConnection:
-    """To this very address, by the host's name (and its certificate)."""
+@contextlib.contextmanager
+def _connected(url: SplitResult, address: str, timeout_s: float) -> Iterator[http.client.HTTPConnection]:
+    """To this very address, by the host's name (and its certificate); it breaks off when the time is over."""
     assert url.hostname is not None
-    raw = socket.create_connection((address, _port(url)), timeout_s)
-    connection = http.client.HTTPConnection(url.hostname, _port(url), timeout=timeout_s)
-    try:
-        is_tls = url.scheme == "https"
-        connection.sock = ssl.create_default_context().wrap_socket(raw, server_hostname=url.hostname) if is_tls else raw
-    except BaseException:
-        raw.close()
-        raise
-    return connection
+    until = time.monotonic() + timeout_s
+    with socket.create_connection((address, _port(url)), timeout_s) as raw, raw.dup() as twin:
+
+        def end() -> None:
+            with contextlib.suppress(OSError):  # it is closed
+                twin.shutdown(socket.SHUT_RDWR)
+
+        ending = threading.Timer(max(0.0, until - time.monotonic()), end)
+        ending.daemon = True
+        ending.start()
+        try:
+            connection = http.client.HTTPConnection(url.hostname, _port(url), timeout=timeout_s)
+            is_tls = url.scheme == "https"
+            context = ssl.create_default_context() if is_tls else None
+            connection.sock = raw if context is None else context.wrap_socket(raw, server_hostname=url.hostname)
+            with contextlib.closing(connection):
+                yield connection
+        finally:
+            ending.cancel()

@@ -16,7 +16,14 @@ from server.generation.gate import Call
 from server.jobs.progress import Progress
 
 CALM = Seen(
-    raised_ms=None, is_parked=False, is_stopped=False, block_ms_p99=10.0, silent_s=0.0, cancelled_s=None, computed_s=1.0
+    raised_ms=None,
+    is_parked=False,
+    is_stoppable=False,
+    is_stopped=False,
+    block_ms_p99=10.0,
+    silent_s=0.0,
+    cancelled_s=None,
+    computed_s=1.0,
 )
 PATIENCE = escalation.Config()
 
@@ -72,6 +79,9 @@ def test_a_worker_that_does_not_park_is_stopped_until_the_gate_is_down() -> None
     assert decide(parked, PATIENCE)[0] is Action.NOTHING
     slow = replace(late, block_ms_p99=30.0)
     assert decide(slow, PATIENCE)[0] is Action.NOTHING, "three of its blocks are not over"
+    long_call = replace(CALM, raised_ms=1.0, is_stoppable=True)
+    assert decide(long_call, PATIENCE)[0] is Action.STOP, "it expects nothing else"
+    assert decide(replace(long_call, raised_ms=None), PATIENCE)[0] is Action.NOTHING
     stopped = replace(late, is_stopped=True, silent_s=100.0)
     assert decide(stopped, PATIENCE)[0] is Action.NOTHING, "who is stopped cannot speak"
     assert decide(replace(CALM, is_stopped=True), PATIENCE)[0] is Action.GO_ON
@@ -89,12 +99,25 @@ def test_a_worker_that_is_beyond_help_is_killed(trouble: dict[str, float]) -> No
 
 def test_a_provider_that_lies_about_its_memory_is_believed_only_until_it_ran() -> None:
     config = memory.Config(margin_gb=1.0, perception_gb=4.0)
-    assert memory.fits(free_gb=15.0, needed=memory.needed_gb(10.0, []), config=config)
-    assert not memory.fits(free_gb=15.0, needed=memory.needed_gb(10.0, [18.0]), config=config)
+    room = memory.Room(free_gb=15.0, total_gb=24.0)
+    assert memory.fits(room, memory.needed_gb(10.0, []), config)
+    assert not memory.fits(room, memory.needed_gb(10.0, [18.0]), config)
+    assert memory.fits(room, memory.needed_gb(10.0, [18.0]), config, given_back_gb=8.0)
+    assert not memory.never_fits(room, 18.0, config)
+    assert memory.never_fits(room, 20.0, config), "24 GB less what is kept back"
     assert memory.needed_gb(10.0, [3.0]) == 10.0, "one run may have been a small one"
     assert memory.needed_gb(10.0, [3.0] * 20) == 3.0
     assert memory.needed_gb(0.0, [3.0] * 19 + [9.0]) == 9.0
     assert memory.fits(None, 100.0, config), "where nobody knows what is free"
+
+
+def test_one_run_out_of_memory_asks_for_somewhat_more_and_never_for_what_cannot_be() -> None:
+    config, room = memory.Config(margin_gb=1.0, perception_gb=4.0), memory.Room(free_gb=23.0, total_gb=24.0)
+    assert memory.after_too_little(8.0, 0.0, room, config) == 10.0
+    assert memory.after_too_little(8.0, 12.0, room, config) == 15.0
+    most = memory.after_too_little(18.0, 0.0, room, config)
+    assert not memory.never_fits(room, most, config), "an empty device may still try"
+    assert memory.after_too_little(8.0, 0.0, None, config) == 10.0
 
 
 @given(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import tempfile
 from pathlib import Path
 
@@ -11,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from server.assets.values import AssetFile, NewVersion
-from server.jobs import machine
+from server.jobs import fingerprint, machine, schema
 from server.jobs.machine import RetryConfig, WrongState
-from server.jobs.store import JobEvent, Store, TooManyJobs
+from server.jobs.store import JobEvent, Key, Store, TooManyJobs
 from server.jobs.values import TERMINAL, Failure, InputFile, Job, Wanted, Webhook
 
 RETRY = RetryConfig(max_attempts=3, first_backoff_s=1.0, max_backoff_s=4.0)
@@ -83,6 +84,21 @@ def test_what_is_not_the_jobs_fault_does_not_count() -> None:
     assert (passed.state, passed.attempt, passed.tried) == ("queued", 0, ("prims",))
 
 
+def test_the_servers_death_is_no_attempt_unless_it_comes_with_the_job() -> None:
+    job, retry = new(), RetryConfig(max_attempts=1, max_interruptions=3)
+    for times in (1, 2):
+        job = machine.interrupt(machine.start(job, "prims", "1", 5), retry, 6)
+        assert (job.state, job.attempt, job.interruptions) == ("queued", 0, times)
+    job = machine.interrupt(machine.start(job, "prims", "1", 5), retry, 6)
+    assert (job.state, job.failure and job.failure.code) == ("failed", "interrupted")
+    assert machine.retry(job, 7).interruptions == 0
+
+
+def test_a_provider_without_room_is_ruled_out_and_the_job_waits_for_another() -> None:
+    job = machine.rule_out(new(), "trellis", HOPELESS, 6)
+    assert (job.state, job.tried, job.failure, job.attempt) == ("queued", ("trellis",), HOPELESS, 0)
+
+
 class Books(RuleBasedStateMachine):
     """The store, and what must hold of it after any history, kills included."""
 
@@ -106,7 +122,8 @@ class Books(RuleBasedStateMachine):
     def submit(self, priority: int, deadline_s: float | None, key: str | None) -> None:
         job = new(f"job-{len(self.known)}", self.now_ns, priority=priority, deadline_s=deadline_s)
         try:
-            taken, is_new = self.store.submit(job, key, 5, 1.0)
+            named = None if key is None else Key(key, fingerprint.of_request(job.wanted, ()))
+            taken, is_new = self.store.submit(job, named, 5, 1.0)
         except (TooManyJobs, machine.Conflict):
             return
         assert is_new == (taken.job not in self.known)
@@ -171,10 +188,12 @@ class Books(RuleBasedStateMachine):
     def the_queue_is_in_order(self) -> None:
         if not hasattr(self, "known"):
             return
-        queued = self.store.queued(self.now_ns, 100)
+        queued = self.store.unrouted(self.now_ns, 100)
         assert {job.job for job in queued} == {
             name for name, job in self.known.items() if job.state == "queued" and job.not_before_ns <= self.now_ns
         }
+        first = self.store.next_for(["prims"], self.now_ns)
+        assert first is None, "nobody was found for any of them"
         ahead = [(-job.wanted.priority * 120 * 10**9 + job.created_ns, job.job) for job in queued]
         assert ahead == sorted(ahead)
         waiting = [name for name, job in self.known.items() if job.state == "queued"]
@@ -191,7 +210,7 @@ def test_a_low_priority_waits_but_not_for_ever(tmp_path: Path) -> None:
     store.submit(new("job-low", 0, priority=0), None, 9, 1.0)
     store.submit(new("job-soon", 60 * 10**9, priority=1), None, 9, 1.0)
     store.submit(new("job-later", 200 * 10**9, priority=1), None, 9, 1.0)
-    assert [job.job for job in store.queued(10**12, 9)] == ["job-soon", "job-low", "job-later"]
+    assert [job.job for job in store.unrouted(10**12, 9)] == ["job-soon", "job-low", "job-later"]
 
 
 def test_what_is_owed_and_learnt_is_kept(tmp_path: Path) -> None:
@@ -211,10 +230,69 @@ def test_what_is_owed_and_learnt_is_kept(tmp_path: Path) -> None:
     assert store.result("digest") == ("job-1", MADE)
     for n in range(10):
         store.learn_peak("prims", "cpu", float(n), 3, n)
-    assert store.peaks_gb("prims", "cpu") == [7.0, 8.0, 9.0]
+    assert store.peaks_gb("prims", "cpu", 0) == [7.0, 8.0, 9.0]
+    assert store.peaks_gb("prims", "cpu", 8) == [8.0, 9.0], "what is long ago says nothing"
     assert store.prune(31) == ["job-1"]
     assert store.result("digest") is None
     assert store.in_state(*TERMINAL) == []
+
+
+def test_each_provider_has_its_own_queue_and_a_change_forgets_the_way(tmp_path: Path) -> None:
+    store = Store(tmp_path / "jobs.sqlite", lambda event: None)
+    for n, provider in enumerate(["big"] * 70 + ["small"]):
+        store.submit(new(f"job-{n:02d}", n), None, 99, 1.0)
+        store.route({f"job-{n:02d}": provider})
+    found = store.next_for(["small"], 99)
+    assert found is not None
+    assert found.job == "job-70", "however many wait for the other one"
+    found = store.next_for(["small", "big"], 99)
+    assert found is not None
+    assert found.job == "job-00"
+    store.change("job-70", lambda job: machine.rule_out(job, "small", HOPELESS, 100))
+    assert store.next_for(["small"], 100) is None
+    assert [job.job for job in store.unrouted(100, 9)] == ["job-70"]
+    store.forget_routes()
+    assert len(store.unrouted(100, 99)) == 71
+
+
+def test_books_of_the_first_version_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.sqlite"
+    old = sqlite3.connect(path)
+    old.executescript(f"{schema._SCHEMA} PRAGMA user_version = 1;")
+    values = ("job-1", "queued", 0, 0, new().model_dump_json())
+    old.execute("INSERT INTO jobs (job, state, rank, not_before_ns, body) VALUES (?, ?, ?, ?, ?)", values)
+    old.commit()
+    old.close()
+    store = Store(path, lambda event: None)
+    assert [job.job for job in store.unrouted(1, 9)] == ["job-1"]
+    store.close()
+    newer = sqlite3.connect(path)
+    newer.execute("PRAGMA user_version = 99")
+    newer.close()
+    with pytest.raises(sqlite3.DatabaseError, match="99"):
+        Store(path, lambda event: None)
+
+
+def test_it_is_told_once_that_a_job_runs_and_each_quarter_of_the_way_until_it_is_tried_anew(tmp_path: Path) -> None:
+    store = Store(tmp_path / "jobs.sqlite", lambda event: None)
+    hook = Webhook(url="https://example.org/", events=("started", "progress"))
+    store.submit(new(webhook=hook), None, 9, 1.0)
+    for now_ns in (10, 20):
+        store.change("job-1", lambda job, now_ns=now_ns: machine.start(job, "prims", "1", now_ns))  # type: ignore[misc]
+        store.change("job-1", lambda job: machine.fail(job, BROKEN, RETRY, 0))
+    store.change("job-1", lambda job: machine.start(job, "prims", "1", 30))
+    store.change("job-1", lambda job: machine.cancel(job, 31))
+    for quarter in (1, 2):
+        assert store.owe_progress("job-1", b"%d" % quarter, 32)
+    store.change("job-1", lambda job: machine.cancelled(job, 33))
+    owed = store.due_deliveries(99, 9)
+    assert [(one.event, one.body) for one in owed[1:]] == [("progress", b"2")], "the newest says it all"
+    assert [one.event for one in owed] == ["started", "progress"]
+    store.change("job-1", lambda job: machine.retry(job, 40))
+    store.change("job-1", lambda job: machine.start(job, "prims", "1", 41))
+    assert [one.event for one in store.due_deliveries(99, 9)] == ["started", "progress", "started"]
+    store.submit(new("job-2"), None, 9, 1.0)
+    assert not store.owe_progress("job-2", b"", 50), "nobody wants to know"
 
 
 def test_a_hundred_thousand_jobs_can_wait_and_one_more_is_refused(tmp_path: Path) -> None:
@@ -230,13 +308,11 @@ def test_a_hundred_thousand_jobs_can_wait_and_one_more_is_refused(tmp_path: Path
     with pytest.raises(TooManyJobs) as refused:
         store.submit(new("job-x"), None, 100_000, 600.0)
     assert (refused.value.status, refused.value.retry_after_s) == (429, 600.0)
-    assert [job.job for job in store.queued(1, 2)] == ["job-000000", "job-000001"]
+    assert [job.job for job in store.unrouted(1, 2)] == ["job-000000", "job-000001"]
 
 
 def test_inputs_belong_to_the_request() -> None:
     """A key that comes back with another picture is another request."""
-    from server.jobs import fingerprint
-
     one = InputFile(role="image", name="image-0.png", sha256="0" * 64, size=1)
     other = one.model_copy(update={"sha256": "1" * 64})
     assert fingerprint.of_request(Wanted(), (one,)) != fingerprint.of_request(Wanted(), (other,))
