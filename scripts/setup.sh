@@ -47,7 +47,7 @@ python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "Python 3.
 [ -x .venv/bin/python ] || { say "Creating .venv"; python3 -m venv .venv; }
 
 extras=""
-[ "$want_tests" = test ] && extras="[dev,vggt]"
+[ "$want_tests" = test ] && extras="[dev,vggt,shap-e]"
 stamp=".venv/.installed${want_tests:+-$want_tests}"
 if [ ! -e "$stamp" ] || [ -n "$(find pyproject.toml constraints.txt CMakeLists.txt navmesh/native -newer "$stamp" -print -quit)" ]; then
   say "Installing Python packages (pinned in constraints.txt) and building the Recast binding"

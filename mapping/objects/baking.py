@@ -47,7 +47,7 @@ def baked(mesh: Mesh, views: Sequence[View], texture_px: int) -> Mesh:
     sure = np.minimum(weight / _SURE, 1.0)[:, None]
     texture = np.zeros((texture_px, texture_px, 3), np.float32)
     texture[inside] = sure * total / np.maximum(weight, 1e-12)[:, None] + (1 - sure) * spread
-    return replace(mesh, texture=_with_gutters(texture, inside), rgb=None)
+    return replace(mesh, texture=with_gutters(texture, inside), rgb=None)
 
 
 _SURE = 0.02
@@ -87,7 +87,7 @@ def _vertex_colours(mesh: Mesh, normals: F32, views: Sequence[View]) -> F32:
     return colours[index].astype(np.float32)
 
 
-def _with_gutters(texture: F32, inside: NDArray[np.bool_]) -> U8:
+def with_gutters(texture: F32, inside: NDArray[np.bool_]) -> U8:
     """Every texel outside the charts takes the nearest one's colour inside."""
     _, nearest = cv2.distanceTransformWithLabels(
         (~inside).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL

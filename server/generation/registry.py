@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from server.generation import providers
+from server.generation.needs import NOTHING, Needs, lacking
 from server.generation.provider import Description
 from server.jobs.values import Job
 
@@ -29,7 +30,7 @@ class ProviderConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     python: Path | None = None
-    """Interpreter of its own environment; None = this server's."""
+    """Interpreter of its own environment; None = what `providers install` made, or else this server's."""
     options: dict[str, Any] = {}
     """For its `create`."""
     enabled: bool = True
@@ -42,6 +43,8 @@ class Config(BaseModel):
 
     providers: dict[str, ProviderConfig] = {}
     """Only those that need something set; all files of `server/generation/providers` are there by themselves."""
+    environments: Path = Path("var/providers")
+    """Where `providers install` puts the environments of those that need one."""
     auto: tuple[str, ...] = ("prims", "library", "capture", "trellis2", "trellis", "shap-e", "relief")
     """Who is asked, in this order, for a job that names nobody; each may find it unsuitable, or lack something."""
     commercial: bool = True
@@ -60,6 +63,7 @@ class Known:
     options: dict[str, Any]
     missing: str | None
     """What it lacks on this machine, and what to do about it, as far as its file can tell."""
+    needs: Needs = NOTHING
 
     @property
     def name(self) -> str:
@@ -88,10 +92,15 @@ class Registry:
         config = self._config.providers.get(name, ProviderConfig())
         module = f"{MODULES}.{name.replace('-', '_')}"
         file = importlib.import_module(module)
-        ask = getattr(file, "missing", None)
-        missing = None if ask is None else ask(config.options)
-        python = str(config.python or sys.executable)
-        return Known(file.create(config.options).describe(), module, python, config.options, missing)
+        needs = file.needs(config.options) if hasattr(file, "needs") else NOTHING
+        python = config.python or self._own_python(name)
+        missing = "; ".join(map(str, lacking(needs, name, python))) or None
+        return Known(file.create(config.options).describe(), module, str(python), config.options, missing, needs)
+
+    def _own_python(self, name: str) -> Path:
+        """Of the environment that was made for a provider; this server's when there is none."""
+        made = python_in(self._config.environments / name)
+        return made if made.exists() else Path(sys.executable)
 
     def all(self) -> list[Known]:
         """Those that can say what they are."""
@@ -127,6 +136,11 @@ class Registry:
         if self._config.territory is not None and self._config.territory in licence.excluded:
             return False
         return is_named or licence.commercial or not self._config.commercial
+
+
+def python_in(environment: Path) -> Path:
+    """The interpreter of a virtual environment."""
+    return environment.absolute() / "bin" / "python"
 
 
 @cache

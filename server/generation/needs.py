@@ -1,0 +1,144 @@
+"""What a provider needs before it can work, and what of it an environment lacks. Standard library only.
+
+A file `providers/NAME.py` that needs more than this server has says so by `needs(options) -> Needs`. Nothing is loaded
+to find out: packages are looked for by their folders, weights by their files.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Package:
+    """Something that pip installs."""
+
+    requirement: str
+    """`diffusers==0.42.1`."""
+    module: str
+    """What is imported of it."""
+    alone: bool = False
+    """Without what it says it needs (`--no-deps`): those are here by themselves."""
+
+
+@dataclass(frozen=True)
+class Extension:
+    """Code that is built from source, against the environment's own PyTorch and CUDA."""
+
+    module: str
+    source: str
+    """What to give to pip."""
+    licence: str
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Files of a model: in the cache of the Hugging Face hub, or in a folder."""
+
+    repo: str
+    """`microsoft/TRELLIS-image-large`, or the folder's path."""
+    file: str
+    """One that is there when they are."""
+    licence: str
+    gated: bool = False
+    """Handed out only after somebody agreed to something on their page."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """In the order in which it is to be installed."""
+
+    packages: tuple[Package, ...] = ()
+    extensions: tuple[Extension, ...] = ()
+    weights: tuple[Weights, ...] = ()
+
+
+NOTHING = Needs()
+
+
+@dataclass(frozen=True)
+class Lack:
+    """One thing that is not there."""
+
+    kind: str
+    """`package`, `extension`, `weights`."""
+    what: str
+    todo: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.what}: {self.todo}"
+
+
+def lacking(needs: Needs, name: str, python: Path) -> list[Lack]:
+    """What the environment of an interpreter has not got.
+
+    Args:
+        name: of the provider, to be told what to run.
+    """
+    places = site_folders(python)
+    found = [
+        Lack("package", package.requirement, f"commonground providers install {name}")
+        for package in needs.packages
+        if not has_module(places, package.module)
+    ]
+    found += [
+        Lack("extension", extension.module, f"{build_command(extension, python)} ({extension.licence})")
+        for extension in needs.extensions
+        if not has_module(places, extension.module)
+    ]
+    return found + [Lack("weights", one.repo, _fetch(one, python)) for one in needs.weights if not has_weights(one)]
+
+
+def build_command(extension: Extension, python: Path) -> str:
+    """What builds it: with the compiler of the CUDA toolkit that PyTorch there was built with."""
+    return f"{python} -m pip install --no-build-isolation {extension.source}"
+
+
+def site_folders(python: Path) -> list[Path]:
+    """Where an interpreter finds packages; of one that is in no virtual environment nobody knows."""
+    if _same(python, Path(sys.executable)):
+        return [Path(entry) for entry in sys.path if entry]
+    home = python.absolute().parent.parent
+    return sorted((home / "lib").glob("python3*/site-packages"))
+
+
+def has_module(places: Sequence[Path], module: str) -> bool:
+    """Whether it can be imported, as far as its folder or file tells."""
+    stem = module.replace(".", "/")
+    return any(
+        (place / stem).is_dir() or (place / f"{stem}.py").is_file() or any(place.glob(f"{stem}.*.so"))
+        for place in places
+    )
+
+
+def has_weights(weights: Weights) -> bool:
+    """Whether that file is here, wherever the hub's client keeps its downloads."""
+    folder = Path(weights.repo)
+    if folder.is_absolute():
+        return (folder / weights.file).is_file()
+    kept = _hub_cache() / f"models--{weights.repo.replace('/', '--')}" / "snapshots"
+    return any(kept.glob(f"*/{weights.file}"))
+
+
+def _fetch(weights: Weights, python: Path) -> str:
+    if Path(weights.repo).is_absolute():
+        return f"there is no {weights.file} in that folder"
+    fetch = f"{python.parent / 'hf'} download {weights.repo} ({weights.licence})"
+    if not weights.gated:
+        return fetch
+    return f"gated: agree to its terms on its page, log in with {python.parent / 'hf'} auth login, then {fetch}"
+
+
+def _hub_cache() -> Path:
+    if "HF_HUB_CACHE" in os.environ:
+        return Path(os.environ["HF_HUB_CACHE"])
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    return Path(os.environ.get("HF_HOME", cache / "huggingface")) / "hub"
+
+
+def _same(a: Path, b: Path) -> bool:
+    return a.absolute() == b.absolute()
