@@ -28,6 +28,7 @@ console = Console(highlight=False)
 problems = Console(stderr=True, highlight=False)
 if TYPE_CHECKING:
     from server.config import Settings
+    from server.doctor import Finding
 
 T = TypeVar("T")
 
@@ -198,8 +199,7 @@ def doctor(config: ConfigFile = None, data_dir: DataDir = None) -> None:
     is_well = True
     for finding in checks.examine(settings):
         is_well &= finding.is_ok
-        mark = "[green]OK  [/]" if finding.is_ok else "[red]FAIL[/]"
-        console.print(f"{mark} [bold]{finding.subject:<9}[/] {finding.detail}", soft_wrap=True)
+        _tell(finding)
     raise typer.Exit(0 if is_well else 1)
 
 
@@ -219,6 +219,27 @@ def list_providers(config: ConfigFile = None) -> None:
             console.print(f"        {escape(known.missing)}", soft_wrap=True)
 
 
+@providers.command("install")
+def install_provider(
+    name: Annotated[str, typer.Argument(help="As `providers list` calls it.")], config: ConfigFile = None
+) -> None:
+    """Make a provider's own environment and fill it from PyPI; what remains is named, with the command for it."""
+    from server.generation.install import install
+    from server.generation.registry import Registry
+
+    registry = _settings(config).generation.registry
+    is_well = True
+    with _mendable():
+        try:
+            known = Registry(registry).get(name)
+        except LookupError as error:
+            raise ValueError(str(error)) from error
+        for finding in install(known, registry.environments / name):
+            is_well &= finding.is_ok
+            _tell(finding)
+    raise typer.Exit(0 if is_well else 1)
+
+
 @providers.command("doctor")
 def examine_provider(
     name: Annotated[str, typer.Argument(help="As `providers list` calls it.")],
@@ -234,8 +255,7 @@ def examine_provider(
         is_well = True
         async for finding in checks.examine(settings.generation, name, device):
             is_well &= finding.is_ok
-            mark = "[green]OK  [/]" if finding.is_ok else "[red]FAIL[/]"
-            console.print(f"{mark} [bold]{finding.subject:<9}[/] {escape(finding.detail)}", soft_wrap=True)
+            _tell(finding)
         return is_well
 
     raise typer.Exit(0 if _go(examine()) else 1)
@@ -252,6 +272,11 @@ def show_config(config: ConfigFile = None, data_dir: DataDir = None) -> None:
 def main() -> None:
     """Entry point; errors that a user can mend are one line, not a traceback."""
     app()
+
+
+def _tell(finding: Finding) -> None:
+    mark = "[green]OK  [/]" if finding.is_ok else "[red]FAIL[/]"
+    console.print(f"{mark} [bold]{finding.subject:<9}[/] {escape(finding.detail)}", soft_wrap=True)
 
 
 def _settings(path: Path | None, **overrides: Any) -> Settings:

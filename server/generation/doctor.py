@@ -23,7 +23,11 @@ async def examine(config: Config, name: str, device: str) -> AsyncIterator[Findi
         yield Finding("provider", False, str(error))
         return
     yield _terms(config, known)
-    yield Finding("missing", known.missing is None, known.missing or "nothing that it can tell without being loaded")
+    for lack in known.lacks:
+        yield Finding(lack.kind, False, f"{lack.what}: {lack.todo}")
+    if known.lacks:
+        return
+    yield Finding("needs", True, "nothing is missing that can be told without loading it")
     if shutil.which(known.python) is None:
         yield Finding("python", False, f"{known.python} cannot be run; set generation.registry.providers.{name}.python")
         return

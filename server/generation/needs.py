@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 
@@ -108,11 +109,14 @@ def site_folders(python: Path) -> list[Path]:
 
 def has_module(places: Sequence[Path], module: str) -> bool:
     """Whether it can be imported, as far as its folder or file tells."""
-    stem = module.replace(".", "/")
-    return any(
-        (place / stem).is_dir() or (place / f"{stem}.py").is_file() or any(place.glob(f"{stem}.*.so"))
-        for place in places
-    )
+    top, _, within = module.partition(".")
+    for place in places:
+        names = _names(place, _changed_ns(place))
+        if top in names and (place / top / within.replace(".", "/")).exists():
+            return True
+        if not within and (f"{top}.py" in names or any(n.startswith(f"{top}.") and n.endswith(".so") for n in names)):
+            return True
+    return False
 
 
 def has_weights(weights: Weights) -> bool:
@@ -122,6 +126,19 @@ def has_weights(weights: Weights) -> bool:
         return (folder / weights.file).is_file()
     kept = _hub_cache() / f"models--{weights.repo.replace('/', '--')}" / "snapshots"
     return any(kept.glob(f"*/{weights.file}"))
+
+
+@lru_cache(maxsize=64)
+def _names(place: Path, changed_ns: int) -> frozenset[str]:
+    """What lies in a folder; looked at anew only when it has changed."""
+    return frozenset(os.listdir(place)) if changed_ns else frozenset()
+
+
+def _changed_ns(place: Path) -> int:
+    try:
+        return place.stat().st_mtime_ns if place.is_dir() else 0
+    except OSError:
+        return 0
 
 
 def _fetch(weights: Weights, python: Path) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from server.generation import providers
-from server.generation.needs import NOTHING, Needs, lacking
+from server.generation.needs import NOTHING, Lack, Needs, lacking
 from server.generation.provider import Description
 from server.jobs.values import Job
 
@@ -61,13 +61,18 @@ class Known:
     module: str
     python: str
     options: dict[str, Any]
-    missing: str | None
-    """What it lacks on this machine, and what to do about it, as far as its file can tell."""
+    lacks: tuple[Lack, ...] = ()
+    """What is not here, and what to do about that, as far as its file can tell."""
     needs: Needs = NOTHING
 
     @property
     def name(self) -> str:
         return self.description.name
+
+    @property
+    def missing(self) -> str | None:
+        """All that it lacks, in words."""
+        return "; ".join(map(str, self.lacks)) or None
 
 
 class Registry:
@@ -94,8 +99,8 @@ class Registry:
         file = importlib.import_module(module)
         needs = file.needs(config.options) if hasattr(file, "needs") else NOTHING
         python = config.python or self._own_python(name)
-        missing = "; ".join(map(str, lacking(needs, name, python))) or None
-        return Known(file.create(config.options).describe(), module, str(python), config.options, missing, needs)
+        lacks = tuple(lacking(needs, name, python))
+        return Known(file.create(config.options).describe(), module, str(python), config.options, lacks, needs)
 
     def _own_python(self, name: str) -> Path:
         """Of the environment that was made for a provider; this server's when there is none."""

@@ -21,7 +21,7 @@ async def findings(config: dict[str, object], name: str = "rehearsal") -> dict[s
 async def test_a_provider_that_works() -> None:
     found = await findings({})
     assert {name: finding.is_ok for name, finding in found.items()} == dict.fromkeys(
-        ("licence", "missing", "memory", "process", "loading"), True
+        ("licence", "needs", "memory", "process", "loading"), True
     )
 
 
