@@ -50,7 +50,9 @@ class Located(msgspec.Struct, frozen=True):
     confidence: float = 0.0
     """Share of the points it should show that it does, 0..1."""
     focal_px: float | None = None
-    """The focal length it was located with: found out where no lens was given."""
+    """The focal length it was located with: found out where no lens was given, or where `lens_refuted`."""
+    lens_refuted: bool = False
+    """The focal length that was given cannot be right."""
     age_s: float | None = None
     """How long ago the newest of the places that it was recognised by was filmed."""
 

@@ -41,6 +41,7 @@ def _answer(found: Located | str, picture: Picture, epoch: int, scale_source: st
             "num_inliers": found.num_inliers,
             "confidence": round(min(1.0, found.share), 3),
             "focal_px": round(found.zoom * picture.intrinsics.fx, 1),
+            "lens_refuted": found.is_lens_refuted,
             "age_s": round(max(0.0, (time.time_ns() - found.newest_ns) * 1e-9), 1),
             **facts,
         }

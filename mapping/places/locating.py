@@ -18,9 +18,13 @@ from mapping.transforms import F64, Sim3, invert, rigid
 _MAX_HAMMING = 56
 _MIN_SHARE = 0.2
 """Of the points that should be in the picture: one picture alone has to say more than each of several pairs."""
-_ZOOMS = (0.72, 0.85, 1.0, 1.18, 1.39)
-"""Focal lengths to try, over the guessed one: from an ultra-wide lens to a slight telephoto."""
+_ZOOMS = (0.61, 0.72, 0.85, 1.0, 1.18, 1.39, 1.64)
+"""Focal lengths to try, over the given one: from an ultra-wide lens to a slight telephoto."""
 _ZOOM_ROUNDS = ((0.08, 0.04, 0.0, -0.04, -0.08), (0.02, 0.01, 0.0, -0.01, -0.02))
+_LENS_ERROR = 0.04
+"""A stated focal length is let stand where neither one so much longer nor shorter fits better: maps bend, too."""
+_MORE_INLIERS = 1.05
+"""Another lens has to explain so much more of the picture before a stated one is not believed."""
 
 Unlocated = Literal["nothing_mapped", "too_plain", "not_recognised"]
 """Why a picture was not found: no place near it lies in the world, it shows hardly anything, or no place agrees."""
@@ -38,9 +42,11 @@ class Located:
     share: float
     """Of those points of the matched places that it should show, 0..1."""
     zoom: float
-    """Focal length over the given one; 1 where that was known."""
+    """Focal length over the given one; 1 where that is right."""
     newest_ns: int
     """When the newest of the places that it was found by was filmed."""
+    is_lens_refuted: bool = False
+    """The stated focal length cannot be right: `zoom` is what the picture says."""
 
 
 def locate(
@@ -54,19 +60,22 @@ def locate(
     """Pose a camera by what several places know of the world (P3P in LO-RANSAC, poselib; then looked closer).
 
     None where fewer than `config.min_inliers` points agree. A guessed focal length is looked for as well, within a
-    factor of 1.5.
+    factor of 1.7; so is a stated one that the picture contradicts, for with a wrong lens the camera would be found
+    nearer or farther than it is.
     """
     placed = [(place, world) for place in candidates if (world := in_world(place)) is not None]
     first = [_matched(features, place, world, config) for place, world in placed]
-    if not is_focal_guess:
-        return _look_closer(features, placed, first, config)
-    tried = [_look_closer(_zoomed(features, zoom), placed, first, config) for zoom in _ZOOMS]
-    best = max(zip(_ZOOMS, tried, strict=True), key=lambda pair: pair[1].num_inliers if pair[1] is not None else 0)
-    if best[1] is None:
-        return None
-    zoom = _best_zoom(features, placed, best[1], best[0], config)
-    found = _look_closer(_zoomed(features, zoom), placed, first, config)
-    return None if found is None else replace(found, zoom=zoom)
+    if is_focal_guess:
+        return _with_any_lens(features, placed, first, config)
+    found = _look_closer(features, placed, first, config)
+    if found is not None:
+        beside = ((_LENS_ERROR, 0.0, -_LENS_ERROR),)
+        if _best_zoom(features, placed, found, 1.0, config, beside) == 1.0:
+            return found
+    other = _with_any_lens(features, placed, first, config)
+    if other is None or (found is not None and other.num_inliers < _MORE_INLIERS * found.num_inliers):
+        return found
+    return replace(other, is_lens_refuted=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,6 +86,20 @@ class _Matched:
     points: F64  # (n, 3)
     num_expected: int
     """Known points that should be in the picture."""
+
+
+def _with_any_lens(
+    features: Features, placed: list[tuple[Place, Sim3]], first: list[_Matched], config: Config
+) -> Located | None:
+    """The lens under which most clear matches agree, refined by all that is found with it."""
+    agreeing = [_num_agreeing(_zoomed(features, zoom), first, config) for zoom in _ZOOMS]
+    zoom = _ZOOMS[int(np.argmax(agreeing))]
+    rough = _look_closer(_zoomed(features, zoom), placed, first, config)
+    if rough is None:
+        return None
+    zoom = _best_zoom(features, placed, rough, zoom, config)
+    found = _look_closer(_zoomed(features, zoom), placed, first, config)
+    return None if found is None else replace(found, zoom=zoom)
 
 
 def _look_closer(
@@ -127,14 +150,22 @@ def _pose(features: Features, matched: list[_Matched], least: int, config: Confi
     """camera_from_world (4, 4) that enough matches agree on."""
     if sum(len(m.rows) for m in matched) < least:
         return None
+    found, num_inliers = _ransac(features, matched, config)
+    return rigid(found.R, found.t) if num_inliers >= least and np.isfinite(found.t).all() else None
+
+
+def _num_agreeing(features: Features, matched: list[_Matched], config: Config) -> int:
+    """How many matches agree on the pose that most agree on."""
+    return _ransac(features, matched, config)[1] if sum(len(m.rows) for m in matched) >= config.first_inliers else 0
+
+
+def _ransac(features: Features, matched: list[_Matched], config: Config) -> tuple[poselib.CameraPose, int]:
     rows, points = np.concatenate([m.rows for m in matched]), np.concatenate([m.points for m in matched])
     pixels = features.xy[rows].astype(np.float64) * features.focal_px
     camera = {"model": "SIMPLE_PINHOLE", "width": 1, "height": 1, "params": [features.focal_px, 0.0, 0.0]}
     ransac = {"max_reproj_error": config.inlier_px, "min_iterations": 100, "max_iterations": 1000, "seed": 0}
     found, info = poselib.estimate_absolute_pose(pixels, points, camera, ransac, {"loss_type": "CAUCHY"})
-    if info["num_inliers"] < least or not np.isfinite(found.t).all():
-        return None
-    return rigid(found.R, found.t)
+    return found, int(info["num_inliers"])
 
 
 def _zoomed(features: Features, zoom: float) -> Features:
@@ -143,7 +174,12 @@ def _zoomed(features: Features, zoom: float) -> Features:
 
 
 def _best_zoom(
-    features: Features, placed: list[tuple[Place, Sim3]], rough: Located, zoom: float, config: Config
+    features: Features,
+    placed: list[tuple[Place, Sim3]],
+    rough: Located,
+    zoom: float,
+    config: Config,
+    rounds: tuple[tuple[float, ...], ...] = _ZOOM_ROUNDS,
 ) -> float:
     """The zoom near a rough one under which what the picture shows lies nearest to where it should."""
     camera_from_world = invert(rough.world_from_camera)
@@ -153,7 +189,7 @@ def _best_zoom(
     pixels = features.xy[rows].astype(np.float64) * features.focal_px
     pose = poselib.CameraPose()
     pose.R, pose.t = camera_from_world[:3, :3], camera_from_world[:3, 3]
-    for steps in _ZOOM_ROUNDS:
+    for steps in rounds:
         focals = [features.focal_px * zoom * (1.0 + step) for step in steps]
         fits = [_cost_px2(pixels, points, focal, pose, config.inlier_px) for focal in focals]
         best = int(np.argmin(fits))

@@ -48,6 +48,8 @@ class LocateAnswer(BaseModel):
     confidence: float = 0.0
     """Share of the points it should show that it does, 0..1; from .2 on it counts as found."""
     focal_px: float | None = None
-    """The focal length it was located with: found out where none was given."""
+    """The focal length it was located with: found out where none was given, or where `lens_refuted`."""
+    lens_refuted: bool = False
+    """The `fx` that was given cannot be right: another one, `focal_px`, explains the picture clearly better."""
     age_s: float | None = None
     """How long ago the newest of the places that it was recognised by was filmed."""

@@ -47,6 +47,8 @@ async def test_a_photo_is_found_in_what_a_camera_has_mapped(live_server: Any) ->
         guessed = await client.locate("photos", photo(room, path[31]))
         assert guessed.focal_px is not None
         assert abs(guessed.focal_px / CAMERA.fx - 1) < 0.05
+        refuted = await client.locate("photos", photo(room, path[31]), Lens(1.3 * CAMERA.fx))
+        assert (refuted.lens_refuted, here.lens_refuted, guessed.lens_refuted) == (True, False, False)
         elsewhere = await client.locate("photos", photo(PaintedRoom(seed=12), path[31]), Lens(CAMERA.fx))
         assert elsewhere.reason == "not_recognised"
         with pytest.raises(HttpError, match="neither JPEG nor PNG") as refused:

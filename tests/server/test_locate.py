@@ -27,7 +27,8 @@ async def test_a_picture_reaches_the_map_with_its_lens(tmp_path: Path) -> None:
         answer = (await server.http.post(URL, content=jpeg(), headers=JPEG)).json()
         assert answer == {
             "found": False, "reason": "too_plain", "epoch": 3, "scale_source": "none", "world_from_camera": None,
-            "num_inliers": 0, "confidence": 0.0, "focal_px": None, "age_s": None,
+            "num_inliers": 0, "confidence": 0.0, "focal_px": None, "lens_refuted": False,
+            "age_s": None,
         }  # fmt: skip
         (guessed,) = server.scenes.pictures
         assert guessed.is_focal_guess

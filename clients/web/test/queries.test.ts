@@ -41,13 +41,13 @@ describe("MapQueries", () => {
     const placed = { t: [1, 2, 3], q_wxyz: [1, 0, 0, 0] };
     const answer = {
       found: true, reason: null, epoch: 4, scale_source: "marker", world_from_camera: placed, num_inliers: 180,
-      confidence: 0.6, focal_px: 1450, age_s: 12.5,
+      confidence: 0.6, focal_px: 1450, lens_refuted: true, age_s: 12.5,
     };
     const { asked, queries } = server(answer);
     const picture = new Blob(["..."], { type: "image/jpeg" });
     expect(await queries.locate("my map", picture, { fx: 1450, cx: 900 })).toEqual({
       found: true, reason: null, epoch: 4, scaleSource: "marker", worldFromCamera: { t: [1, 2, 3], qWxyz: [1, 0, 0, 0] },
-      numInliers: 180, confidence: 0.6, focalPx: 1450, ageS: 12.5,
+      numInliers: 180, confidence: 0.6, focalPx: 1450, lensRefuted: true, ageS: 12.5,
     });
     const url = new URL(asked[0]?.url ?? "");
     expect(url.pathname + url.search).toBe("/v1/scenes/my%20map/locate?fx=1450&cx=900");

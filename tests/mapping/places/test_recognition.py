@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import cv2
 import numpy as np
 import pytest
@@ -12,11 +10,10 @@ from mapping.changes import KeyframeId
 from mapping.kept import ComponentKey
 from mapping.places.agreement import Agreed, Seen, agree
 from mapping.places.features import detect
-from mapping.places.locating import Located
-from mapping.places.place import Place, place_of
+from mapping.places.place import place_of
 from mapping.places.recogniser import Config, Recogniser
 from mapping.places.verification import verify
-from mapping.transforms import F64, Sim3, angle_between, invert, look_at, rigid
+from mapping.transforms import F64, Sim3, invert, look_at, rigid
 from tests.mapping.painted_room import PaintedRoom
 from tests.mapping.places.filming import CAMERA, Phone, film, turned_about, walk
 
@@ -133,42 +130,3 @@ def test_what_is_remembered_is_bounded_and_forgotten_on_demand(room: PaintedRoom
     recogniser.forget(a.stream)
     assert {place.component[0] for place in recogniser.places()} == {b.stream}
     assert film(recogniser, b, walk(1)) == []
-
-
-def test_a_single_picture_is_found_in_a_map_of_several_phones(room: PaintedRoom) -> None:
-    recogniser = Recogniser()
-    phones = [Phone("a", room, unit_m=0.4), Phone("b", room, unit_m=2.0, seed=1)]
-    film(recogniser, phones[0], walk(3))
-    film(recogniser, phones[1], walk(3, start=0.3))
-    room_from_component = {p.stream: p.component_from_room.inverse() for p in phones}
-
-    def in_room(place: Place) -> Sim3 | None:
-        return room_from_component[place.component[0]] @ Sim3.from_rigid(place.component_from_camera)
-
-    truth = walk(1, start=0.22)[0]
-    found = recogniser.locate(room.render(truth, CAMERA), CAMERA, in_room)
-    assert isinstance(found, Located)
-    assert found.share > 0.5
-    assert found.newest_ns == max(place.capture_ns for place in recogniser.places())
-    assert np.linalg.norm(found.world_from_camera[:3, 3] - truth[:3, 3]) < 0.02
-    assert np.degrees(angle_between(found.world_from_camera[:3, :3], truth[:3, :3])) < 0.5
-    assert recogniser.locate(PaintedRoom(8).render(truth, CAMERA), CAMERA, in_room) == "not_recognised"
-    assert recogniser.locate(np.full((240, 320), 250, np.uint8), CAMERA, in_room) == "too_plain"
-    assert recogniser.locate(room.render(truth, CAMERA), CAMERA, lambda place: None) == "nothing_mapped"
-
-
-@pytest.mark.parametrize("error", [0.75, 0.93, 1.2])
-def test_a_guessed_focal_length_is_found_as_well(room: PaintedRoom, error: float) -> None:
-    recogniser = Recogniser()
-    phone = Phone("a", room)
-    film(recogniser, phone, walk(4))
-    truth = walk(1, start=0.22)[0]
-
-    def in_room(place: Place) -> Sim3 | None:
-        return phone.component_from_room.inverse() @ Sim3.from_rigid(place.component_from_camera)
-
-    guess = replace(CAMERA, fx=CAMERA.fx * error, fy=CAMERA.fy * error)
-    found = recogniser.locate(room.render(truth, CAMERA), guess, in_room, is_focal_guess=True)
-    assert isinstance(found, Located)
-    assert abs(found.zoom * error - 1) < 0.04
-    assert np.linalg.norm(found.world_from_camera[:3, 3] - truth[:3, 3]) < 0.06

@@ -25,8 +25,10 @@ export interface LocateAnswer {
   readonly numInliers: number;
   /** Share of the points it should show that it does, 0..1. */
   readonly confidence: number;
-  /** The focal length it was located with: found out where no lens was given. */
+  /** The focal length it was located with: found out where no lens was given, or where `lensRefuted`. */
   readonly focalPx: number | null;
+  /** The focal length that was given cannot be right. */
+  readonly lensRefuted: boolean;
   /** How long ago the newest of the places that it was recognised by was filmed. */
   readonly ageS: number | null;
 }
@@ -44,6 +46,7 @@ export function readLocateAnswer(fields: Readonly<Record<string, unknown>>): Loc
     numInliers: r.number("num_inliers"),
     confidence: r.number("confidence"),
     focalPx: maybe("focal_px"),
+    lensRefuted: r.value("lens_refuted") === true,
     ageS: maybe("age_s"),
   };
 }
