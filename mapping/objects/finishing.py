@@ -25,8 +25,7 @@ from mapping.objects.thumbnail import thumbnail, turntable
 
 MAX_FACES = {"prop": 8000, "character": 20_000, "environment": 50_000}
 """By type of asset: what a game expects one to have at most."""
-
-
+BUDGET_RANGE = (64, 300_000)
 _MIN_PICTURE_PX = 64
 
 

@@ -30,7 +30,7 @@ def _trit_levels() -> NDArray[np.float32]:
 
 def _nearest(levels: NDArray[np.float32]) -> NDArray[np.int64]:
     """(256,) the number of the level that is nearest to each byte."""
-    return np.abs(np.arange(256)[:, None] - levels[None]).argmin(axis=1)
+    return np.asarray(np.abs(np.arange(256)[:, None] - levels[None]).argmin(axis=1))
 
 
 # One row a mode: its number, its code and the code's bits, bits of an endpoint and of a weight.

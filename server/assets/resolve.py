@@ -10,6 +10,8 @@ from server.assets.values import AssetFile, Role
 
 SHOWN: tuple[Role, ...] = ("lod0", "lod1", "lod2")
 """Roles that are the asset itself, best first."""
+AUTHORITY = "glb"
+"""The other formats are made of it."""
 STAYS_PACKED = "KHR_texture_basisu"
 """Of such a file the picture takes a quarter of the GPU's memory, and is there without decoding: worth its bytes."""
 
@@ -25,6 +27,7 @@ class Wish:
     """What a client can take."""
 
     format: str | None = None
+    """None = a GLB, where there is one."""
     role: Role | None = None
     """None = the asset itself, in whatever level of detail fits."""
     extensions: frozenset[str] = frozenset()
@@ -43,6 +46,8 @@ def choose(files: Sequence[AssetFile], wish: Wish) -> AssetFile:
     if wish.role is None and not any(file.role in SHOWN for file in files):
         roles = ("splat", "source")
     fits = [file for file in files if file.role in roles and _fits(file, wish)]
+    if wish.format is None and any(file.format == AUTHORITY for file in fits):
+        fits = [file for file in fits if file.format == AUTHORITY]
     if not fits:
         there = ", ".join(sorted({f"{file.role} {file.format} ({file.size} bytes)" for file in files}))
         raise NotAcceptable(f"no file fits what was asked for; there are: {there[:1000]}")

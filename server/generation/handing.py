@@ -23,15 +23,19 @@ def hand_over(mesh: Mesh, request: Request, context: Context, more: Mapping[str,
         more: metadata besides what is measured here: `placement`, `scale_confidence`, and within `quality`.
 
     Raises:
-        GenerationFailed: `params["formats"]` (`["usdz", "dxf", ...]`, to be published beside the GLBs) cannot be had.
+        GenerationFailed: `params["formats"]` (`["usdz", "dxf", ...]`, to be published beside the GLBs) or
+            `params["max_faces"]` cannot be had.
         MeshError: the mesh has no triangles.
         Cancelled: nobody wants it any more.
     """
     from mapping.objects import finishing
+    from mapping.objects.decimation import decimated
+    from mapping.objects.formats import FACETED
 
     name = str(request.params.get("name") or request.text or "object")[:64]
-    max_faces = finishing.MAX_FACES.get(str(request.params.get("asset_type", "prop")), finishing.MAX_FACES["prop"])
+    max_faces = budget(request)
     wanted = _formats(request.params.get("formats", ()))
+    mesh = decimated(mesh, max_faces)
     extras = {"generator": "Commonground"}  # nothing of this job alone: equal requests are equal bytes
     context.stage("show")
     context.park()
@@ -39,11 +43,28 @@ def hand_over(mesh: Mesh, request: Request, context: Context, more: Mapping[str,
     metadata = finishing.facts(mesh, quality)
     metadata["quality"] |= more.get("quality", {})
     metadata |= {key: value for key, value in more.items() if key != "quality"}
+    if FACETED.intersection(wanted):
+        metadata["quality"]["faceted"] = True
     first = Result(tuple(_written(made, context.spool)), metadata)
     context.offer(first)
     context.stage("finish")
     rest = [*finishing.rest(mesh, name, extras), *_converted(mesh, name, wanted)]
     return Result((*first.files, *_written(rest, context.spool)), metadata)
+
+
+def budget(request: Request) -> int:
+    """How many triangles the asset may have: as asked for, or as its type usually has.
+
+    Raises:
+        GenerationFailed: `params["max_faces"]` is no number in range.
+    """
+    from mapping.objects.finishing import BUDGET_RANGE, MAX_FACES
+
+    usual = MAX_FACES.get(str(request.params.get("asset_type", "prop")), MAX_FACES["prop"])
+    asked = request.params.get("max_faces", usual)
+    if type(asked) is not int or not BUDGET_RANGE[0] <= asked <= BUDGET_RANGE[1]:
+        raise GenerationFailed("bad_input", f"max_faces must be from {BUDGET_RANGE[0]} to {BUDGET_RANGE[1]}")
+    return asked
 
 
 def _formats(wanted: object) -> list[str]:
@@ -59,9 +80,10 @@ def _formats(wanted: object) -> list[str]:
 def stand_in(mesh: Mesh, request: Request, context: Context, more: Mapping[str, Any]) -> None:
     """Offer one plain GLB in place of what takes longer; `more` is as in `hand_over`."""
     from mapping.objects import finishing, glb
+    from mapping.objects.quality import measure
 
     name = str(request.params.get("name") or request.text or "object")[:64]
-    facts = finishing.facts(mesh, finishing.measure(mesh, len(mesh.faces)))
+    facts = finishing.facts(mesh, measure(mesh, len(mesh.faces)))
     facts["quality"] |= more.get("quality", {})
     made = finishing.Made("lod0", "stand-in.glb", glb.encode(mesh, name), len(mesh.faces))
     context.offer(Result(tuple(_written([made], context.spool)), {**more, **facts}))
@@ -73,7 +95,10 @@ def _converted(mesh: Mesh, name: str, wanted: Iterable[str]) -> list[Made]:
     from mapping.objects.finishing import Made
 
     try:
-        return [Made("lod0", f"lod0.{one}", formats.encode(one, mesh, name), len(mesh.faces)) for one in wanted]
+        return [
+            Made("lod0", f"lod0.{one}", formats.encode(one, mesh, name), len(formats.limited(one, mesh).faces))
+            for one in wanted
+        ]
     except formats.FormatMissing as error:
         raise GenerationFailed("missing", str(error)) from error
 

@@ -8,17 +8,20 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+import cascadio
 import ezdxf
 import numpy as np
 import pytest
 import trimesh
 from pxr import Usd, UsdGeom, UsdShade, UsdValidation
 
+from mapping.exporters.glb import linear_rgba
 from mapping.objects import formats, solid
+from mapping.objects.decimation import decimated
 from mapping.objects.formats import FormatMissing
 from mapping.objects.formats.dxf import CAD_FROM_OURS
 from mapping.objects.looks import mean_rgb, vertex_rgb
-from mapping.objects.mesh import Material, Mesh, MeshError, face_areas_m2, volume_m3
+from mapping.objects.mesh import Material, Mesh, MeshError, face_areas_m2, joined, volume_m3
 from tests.mapping.objects.shapes import ball, checkered_cube
 
 RED_BALL = replace(ball(), material=Material((200, 36, 32)))
@@ -65,6 +68,47 @@ def test_dxf_passes_its_audit(mesh: Mesh) -> None:
     assert np.allclose(back.bounds, mesh.bounds_m(), atol=1e-6)
 
 
+@pytest.mark.parametrize("mesh", [checkered_cube(), decimated(RED_BALL, 300)])
+def test_step_is_read_again_by_open_cascade(mesh: Mesh, tmp_path: Path) -> None:
+    back, colour = as_open_cascade_reads(formats.encode("step", mesh, "it's a ünit"), tmp_path)
+    assert len(back.faces) == len(mesh.faces)
+    assert back.volume == pytest.approx(volume_m3(mesh), rel=1e-6)
+    assert back.area == pytest.approx(face_areas_m2(mesh).sum(), rel=1e-6)
+    assert np.allclose(np.sort(back.bounds @ CAD_FROM_OURS, axis=0), mesh.bounds_m(), atol=1e-6)
+    assert np.allclose(colour, linear_rgba(np.array([mean_rgb(mesh)], np.uint8))[0, :3] / 257, atol=1.5)
+
+
+def test_step_is_faceted_and_has_a_limit() -> None:
+    fine = solid.turned([(0.1 * np.cos(a), 0.1 * np.sin(a)) for a in np.linspace(-1.57, 1.57, 60)], 120)
+    data = formats.encode("step", fine)
+    assert b"FILE_DESCRIPTION(('faceted" in data
+    assert "step" in formats.FACETED
+    assert data.count(b"ADVANCED_FACE") == len(formats.limited("step", fine).faces) <= 5000 < len(fine.faces)
+    assert formats.limited("stl", fine) is fine
+
+
+def test_step_tells_solids_from_shells(tmp_path: Path) -> None:
+    two = joined([solid.box(0.1, 0.1, 0.1), solid.box(0.2, 0.2, 0.2, (1.0, 0.0, 0.0))])
+    data = formats.encode("step", two)
+    assert data.count(b"MANIFOLD_SOLID_BREP") == 2
+    assert as_open_cascade_reads(data, tmp_path)[0].volume == pytest.approx(0.009, rel=1e-5)
+    sheet = Mesh(two.vertices_m, two.faces[:20])
+    data = formats.encode("step", sheet)
+    assert (data.count(b"CLOSED_SHELL"), data.count(b"OPEN_SHELL")) == (1, 1)
+    assert len(as_open_cascade_reads(data, tmp_path)[0].faces) == 20
+    with pytest.raises(MeshError, match="no surface"):
+        formats.encode("step", Mesh(np.zeros((3, 3), np.float32), np.array([[0, 1, 2]], np.uint32)))
+
+
+def as_open_cascade_reads(data: bytes, folder: Path) -> tuple[trimesh.Trimesh, np.ndarray]:
+    """The shape in metres, Z up, and its colour in linear light 0..255."""
+    (folder / "thing.step").write_bytes(data)
+    cascadio.step_to_glb(str(folder / "thing.step"), str(folder / "thing.glb"), 0.001, 0.1)
+    scene = trimesh.load_scene(folder / "thing.glb")
+    colour = next(iter(scene.geometry.values())).visual.material.baseColorFactor
+    return scene.to_mesh(), np.asarray(colour)[:3]
+
+
 @pytest.mark.parametrize("mesh", [checkered_cube(), RED_BALL])
 def test_usdz_opens_with_shape_picture_and_unit(mesh: Mesh, tmp_path: Path) -> None:
     path = tmp_path / "thing.usdz"
@@ -91,7 +135,7 @@ def test_usdz_opens_with_shape_picture_and_unit(mesh: Mesh, tmp_path: Path) -> N
 
 
 def test_what_cannot_be_written_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert formats.available() == ["dxf", "obj", "ply", "stl", "usdz"]
+    assert formats.available() == ["dxf", "obj", "ply", "step", "stl", "usdz"]
     with pytest.raises(FormatMissing, match="fbx"):
         formats.encode("fbx", ball())
     with pytest.raises(MeshError):

@@ -272,8 +272,11 @@ def test_versions_that_suit_are_found() -> None:
     plain, packed = file("lod0", 900, 8000), file("lod0", 300, 8000, "EXT_meshopt_compression")
     coarse, hull = file("lod1", 200, 2000), file("collision", 10, 12)
     on_gpu = file("lod0", 700, 8000, "KHR_texture_basisu")
-    files = (coarse, packed, plain, hull, on_gpu)
+    printable = file("lod0", 800, 8000).model_copy(update={"format": "stl"})
+    files = (coarse, packed, plain, hull, on_gpu, printable)
     assert choose(files, Wish()) == plain
+    assert choose(files, Wish(format="stl")) == printable
+    assert choose((printable, hull), Wish()) == printable
     assert choose(files, Wish(extensions=frozenset({"EXT_meshopt_compression", "other"}))) == packed
     both = frozenset({"EXT_meshopt_compression", "KHR_texture_basisu"})
     assert choose(files, Wish(extensions=both)) == on_gpu

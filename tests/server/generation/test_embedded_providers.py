@@ -95,10 +95,27 @@ def test_prims(tmp_path: Path) -> None:
 
 
 def test_other_formats_are_published_on_request(tmp_path: Path) -> None:
-    wanted = ["ply", "obj", "stl", "dxf", "usdz"]
-    made = prims.create({}).run(request("red cube 20 cm", formats=wanted), Run(tmp_path))
+    wanted = ["ply", "obj", "stl", "dxf", "usdz", "step"]
+    run = Run(tmp_path)
+    made = prims.create({}).run(request("red cube 20 cm", formats=wanted), run)
+    assert {file.path.suffix for file in run.offered[0].files} == {".glb", ".png"}, "what can be shown does not wait"
+    assert made.metadata["quality"]["faceted"] is True
     found = {file.format for file in publishable(made).files if file.role == "lod0"}
     assert found == {"glb", *wanted}
+
+
+def test_budgets_are_kept(tmp_path: Path) -> None:
+    def faces(**params: Any) -> int:
+        made = prims.create({}).run(request("sphere 20 cm", **params), Run(tmp_path))
+        assert not made.metadata["quality"]["problems"]
+        return int(made.metadata["quality"]["faces"])
+
+    usual = faces()
+    assert faces(max_faces=300) <= 300 < usual
+    for bad in (3, 10**7, "many", 500.0, True):
+        with pytest.raises(GenerationFailed) as failed:
+            faces(max_faces=bad)
+        assert failed.value.code == "bad_input"
 
 
 def test_library(tmp_path: Path) -> None:
