@@ -25,7 +25,8 @@ from mapping.objects.thumbnail import thumbnail, turntable
 
 MAX_FACES = {"prop": 8000, "character": 20_000, "environment": 50_000}
 """By type of asset: what a game expects one to have at most."""
-BUDGET_RANGE = (64, 300_000)
+BUDGET_RANGE = (100, 300_000)
+"""What can be asked for instead."""
 _MIN_PICTURE_PX = 64
 
 

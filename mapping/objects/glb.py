@@ -8,7 +8,6 @@ pictures differ, packed into one.
 from __future__ import annotations
 
 import io
-import json
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,8 @@ from trimesh.exchange.gltf import export_glb
 from trimesh.visual.material import PBRMaterial
 
 from mapping.exporters.glb import linear_rgba
+from mapping.objects import chunks
+from mapping.objects.chunks import Tree
 from mapping.objects.mesh import U8, Material, Mesh, MeshError, compacted, vertex_normals
 
 MAX_BYTES = 256 << 20
@@ -68,13 +69,13 @@ def decode(data: bytes) -> Mesh:
     Raises:
         MeshError: it is no GLB, is broken or too large, or holds no triangles.
     """
-    if len(data) > MAX_BYTES or data[:4] != b"glTF":
-        raise MeshError("not a GLB file" if data[:4] != b"glTF" else f"more than {MAX_BYTES >> 20} MB")
+    if len(data) > MAX_BYTES:
+        raise MeshError(f"more than {MAX_BYTES >> 20} MB")
     try:
-        _check_counts(data)
+        tree, body = chunks.split(data)
+        _check_counts(tree)
+        _check_pictures(tree, body)
         scene = trimesh.load_scene(io.BytesIO(data), file_type="glb", process=False)
-        for shape in scene.geometry.values():
-            _check_pictures(shape)
         whole = _one(scene)
     except MeshError:
         raise
@@ -153,16 +154,32 @@ def _our_material(material: PBRMaterial) -> Material:
     return Material((red, green, blue), metallic, roughness)
 
 
-def _check_counts(data: bytes) -> None:
-    """A few bytes can announce gigabytes of zeros: what is announced is counted before anything is made."""
-    tree = json.loads(data[20 : 20 + int.from_bytes(data[12:16], "little")])
-    announced = sum(max(0, int(accessor["count"])) for accessor in tree.get("accessors", []))
-    instances = len(tree.get("nodes", []))
-    if announced > MAX_ELEMENTS or instances > MAX_NODES:
-        raise MeshError(f"{announced} elements in {instances} nodes: at most {MAX_ELEMENTS} in {MAX_NODES} are read")
+def _check_counts(tree: Tree) -> None:
+    """A few bytes can announce gigabytes of zeros, or one mesh a thousand times: counted before anything is made."""
+    counts = [max(0, int(accessor["count"])) for accessor in tree.get("accessors", [])]
+    shapes = [_used(part) for part in tree.get("meshes", [])]
+    nodes = tree.get("nodes", [])
+    placed = sum(counts[i] for node in nodes if "mesh" in node for i in shapes[node["mesh"]])
+    announced = max(sum(counts), placed)
+    if announced > MAX_ELEMENTS or len(nodes) > MAX_NODES:
+        raise MeshError(f"{announced} elements in {len(nodes)} nodes: at most {MAX_ELEMENTS} in {MAX_NODES} are read")
 
 
-def _check_pictures(shape: Any) -> None:
-    picture = getattr(getattr(shape.visual, "material", None), "baseColorTexture", None)
-    if picture is not None and picture.width * picture.height > MAX_TEXTURE_PIXELS:
-        raise MeshError(f"a picture of {picture.width} x {picture.height} pixels is too large")
+def _used(part: Tree) -> list[int]:
+    """The accessors of a mesh, as often as it uses them."""
+    primitives = part["primitives"]
+    return [i for one in primitives for i in (*one["attributes"].values(), one.get("indices")) if i is not None]
+
+
+def _check_pictures(tree: Tree, body: bytes) -> None:
+    """All pictures together, whatever they are for; only their heads are read."""
+    pixels = 0
+    for image in tree.get("images", []):
+        if "bufferView" not in image:
+            raise MeshError("pictures are read from the file itself only")
+        view = tree["bufferViews"][image["bufferView"]]
+        begin = int(view.get("byteOffset", 0))
+        with Image.open(io.BytesIO(body[begin : begin + int(view["byteLength"])])) as picture:
+            pixels += picture.width * picture.height
+    if pixels > MAX_TEXTURE_PIXELS:
+        raise MeshError(f"pictures of {pixels} pixels are too large; at most {MAX_TEXTURE_PIXELS} are read")

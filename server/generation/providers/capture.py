@@ -11,13 +11,11 @@ import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from server.generation.handing import STAGES, hand_over, stand_in
+from server.generation.handing import STAGES, budget, hand_over, stand_in
 from server.generation.provider import Context, Description, GenerationFailed, Licence, Request, Result, Stage
 
 if TYPE_CHECKING:
-    from mapping.objects.capture.region import Pick
     from mapping.objects.mesh import F64
-    from mapping.objects.view import View
     from server.generation.keyframes import Keyframes
 
 _WEIGHTS = {"stand-in": 1.0, "poses": 3.0, "masks": 4.0, "carve": 2.0, "unwrap": 2.0, "bake": 2.0, "check": 1.0}
@@ -43,10 +41,10 @@ class Capture:
         from dataclasses import asdict
 
         from mapping.objects.capture import standin
-        from mapping.objects.capture.capturing import capture
+        from mapping.objects.capture.capturing import Config, capture
         from mapping.objects.capture.region import NothingThere
         from mapping.objects.mesh import MeshError
-        from server.generation import keyframes
+        from server.generation import keyframes, sources
 
         def between(stage: str) -> None:
             context.stage(stage)
@@ -55,12 +53,12 @@ class Capture:
         try:
             given = keyframes.read(request.files["keyframes"][0])
             views = list(given.views.values())
-            pick = _pick(request, list(given.views), views)
+            pick = sources.pick(request, list(given.views), views)
             between("stand-in")
             with contextlib.suppress(NothingThere):  # agreed depth may tell more
                 first, world_from_first = standin.stand_in(views, pick)
                 stand_in(first, request, context, _placed(given, world_from_first) | {"quality": {"stand_in": True}})
-            made = capture(views, pick, between=between)
+            made = capture(views, pick, Config(max_faces=budget(request)), between=between)
         except (NothingThere, MeshError) as error:
             raise GenerationFailed("unsuitable", str(error)) from error
         except (keyframes.KeyframesBroken, KeyError, IndexError, ValueError, TypeError) as error:
@@ -84,26 +82,3 @@ def _placed(given: Keyframes, world_from_mesh: F64) -> dict[str, Any]:
     quat_wxyz = quat_from_rotation(world_from_mesh[:3, :3]).tolist()
     where = {"position_m": world_from_mesh[:3, 3].tolist(), "quat_wxyz": quat_wxyz}
     return {"placement": {"scene": given.scene, "epoch": given.epoch, **where}, "scale_confidence": 0.9}
-
-
-def _pick(request: Request, names: list[str], views: list[View]) -> Pick:
-    """What was picked, in pixels of the keyframe."""
-    from mapping.objects.capture.region import Box, Click, Outline
-    from server.generation.pictures import read_mask
-
-    params = request.params
-    name = params.get("keyframe", names[0])
-    if name not in names:
-        raise ValueError(f"keyframe {name!r} is not among those given")
-    number = names.index(name)
-    k = views[number].intrinsics
-    if request.files.get("mask"):
-        return Outline(number, read_mask(request.files["mask"][0], (k.height, k.width)))
-    across, down = k.width / float(params.get("width_px", k.width)), k.height / float(params.get("height_px", k.height))
-    if "box" in params:
-        left, top, right, bottom = (float(v) for v in params["box"])
-        return Box(number, left * across, top * down, right * across, bottom * down)
-    if "click" in params:
-        u_px, v_px = (float(v) for v in params["click"])
-        return Click(number, u_px * across, v_px * down)
-    raise ValueError("say what to capture: click [u, v], box [left, top, right, bottom], or a mask")

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import io
 import json
 import struct
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from benchmarks import gltf_validator
-from mapping.objects import glb, solid
+from mapping.objects import chunks, glb, solid
 from mapping.objects.creases import creased
 from mapping.objects.mesh import Material, Mesh, MeshError, volume_m3
 from tests.mapping.objects.shapes import ball, checkered_cube
@@ -83,20 +85,37 @@ def test_garbage_never_raises_anything_else() -> None:
             continue
 
 
-def test_a_bomb_is_not_unpacked() -> None:
-    text = json.dumps(
-        {
-            "asset": {"version": "2.0"},
-            "accessors": [{"componentType": 5126, "count": 2_000_000_000, "type": "VEC3"}],
-            "meshes": [{"primitives": [{"attributes": {"POSITION": 0}}]}],
-            "nodes": [{"mesh": 0}],
-            "scenes": [{"nodes": [0]}],
-        }
-    ).encode()
-    text += b" " * (-len(text) % 4)
-    data = struct.pack("<4sII", b"glTF", 2, 20 + len(text)) + struct.pack("<I4s", len(text), b"JSON") + text
-    with pytest.raises(MeshError, match="2000000000 elements"):
+def refused(data: bytes) -> str:
+    with pytest.raises(MeshError) as error:
         glb.decode(data)
+    return str(error.value)
+
+
+def test_bombs_are_not_unpacked() -> None:
+    tree, body = chunks.split(glb.encode(checkered_cube()))
+    huge = tree | {"accessors": [one | {"count": 2_000_000_000} for one in tree["accessors"]]}
+    assert "8000000000 elements" in refused(chunks.join(huge, body))
+    fine, many_bytes = chunks.split(glb.encode(ball()))
+    (shown,) = [node for node in fine["nodes"] if "mesh" in node]
+    crowd = fine | {"nodes": [shown] * 4000, "scenes": [{"nodes": list(range(4000))}]}
+    assert "in 4000 nodes" in refused(chunks.join(crowd, many_bytes))
+
+
+@pytest.mark.parametrize("use", ["normalTexture", "emissiveTexture", "occlusionTexture", "nothing"])
+def test_large_pictures_of_any_use_are_refused(use: str) -> None:
+    tree, body = chunks.split(glb.encode(checkered_cube()))
+    out = io.BytesIO()
+    Image.new("1", (12_000, 6_000)).save(out, "PNG")  # some kilobytes
+    picture = out.getvalue() + b"\0" * (-len(out.getvalue()) % 4)
+    tree["bufferViews"].append({"buffer": 0, "byteOffset": len(body), "byteLength": len(picture)})
+    tree["buffers"] = [{"byteLength": len(body) + len(picture)}]
+    tree["images"].append({"bufferView": len(tree["bufferViews"]) - 1, "mimeType": "image/png"})
+    tree["textures"].append({"source": 1})
+    if use != "nothing":
+        tree["materials"][0][use] = {"index": 1}
+    assert "too large" in refused(chunks.join(tree, body + picture))
+    tree["images"][1] = {"uri": "file:///etc/passwd"}
+    assert "file itself" in refused(chunks.join(tree, body))
 
 
 def test_nothing_is_not_written() -> None:
