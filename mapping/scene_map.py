@@ -327,6 +327,10 @@ class SceneMap:
         places = {key: c.world_from_component for key, c in self._world.components.items() if key != BEFORE}
         return {key: place for key, place in places.items() if place is not None}
 
+    def keeps(self, keyframe: KeyframeId) -> bool:
+        """Whether a keyframe is still kept with its depth: when there are too many, the ones that say least go."""
+        return self._kept.get(keyframe) is not None
+
     def knows(self, stream: StreamId) -> bool:
         """Whether anything of a phone is kept here."""
         return any(key[0] == stream for key in self._world.components)

@@ -122,6 +122,8 @@ class Writer:
         """Newest keyframe of each stream, whose thumbnail and depth are to be published."""
         self._points_due: dict[KeyframeId, NDArray[np.float64]] = {}
         """world_from_camera of keyframes whose points are to be published (again)."""
+        self._points_out: set[KeyframeId] = set()
+        """Keyframes whose points were published."""
         self._unconfirmed: set[tuple[str, tuple[int | str, ...]]] = set()
         """Tiles of before a restart that were not built anew yet."""
         self._seen: dict[StreamId, set[tuple[int, int, int]]] = {}
@@ -314,13 +316,20 @@ class Writer:
         is_due = status.num_pending or self._points_due or self._seen_due or self.query.islands_pending
         return 0.0 if is_due else self._tiles.wait_s
 
-    def _points(self) -> Iterable[Publication]:
-        """Points of keyframes that are new or moved; when the whole map did, the others follow in the next steps."""
+    def _points(self) -> Iterable[Publication | Removal]:
+        """Points of keyframes that are new or moved; when the whole map did, the others follow in the next steps.
+
+        Those of keyframes that the map keeps no more are taken back: nobody could move them with the map.
+        """
+        gone = [keyframe for keyframe in self._points_out if not self.map.keeps(keyframe)]
+        self._points_out.difference_update(gone)
+        yield from (Removal("points", (keyframe,)) for keyframe in gone)
         for keyframe in list(islice(self._points_due, self.config.keyframes_per_step)):
             world_from_camera = self._points_due.pop(keyframe)
             points = self.map.keyframe_points(keyframe, self.config.points_per_keyframe)
             if points is not None:
                 stream = StreamId(keyframe.rsplit("/", 1)[0])
+                self._points_out.add(keyframe)
                 yield encode.points(keyframe, stream, world_from_camera, points.points_camera_m, points.rgb)
 
     def _newest_views(self) -> Iterable[Publication]:

@@ -12,7 +12,7 @@ from mapping.scene_map import Config as MapConfig
 from mapping.store.records import StoredTile
 from mapping.store.scene_store import Config as StoreConfig
 from mapping.store.scene_store import Store
-from server.bus.encode import Publication
+from server.bus.encode import Publication, Removal
 from server.writer import Config, Writer
 from tests.mapping.walking import Phone, off_room
 
@@ -70,6 +70,20 @@ def test_a_step_of_building_is_short_and_gets_on(tmp_path: Path) -> None:
             assert layers(step.publications).count("mesh") <= 1
             steps, meshes, wait_s = steps + 1, meshes + layers(step.publications).count("mesh"), step.wait_s
         assert 1 < meshes <= steps
+
+
+def test_points_are_published_of_keyframes_that_are_kept_only(tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"map": MapConfig(max_keyframes=3)})
+    out: set[str] = set()
+    with contextlib.closing(Store.open(tmp_path, config.store)) as store:
+        writer, phone = Writer("main", config, store), Phone("a", posed=True)
+        for pose in phone.poses(8):
+            writer.add(*phone.sees(pose), viewers=())
+            for item in writer.build(()).publications:
+                if item.layer == "points":
+                    (out.discard if isinstance(item, Removal) else out.add)(str(item.key[0]))
+        assert out == set(writer.map.keyframe_poses())
+    assert len(out) == 3
 
 
 def test_a_new_epoch_is_published_and_saved_whole(tmp_path: Path) -> None:
