@@ -311,11 +311,11 @@ class Scene:
 
     async def _predict(self, stream: LiveStream, keyframe: Keyframe) -> WindowPrediction | None:
         """Ask the engine; None when the frame brings its own depth or there is no answer in time."""
-        if keyframe.frame.depth is not None:
-            return None
         try:
-            self._cache.add(keyframe)
+            self._cache.add(keyframe)  # also for whoever asks later what a thing looks like
         except CacheFullError:
+            return None
+        if keyframe.frame.depth is not None:
             return None
         walk, name = (stream.id, keyframe.component), KeyframeId(keyframe.id)
         window = stream.window(self._cache, keyframe, self._windows.choose(walk, name, self._cache.__contains__))

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.transforms import look_at, quat_from_rotation
+from streams.frame import Intrinsics
 
 Box = tuple[tuple[float, float, float], tuple[float, float, float]]
 
@@ -91,15 +92,22 @@ class Film:
 def _frame(world_from_camera: NDArray[np.float64], boxes: tuple[Box, ...]) -> dict[str, bytes]:
     depth = depth_m(world_from_camera, boxes)
     gray = np.clip(255 - 40 * depth, 0, 255).astype(np.uint8)
+    return posed_frame(gray, depth, world_from_camera, Intrinsics(FOCAL, FOCAL, WIDTH / 2, HEIGHT / 2, WIDTH, HEIGHT))
+
+
+def posed_frame(
+    bgr: NDArray[np.uint8], depth: NDArray[np.floating], world_from_camera: NDArray[np.float64], k: Intrinsics
+) -> dict[str, bytes]:
+    """The form of one frame: picture (h, w[, 3]), depth (h, w) in metres, and where it was taken."""
     meta = {
         "world_from_camera": {
             "t": world_from_camera[:3, 3].tolist(),
             "q_wxyz": [float(q) for q in quat_from_rotation(world_from_camera[:3, :3])],
         },
-        "intrinsics": {"fx": FOCAL, "fy": FOCAL, "cx": WIDTH / 2, "cy": HEIGHT / 2, "width": WIDTH, "height": HEIGHT},
+        "intrinsics": {"fx": k.fx, "fy": k.fy, "cx": k.cx, "cy": k.cy, "width": k.width, "height": k.height},
     }
     return {
-        "image": cv2.imencode(".jpg", gray)[1].tobytes(),
+        "image": cv2.imencode(".jpg", bgr)[1].tobytes(),
         "depth": cv2.imencode(".png", np.rint(depth * 1000).astype(np.uint16))[1].tobytes(),
         "meta": json.dumps(meta).encode(),
     }

@@ -8,6 +8,8 @@ export interface Link {
   readonly scene: string | null;
   /** Whether asking for an invitation makes sense: without a token this machine may be an administrator's own. */
   readonly mayInvite: boolean;
+  /** Whether changing what stands in the map makes sense. */
+  readonly mayMake: boolean;
 }
 
 export const DEFAULT_SCENE = "main";
@@ -21,6 +23,7 @@ export function readLink(address: URL): Link {
     token,
     scene: fields.get("scene") ?? address.searchParams.get("scene") ?? (scene === "*" ? null : scene),
     mayInvite: token === null || role === "admin",
+    mayMake: token === null || role === "admin" || role === "publish",
   };
 }
 

@@ -31,6 +31,8 @@ export interface Accept {
 
 export interface Prepared extends Ref {
   readonly file: AssetFile;
+  /** All files of this version, for whoever wants more than one. */
+  readonly files: readonly AssetFile[];
   /** The file's bytes; their hash was checked. */
   readonly data: ArrayBuffer;
 }
@@ -171,7 +173,7 @@ export class Binding<R> {
       const file = choose(goal.files, this.callbacks.accept ?? {});
       if (file === null) throw new Error(`no file of ${name} can be loaded here`);
       const data = await this.around.fetch(file, controller.signal);
-      const resource = await this.callbacks.prepare({ asset: goal.asset, version: goal.version, file, data });
+      const resource = await this.callbacks.prepare({ asset: goal.asset, version: goal.version, file, files: goal.files, data });
       if (controller.signal.aborted) this.callbacks.dispose?.(resource);
       else this.have.set(name, { ref: { asset: goal.asset, version: goal.version }, resource });
     } catch (error) {

@@ -19,6 +19,7 @@ export {
   type SubscribeOptions,
   Subscription,
 } from "./client.js";
+export { type Job, JobError, type JobRequest, Jobs, type JobsOptions, type JobState } from "./jobs.js";
 export {
   type DepthMap,
   Ground,

@@ -3,7 +3,9 @@
 import { Api } from "../page/api.js";
 import { byId } from "../page/dom.js";
 import { DEFAULT_SCENE, readLink } from "../page/link.js";
+import { connectAssets } from "../sdk/assets.js";
 import { connect, type ConnectionState, type Subscription } from "../sdk/client.js";
+import { Jobs } from "../sdk/jobs.js";
 import type { Change } from "../sdk/map.js";
 import type { SceneInfo } from "../sdk/protocol.js";
 import { MapQueries } from "../sdk/queries.js";
@@ -19,12 +21,16 @@ import { PhoneList } from "./phones.js";
 import { Portion } from "./portion.js";
 import { Stage, type View } from "./stage.js";
 import { showConnection, showFreshness, showScene, showScenes } from "./status.js";
+import { ThingList } from "./things/list.js";
+import { Things } from "./things/things.js";
+import { ThingTool } from "./things/tool.js";
+import { Workshop } from "./things/workshop.js";
 import { WaterfallView } from "./waterfall.js";
 import { SHOWN, type Shown, World } from "./world.js";
 
 const PANEL_REFRESH_MS = 250;
 /** Only one of them gets the clicks. */
-const TOOLS = ["avatarTool", "pathTool"] as const;
+const TOOLS = ["avatarTool", "thingTool", "pathTool"] as const;
 type Tool = (typeof TOOLS)[number];
 
 class ViewerPage {
@@ -38,17 +44,33 @@ class ViewerPage {
   private readonly meter = new LatencyMeter();
   private readonly waterfall = new WaterfallView(byId("waterfall"));
   private readonly phones = new PhoneList(byId("phones"), (stream) => this.follow(stream));
-  private readonly client = connect(document.baseURI, {
-    name: "viewer",
-    ...(this.link.token !== null && { token: this.link.token }),
-  });
+  private readonly access = this.link.token === null ? {} : { token: this.link.token };
+  private readonly client = connect(document.baseURI, { name: "viewer", ...this.access });
   private readonly join = new JoinCard(this.api, () => this.scene, this.link.mayInvite);
-  private readonly queries = new MapQueries(document.baseURI, this.link.token === null ? {} : { token: this.link.token });
+  private readonly queries = new MapQueries(document.baseURI, this.access);
   private readonly path = new PathTool(
     this.stage,
     this.canvas,
     () => this.world.nav.floors(),
     (from, to, agent) => this.queries.path(this.scene, from.toArray(), to.toArray(), { agent }),
+    (text) => this.hint(text),
+  );
+  private readonly assets = connectAssets(document.baseURI, { name: "viewer", ...this.access });
+  private readonly things = new Things(this.stage, this.api, this.assets);
+  private readonly workshop = new Workshop(
+    this.api,
+    new Jobs(document.baseURI, this.access),
+    this.things,
+    () => this.scene,
+  );
+  private readonly thingList = new ThingList(byId("things"), this.things, this.workshop);
+  private readonly thingTool = new ThingTool(
+    this.stage,
+    this.canvas,
+    () => this.world.surfaces(),
+    this.things,
+    this.workshop,
+    this.thingList,
     (text) => this.hint(text),
   );
   private readonly party = new Party({
@@ -57,6 +79,7 @@ class ViewerPage {
     scene: () => this.scene,
     map: () => this.subscription?.map ?? null,
     floors: (agent) => this.world.nav.floors(agent),
+    obstacles: (isFloor) => this.things.bodies(isFloor),
   });
   private readonly agents = new AgentChoice(byId("agentChoice"), byId<HTMLSelectElement>("agents"), this.queries, (agent) =>
     this.world.showAgent(agent.name),
@@ -101,7 +124,7 @@ class ViewerPage {
       this.world.build();
       this.party.tick(seconds);
     };
-    this.party.onNews = (text) => this.hint(text);
+    this.party.onNews = this.workshop.onNews = (text) => this.hint(text);
     for (const tool of TOOLS) byId(tool).onclick = () => this.use(isPressed(tool) ? null : tool);
     byId("arView").onclick = () => this.setBare(!isPressed("arView"));
     byId("layers").onclick = () => this.toggleSheet();
@@ -116,7 +139,10 @@ class ViewerPage {
       this.client.reconnectNow();
     });
     addEventListener("online", () => this.client.reconnectNow());
-    addEventListener("pagehide", () => this.client.close());
+    addEventListener("pagehide", () => {
+      this.client.close();
+      this.assets.close();
+    });
     setInterval(() => this.refreshPanels(), PANEL_REFRESH_MS);
     this.refreshPanels();
   }
@@ -133,6 +159,7 @@ class ViewerPage {
     this.subscription?.close();
     this.world.clear();
     this.party.clear();
+    this.things.choose(scene);
     this.meter.clear();
     this.framing.restart();
     this.setFollowed(null);
@@ -204,6 +231,7 @@ class ViewerPage {
     this.framing.hold(tool !== null);
     this.path.setEnabled(tool === "pathTool");
     this.avatarTool.setEnabled(tool === "avatarTool");
+    this.thingTool.setEnabled(tool === "thingTool");
     this.refreshPanels();
   }
 
@@ -266,6 +294,9 @@ class ViewerPage {
     byId("avatarCard").hidden = this.party.all.length === 0 && !isPressed("avatarTool");
     byId<HTMLButtonElement>("addAvatar").disabled = this.party.all.length === 0 || this.party.isFull;
     this.avatarList.update();
+    byId("thingTool").hidden = !this.link.mayMake;
+    byId("thingCard").hidden = this.things.all.length === 0;
+    this.thingList.update();
     this.phones.update(views, nowNs, this.followed);
     this.waterfall.update(this.meter, nowNs);
     for (const layer of SHOWN) byId(`count-${layer}`).textContent = String(this.world.count(layer) || "");

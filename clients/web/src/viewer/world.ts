@@ -93,6 +93,11 @@ export class World {
     this.arrange();
   }
 
+  /** What taps can hit: real surfaces, whether they are shown or not. */
+  surfaces(): THREE.Object3D[] {
+    return [...this.mesh.all()].map(([, object]) => object);
+  }
+
   count(layer: Shown): number {
     if (layer === "cameras" || layer === "trails") return this.cameras.views.length;
     return this.keyed[layer].size;

@@ -39,6 +39,8 @@ interface Surroundings {
   readonly scene: () => string;
   readonly map: () => SceneMap | null;
   readonly floors: (agent: string) => THREE.Object3D[];
+  /** Virtual things that stand on a floor and are to be walked around. */
+  readonly obstacles: (isFloor: (place: THREE.Vector3) => boolean) => Body[];
 }
 
 export class Party {
@@ -48,6 +50,7 @@ export class Party {
   private avatars: Avatar[] = [];
   private readonly group = new THREE.Group();
   private readonly down = new THREE.Raycaster();
+  private obstacles: readonly Body[] = [];
   private clockMs = 0;
 
   constructor(private readonly around: Surroundings) {
@@ -99,7 +102,8 @@ export class Party {
   /** To a place, or beside it where another stands or is about to. */
   send(avatar: Avatar, [x, y, z]: Vector3): void {
     const others = this.avatars.filter((one) => one !== avatar);
-    const taken = others.map((one) => ({ ...bodyOf(one), place: flat(one.pilot.goal ?? one.pilot.walker.position) }));
+    const people = others.map((one) => ({ ...bodyOf(one), place: flat(one.pilot.goal ?? one.pilot.walker.position) }));
+    const taken = [...people, ...this.around.obstacles(this.isFloor(avatar.pilot.agent))];
     const isGround = ([gx, gz]: Vector2): boolean => this.heightUnder([gx, y, gz], avatar.pilot.agent) !== null;
     const [freeX, freeZ] = placeBeside([x, z], taken, avatar.radiusM, isGround);
     const goal: Vector3 = [freeX, this.heightUnder([freeX, y, freeZ], avatar.pilot.agent) ?? y, freeZ];
@@ -124,6 +128,8 @@ export class Party {
   tick(seconds: number): void {
     this.clockMs += seconds * 1000;
     let isMoving = false;
+    const [first] = this.avatars;
+    if (first !== undefined) this.obstacles = this.around.obstacles(this.isFloor(first.pilot.agent));
     for (const avatar of this.avatars) {
       const { pilot } = avatar;
       this.ask(avatar);
@@ -139,7 +145,7 @@ export class Party {
     const level = this.avatars.filter((one) => one !== avatar && Math.abs(one.pilot.walker.position[1] - y) < 1);
     const mayGo = ([vx, vz]: Vector2): boolean =>
       this.heightUnder([x + vx * STEP_AHEAD_S, y, z + vz * STEP_AHEAD_S], avatar.pilot.agent) !== null;
-    const chosen = steer(bodyOf(avatar), wanted, level.map(bodyOf), mayGo);
+    const chosen = steer(bodyOf(avatar), wanted, [...level.map(bodyOf), ...this.obstacles], mayGo);
     const isHeldUp = chosen !== wanted && Math.hypot(...chosen) < 0.5 * Math.hypot(...wanted);
     avatar.heldUpS = Math.max(0, avatar.heldUpS + (isHeldUp ? seconds : -seconds));
     return chosen;
@@ -159,6 +165,10 @@ export class Party {
       figure.showGoal(isUnderWay ? pilot.goal : null, this.clockMs / 1000);
     }
     this.around.stage.invalidate();
+  }
+
+  private isFloor(agent: string): (place: THREE.Vector3) => boolean {
+    return ({ x, y, z }) => this.heightUnder([x, y, z], agent) !== null;
   }
 
   /** Height of the floor at a place, or the place's own where there is none. */

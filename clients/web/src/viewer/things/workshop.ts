@@ -1,0 +1,61 @@
+/** Has things made and changed: one captured where somebody tapped, another put in its place, the old one taken back. */
+
+import { type Api, ApiError } from "../../page/api.js";
+import { JobError, type JobRequest, type Jobs } from "../../sdk/jobs.js";
+import type { Vector3 } from "../../sdk/protocol.js";
+import type { Thing, Things } from "./things.js";
+
+export class Workshop {
+  /** Something happened that people are told. */
+  onNews: (text: string) => void = () => undefined;
+
+  constructor(
+    private readonly api: Api,
+    private readonly jobs: Jobs,
+    private readonly things: Things,
+    private readonly scene: () => string,
+  ) {}
+
+  /** Make the real thing at a point of the map: a stand-in at once, the captured mesh as soon as it is there. */
+  async capture(point: Vector3): Promise<void> {
+    const slot = `thing-${crypto.randomUUID().slice(0, 8)}`;
+    await this.make(this.things.expect(slot), { task: "capture", params: { point_m: point }, asset_name: "captured thing" });
+  }
+
+  /** Put something else in its place. */
+  async swap(thing: Thing, text: string): Promise<void> {
+    await this.make(thing, { task: "text-to-3d-asset", text });
+  }
+
+  /** Show again what was there before. */
+  async back(thing: Thing): Promise<void> {
+    await this.attempt(thing, () => this.api.request(`v1/slots/${thing.slot}/rollback`, { method: "POST" }));
+  }
+
+  async remove(thing: Thing): Promise<void> {
+    if (thing.job !== null && !thing.job.isOver) await this.jobs.cancel(thing.job).catch(() => undefined);
+    if (thing.view !== null) {
+      await this.attempt(thing, () => this.api.request(`v1/slots/${thing.slot}`, { method: "DELETE" }));
+    }
+    this.things.drop(thing.slot);
+  }
+
+  private async make(thing: Thing, wanted: Omit<JobRequest, "scene" | "slot">): Promise<void> {
+    await this.attempt(thing, async () => {
+      thing.job = await this.jobs.submit({ ...wanted, scene: this.scene(), slot: thing.slot });
+      const end = await this.jobs.follow(thing.job, (job) => (thing.job = job));
+      if (end.failure !== null) throw new JobError(422, [end.failure.message, end.failure.hint].filter(Boolean).join(". "));
+    });
+    if (thing.trouble && thing.view === null) this.things.drop(thing.slot); // nothing came of it
+  }
+
+  private async attempt(thing: Thing, what: () => Promise<unknown>): Promise<void> {
+    thing.trouble = "";
+    try {
+      await what();
+    } catch (error) {
+      thing.trouble = error instanceof JobError || error instanceof ApiError ? error.message : "The server is out of reach.";
+      this.onNews(thing.trouble);
+    }
+  }
+}
