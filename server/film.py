@@ -21,6 +21,8 @@ from server.api.contract import NotFound, Unprocessable
 from server.generation.keyframes import Keyframes
 
 F64 = NDArray[np.float64]
+PICKS = frozenset({"click", "box", "point_m"})
+"""Params that point at something."""
 MAX_VIEWS = 12
 LONG_SIDE_PX = 640
 SAME_DEPTH = 0.1
@@ -74,6 +76,21 @@ def film(
     return Keyframes(scene, epoch, in_time), picked
 
 
+def pick_within(outline: bytes) -> dict[str, Any]:
+    """Params that point into what a mask (PNG, JPEG, WebP; bright = the thing) shows, as near to its middle as can be.
+
+    Raises:
+        Unprocessable: it cannot be decoded, or shows nothing.
+    """
+    gray = cv2.imdecode(np.frombuffer(outline, np.uint8), cv2.IMREAD_GRAYSCALE)
+    if gray is None or not (gray > 127).any():
+        raise Unprocessable("the mask cannot be decoded, or is empty")
+    inside = np.argwhere(gray > 127)
+    row, column = inside[np.argmin(((inside - inside.mean(0)) ** 2).sum(1))]
+    height, width = gray.shape
+    return {"click": [float(column) + 0.5, float(row) + 0.5], "width_px": width, "height_px": height}
+
+
 def _at_pixel(
     params: Mapping[str, Any], looks: Mapping[str, DepthView], picture: Callable[[str], NDArray[np.uint8] | None]
 ) -> _Target:
@@ -90,7 +107,7 @@ def _at_pixel(
         else:
             u, v = float(params["click"][0]) / width, float(params["click"][1]) / height
     except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError):
-        raise Unprocessable("pick with `click` [u, v], `box` [left, top, right, bottom] or `point_m`") from None
+        raise Unprocessable("pick with `click` [u, v], `box` [left, top, right, bottom], `point_m` or a mask") from None
     if not (0 <= u <= 1 and 0 <= v <= 1):
         raise Unprocessable("the pick lies outside of the picture")
     look = looks[name]

@@ -43,6 +43,7 @@ from server.api.capability import Seals
 from server.api.connections import Door
 from server.api.contract import Scenes
 from server.api.guard import Guard
+from server.api.jobs_counter import Counter
 from server.api.qpipe import Qpipe
 from server.api.transport import Framer, MapSocketProtocol
 from server.assets.opened import Assets
@@ -158,7 +159,7 @@ def create_api(
         api.include_router(assets_blobs.router(assets.bus.blobs, guard))
         api.include_router(assets_socket.router(assets, door))
     if assets is not None and generation is not None:
-        counter = jobs.Counter(generation, assets.bus, guard, scenes.film)
+        counter = Counter(generation, assets.bus, guard, scenes.film)
         api.include_router(jobs.router(counter, guard))
         api.include_router(jobs_events.router(counter, guard, door))
         api.include_router(aliases.router(counter, guard, Qpipe(counter, assets.bus, scenes.infer), assets.bus.blobs))

@@ -11,12 +11,14 @@ from pydantic import BaseModel, Field
 from server.api import assets_access as access
 from server.api.contract import Unprocessable
 from server.api.guard import Guard
-from server.api.jobs import Counter
+from server.api.jobs import Key
 from server.api.jobs_bodies import openapi, openapi_of
+from server.api.jobs_counter import Counter
 from server.api.jobs_view import job_view
 from server.api.qpipe import INPUTS, TASK, AssetTask, Qpipe, QpipeResponse, main_file
 from server.api.rest import PROBLEM
 from server.assets.blobs import Blobs
+from server.auth import Grant
 from server.jobs.inputs import Upload
 from server.jobs.values import Job, Wanted
 
@@ -61,29 +63,29 @@ def router(counter: Counter, guard: Guard, qpipe: Qpipe, blobs: Blobs) -> APIRou
     api = APIRouter(tags=["aliases"], responses=PROBLEM)
 
     @api.post("/qpipe/process", response_model=QpipeResponse, openapi_extra=openapi_of(TASK))
-    async def process(request: Request) -> QpipeResponse | Response:
+    async def process(request: Request, key: Key = None) -> QpipeResponse | Response:
         """Do a task and wait for it; what fails is answered with `success: false` and why."""
-        access.writer(guard, request)
+        grant = access.writer(guard, request)
         asked = await counter.bodies.read_as(request, TASK)
         if isinstance(asked, AssetTask):
-            return await qpipe.asset(request, asked.inputs)
+            return await qpipe.asset(request, grant, asked.inputs, key)
         return await qpipe.geometry(asked.inputs)
 
     @api.post("/trellis/generate", status_code=202, openapi_extra=openapi_of(INPUTS))
-    async def generate(request: Request, response: Response) -> Started:
+    async def generate(request: Request, response: Response, key: Key = None) -> Started:
         """An asset of a picture or a text, in the background."""
-        access.writer(guard, request)
+        grant = access.writer(guard, request)
         inputs = await counter.bodies.read_as(request, INPUTS)
-        return _started(response, await qpipe.submit(request, inputs))
+        return _started(response, await qpipe.submit(grant, inputs, key))
 
     @api.post("/reconstruct", status_code=202, openapi_extra=openapi())
-    async def reconstruct(request: Request, response: Response) -> Started:
+    async def reconstruct(request: Request, response: Response, key: Key = None) -> Started:
         """An object of one or more pictures, in the background: a form with files, or JSON with base64."""
-        access.writer(guard, request)
+        grant = access.writer(guard, request)
         wanted, uploads = await counter.bodies.read(request)
         if not uploads:
             raise Unprocessable("bring at least one picture; this server reads no folders of yours")
-        return _started(response, await _submit(request, wanted, uploads))
+        return _started(response, await _submit(grant, wanted, uploads, key))
 
     @api.get("/reconstruct/status/{job_id}")
     async def status(request: Request, job_id: JobName) -> Reconstruction:
@@ -98,13 +100,13 @@ def router(counter: Counter, guard: Guard, qpipe: Qpipe, blobs: Blobs) -> APIRou
         return Reconstruction(job_id=job_id, status=_status(job), progress=view.progress, metadata=metadata)
 
     @api.post("/api/generate/image-to-3d", status_code=202, openapi_extra=openapi())
-    async def image_to_3d(request: Request, response: Response) -> Generated:
+    async def image_to_3d(request: Request, response: Response, key: Key = None) -> Generated:
         """An asset of one picture, in the background."""
-        access.writer(guard, request)
+        grant = access.writer(guard, request)
         wanted, uploads = await counter.bodies.read(request)
         if len(uploads) != 1:
             raise Unprocessable("bring exactly one picture, as `image`")
-        job = await _submit(request, wanted, uploads)
+        job = await _submit(grant, wanted, uploads, key)
         _started(response, job)
         return Generated(
             job_id=job.job,
@@ -116,11 +118,11 @@ def router(counter: Counter, guard: Guard, qpipe: Qpipe, blobs: Blobs) -> APIRou
             quality_metrics={"estimated_cost": "$0.00"},
         )
 
-    async def _submit(request: Request, wanted: Wanted, uploads: list[Upload]) -> Job:
+    async def _submit(grant: Grant, wanted: Wanted, uploads: list[Upload], key: str | None) -> Job:
         """One picture is an image, however it was called; several are a set."""
         role: Literal["image", "images"] = "image" if len(uploads) == 1 else "images"
         renamed = [Upload(role, upload.data) if upload.role in ("image", "images") else upload for upload in uploads]
-        return (await counter.submit(request, wanted, renamed))[0]
+        return await counter.submit(grant, wanted, renamed, key)
 
     async def _made(job: Job) -> dict[str, Any]:
         version = await qpipe.version(job)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -16,14 +16,14 @@ from server.api.contract import Busy, NotFound, Refused, Unprocessable
 from server.assets.blobs import Blobs
 from server.assets.values import Sha256
 from server.jobs.inputs import LimitsConfig, TooLarge, Upload, from_base64
-from server.jobs.values import InputRole, Wanted
+from server.jobs.values import UploadRole, Wanted
 
 T = TypeVar("T")
 
 MAX_READING = 4
 """Bodies that are read at once; each may be large."""
 MAX_FIELDS = 32
-_ROLES: tuple[InputRole, ...] = ("image", "mask", "images", "keyframes", "mesh")
+_ROLES: tuple[UploadRole, ...] = get_args(UploadRole)
 
 
 class BlobSource(BaseModel):
@@ -50,7 +50,7 @@ Sources = Annotated[list[Source], Field(max_length=64)]
 class NewJob(Wanted):
     """A job to be done."""
 
-    inputs: Mapping[InputRole, Source | Sources] = Field(default={})
+    inputs: Mapping[UploadRole, Source | Sources] = Field(default={})
 
 
 def openapi_of(kind: TypeAdapter[Any]) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from server.api.connections import CLOSE_TRY_LATER, Door, Line, Speech
 from server.api.contract import Refused
 from server.api.event_stream import Chunks, Streams
 from server.api.guard import Guard
-from server.api.jobs import Counter, JobName
+from server.api.jobs import JobName
+from server.api.jobs_counter import Counter
 from server.api.rest import PROBLEM
 from server.assets.values import MAX_COUNT
 from server.auth import Grant

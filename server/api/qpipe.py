@@ -13,9 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter
 from server.api.array_json import to_json
 from server.api.assets import blob_url
 from server.api.contract import NotFound, Unprocessable
-from server.api.jobs import Counter
+from server.api.jobs_counter import Counter
 from server.assets.bus import AssetBus
 from server.assets.values import AssetFile, AssetType, Version
+from server.auth import Grant
 from server.generation.geometry import Config, Infer, SceneGeometry, decode, scene_geometry
 from server.jobs.inputs import Upload, checked, from_base64
 from server.jobs.values import Job, Output, Wanted
@@ -123,7 +124,7 @@ class Qpipe:
         body = await asyncio.to_thread(_geometry_json, found, bool(len(queries)))
         return Response(body, media_type="application/json")
 
-    async def submit(self, request: Request, inputs: AssetInputs) -> Job:
+    async def submit(self, grant: Grant, inputs: AssetInputs, key: str | None) -> Job:
         """Hand an asset in as a job; raises what `Counter.submit` does."""
         if inputs.image is None and not inputs.text:
             raise Unprocessable("give an image, a text, or both")
@@ -140,11 +141,11 @@ class Qpipe:
             asset_name=inputs.asset_name or "",
             asset_type=inputs.asset_type,
         )
-        return (await self._counter.submit(request, wanted, uploads))[0]
+        return await self._counter.submit(grant, wanted, uploads, key)
 
-    async def asset(self, request: Request, inputs: AssetInputs) -> QpipeResponse:
+    async def asset(self, request: Request, grant: Grant, inputs: AssetInputs, key: str | None) -> QpipeResponse:
         """Make an asset and wait for it."""
-        job = await self.submit(request, inputs)
+        job = await self.submit(grant, inputs, key)
         job = await self._counter.waited(request, job, WAIT_S)
         if job.state != "succeeded":
             failure = job.failure

@@ -33,6 +33,8 @@ class Config(BaseModel):
     registry: RegistryConfig = RegistryConfig()
     lane: LaneConfig = LaneConfig()
     webhooks: WebhooksConfig = WebhooksConfig()
+    for_admins: frozenset[str] = frozenset({"rehearsal"})
+    """Providers that only the role admin may name."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,6 +44,7 @@ class Generation:
     desk: Desk
     registry: Registry
     lanes: Mapping[str, Lane]
+    for_admins: frozenset[str]
 
 
 @contextlib.contextmanager
@@ -85,7 +88,7 @@ async def opened(
         tasks.append(asyncio.create_task(clerk.run(), name="clerk"))
         tasks.append(asyncio.create_task(Webhooks(desk, webhook_key, config.webhooks).run(), name="webhooks"))
         try:
-            yield Generation(desk, known, lanes)
+            yield Generation(desk, known, lanes, config.for_admins)
         finally:
             for task in tasks:
                 task.cancel()

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mapping import disk
 from server.api.contract import Refused, Unprocessable
 from server.assets.blobs import StorageFull
-from server.jobs.values import InputFile, InputRole
+from server.jobs.values import InputFile, InputRole, UploadRole
 
 
 class TooLarge(Refused):
@@ -50,7 +50,7 @@ class LimitsConfig(BaseModel):
 class Upload:
     """A file as it came."""
 
-    role: InputRole
+    role: UploadRole
     data: bytes
 
 

@@ -16,7 +16,9 @@ State = Literal["queued", "loading", "running", "yielding", "publishing", "succe
 are `running`."""
 TERMINAL: frozenset[State] = frozenset({"succeeded", "failed", "cancelled", "expired"})
 Output = Literal["mesh", "3dgs", "radiance_field"]
-InputRole = Literal["image", "mask", "images", "keyframes", "mesh"]
+UploadRole = Literal["image", "mask", "images", "mesh"]
+InputRole = UploadRole | Literal["keyframes"]
+"""`keyframes` are the server's own, out of the live map."""
 Event = Literal["started", "progress", "completed"]
 """`progress`: at each quarter of the way; `completed`: any terminal state."""
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from benchmarks import capture as scene_of
 from mapping.transforms import invert, project
 from mapping.volume.visibility import DepthView
 from server.api.contract import NotFound, Unprocessable
-from server.film import MAX_VIEWS, film
+from server.film import MAX_VIEWS, film, pick_within
 from server.generation.keyframes import Keyframes
 from streams.frame import Intrinsics
 from tests.server.jobs.live import live
@@ -76,6 +77,20 @@ def test_a_point_of_the_world_becomes_a_click(filmed: Any) -> None:
     assert params["click"] == pytest.approx(pixel(looks[name], middle), abs=1)
 
 
+def test_an_outline_is_a_pick_inside_of_it(filmed: Any) -> None:
+    looks, pictures, middle = filmed
+    u, v = map(int, pixel(looks["phone/3"], middle))
+    ring = np.zeros((196, 260), np.uint8)
+    cv2.circle(ring, (u, v), 12, 255, 3)
+    params = pick_within(cv2.imencode(".png", ring)[1].tobytes())
+    assert ring[int(params["click"][1]), int(params["click"][0])] == 255, "not the hole in its middle"
+    chosen, _ = film("main", 7, looks, pictures.get, {"keyframe": "phone/3", **params})
+    assert len(chosen.views) >= 4
+    for bad in (cv2.imencode(".png", np.zeros((4, 4), np.uint8))[1].tobytes(), b"no picture"):
+        with pytest.raises(Unprocessable):
+            pick_within(bad)
+
+
 def test_what_cannot_be_filmed_says_why(filmed: Any) -> None:
     looks, pictures, middle = filmed
     for params, error in (
@@ -118,3 +133,22 @@ async def test_a_capture_is_a_job_whose_asset_stands_in_the_map(filmed: Any, tmp
         assert np.linalg.norm(np.array(version["placement"]["position_m"]) - foot) < 0.03
         assert (await server.http.get("/v1/assets/mug")).json()["placement"]["scene"] == "main"
         assert len(list((tmp_path / "jobs" / "spool").iterdir())) == 0
+
+
+async def test_a_capture_that_is_repeated_is_the_same_job_whatever_the_map_became(filmed: Any, tmp_path: Path) -> None:
+    scene, k = scene_of.build(), Intrinsics.from_fov(260, 196)
+    views = {f"phone/{i}": replace(scene.view(p, k), mask=None) for i, p in enumerate(scene_of.poses(scene, 3))}
+    mask = cv2.imencode(".png", np.full((196, 260), 255, np.uint8))[1].tobytes()
+    async with live(tmp_path) as server:
+        server.scenes.filmed.append(Keyframes("main", 0, views))
+        form: dict[str, Any] = {"data": {"task": "capture", "scene": "main"}, "files": {"mask": ("m.png", mask)}}
+        key = {"Idempotency-Key": "this one"}
+        first = await server.http.post("/v1/jobs", **form, headers=key)
+        assert first.status_code == 202, first.text
+        assert first.json()["wanted"]["params"]["width_px"] == 260, "an outline alone is enough"
+        server.scenes.filmed.clear()  # the keyframes are not kept any more
+        again = await server.http.post("/v1/jobs", **form, headers=key)
+        assert (again.status_code, again.json()["job"]) == (202, first.json()["job"])
+        assert_problem(await server.http.post("/v1/jobs", **form), 404)
+        other = form | {"data": form["data"] | {"seed": "2"}}
+        assert_problem(await server.http.post("/v1/jobs", **other, headers=key), 409)

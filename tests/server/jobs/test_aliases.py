@@ -106,6 +106,20 @@ async def test_trellis_generates_in_the_background(tmp_path: Path) -> None:
         assert (await server.done(started["job_id"]))["state"] == "succeeded"
 
 
+async def test_the_routes_take_a_key_under_which_they_can_be_repeated(tmp_path: Path) -> None:
+    async with live(tmp_path, REHEARSED) as server:
+        key = {"Idempotency-Key": "order 7"}
+        asked = {"image": PICTURE, "asset_name": "lamp"}
+        jobs = {(await server.http.post("/trellis/generate", json=asked, headers=key)).json()["job_id"] for _ in "ab"}
+        assert len(jobs) == 1
+        assert_problem(await server.http.post("/trellis/generate", json=asked | {"seed": 2}, headers=key), 409)
+        key = {"Idempotency-Key": "order 8"}
+        for path in ("/reconstruct", "/api/generate/image-to-3d"):
+            again = await server.http.post(path, files={"image": png()}, headers=key)
+            jobs.add(again.json()["job_id"])
+        assert len(jobs) == 2, "both ask for the same"
+
+
 async def test_reconstruct_tells_its_status_until_the_mesh_is_there(tmp_path: Path) -> None:
     async with live(tmp_path, REHEARSED) as server:
         started = (await server.http.post("/reconstruct", files={"image": png()}, data={"asset_name": "tyre"})).json()

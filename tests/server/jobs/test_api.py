@@ -213,6 +213,7 @@ BAD_FILES: list[tuple[str, bytes, int]] = [
     ("image", png() + bytes(10 << 20), 413),
     ("mesh", b"glTF\2\0\0\0\0\0\0\0" + bytes(20), 415),
     ("keyboard", png(), 422),
+    ("keyframes", png(), 422),
 ]
 
 
@@ -252,7 +253,7 @@ async def test_bad_bodies_are_refused(tmp_path: Path) -> None:
 
 
 async def test_jobs_belong_to_their_scene(tmp_path: Path) -> None:
-    async with live(tmp_path) as server:
+    async with live(tmp_path, {"for_admins": []}) as server:
         tokens = server.identity.tokens
 
         def bearer(scene: str, role: Role) -> httpx.Headers:
@@ -272,6 +273,61 @@ async def test_jobs_belong_to_their_scene(tmp_path: Path) -> None:
         await server.done(made["job"])
         assert (await server.http.get("/v1/assets/vase", headers=mine)).json()["scene"] == "a"
         assert_problem(await server.http.post("/v1/jobs", json=wanted, headers=others), 404)
+        by_name = {"provider": "rehearsal", "params": SHORT, "asset_name": "vase"}
+        assert_problem(await server.http.post("/v1/jobs", json=by_name, headers=others), 404)
+
+
+async def test_rehearsals_are_for_admins(tmp_path: Path) -> None:
+    async with live(tmp_path) as server:
+        grant = Grant("a", Role.PUBLISH)
+        bearer = {"Authorization": f"Bearer {server.identity.tokens.issue(grant, 3600, int(time.time()))}"}
+        wanted = {"provider": "rehearsal", "params": SHORT}
+        assert_problem(await server.http.post("/v1/jobs", json=wanted, headers=bearer), 403)
+        answer = await server.http.post("/v1/jobs", json={"text": "red cube"}, headers=bearer)
+        assert answer.status_code == 202, "any other provider is for all who may write"
+
+
+async def test_running_jobs_are_listed_by_what_they_do(tmp_path: Path) -> None:
+    async with live(tmp_path) as server:
+        waiting = [(await server.submit(params=LONG, seed=n))["job"] for n in range(3)]
+        running = waiting[0]
+        await server.until(running, "running")
+        listed = [
+            job["job"]
+            for state in ("loading", "running")
+            for job in (await server.http.get(f"/v1/jobs?state={state}&limit=1")).json()
+        ]
+        assert set(listed) == {running}
+        assert (await server.http.get("/v1/jobs?state=yielding")).json() == []
+        assert len((await server.http.get("/v1/jobs?state=queued&limit=1")).json()) == 1
+        for job in waiting:
+            await server.http.delete(f"/v1/jobs/{job}")
+
+
+async def test_what_jobs_bring_is_limited_all_together(tmp_path: Path) -> None:
+    async with live(tmp_path, {"jobs": {"max_spool_bytes": len(png()) + 10}}) as server:
+        running = (await server.submit(params=LONG))["job"]
+        await server.until(running, "running")
+        post = server.http.post
+        form: dict[str, Any] = {"data": {"provider": "rehearsal"}, "files": {"image": ("a.png", png())}}
+        first = (await post("/v1/jobs", **form)).json()["job"]
+        assert_problem(await post("/v1/jobs", **form), 507)
+        await server.http.delete(f"/v1/jobs/{running}")
+        assert (await server.done(first))["state"] == "succeeded"
+        assert (await post("/v1/jobs", **form)).status_code == 202, "there is room again"
+
+
+async def test_what_failed_keeps_its_files_for_a_retry_but_nothing_that_it_made(tmp_path: Path) -> None:
+    config = {"jobs": {"retry": {"max_attempts": 1}}}
+    async with live(tmp_path, config) as server:
+        form: dict[str, Any] = {"provider": "rehearsal", "params": json.dumps(SHORT | {"fail": "garbage"})}
+        made = (await server.http.post("/v1/jobs", data=form, files={"image": ("a.png", png())})).json()["job"]
+        assert (await server.done(made))["state"] == "failed"
+        spool = tmp_path / "jobs" / "spool" / made
+        await server.done((await server.submit(params=SHORT))["job"])  # the lane has let go of the first
+        assert [path.name for path in spool.iterdir()] == ["in"]
+        assert (await server.http.post(f"/v1/jobs/{made}/retry")).status_code == 202
+        await server.done(made)
 
 
 async def test_a_job_fills_the_slot_that_it_names_if_that_is_of_its_scene(tmp_path: Path) -> None:

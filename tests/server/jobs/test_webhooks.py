@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
+import http.client
 import http.server
 import json
 import queue
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +18,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from server.jobs.webhooks import NotAllowed, public_address, sign
+from server.jobs.store import Delivery
+from server.jobs.values import Webhook
+from server.jobs.webhooks import Config, NotAllowed, Webhooks, public_address, sign
 from tests.server.jobs.live import live
 
 SECRET = base64.b64encode(bytes(range(32))).decode()
@@ -78,6 +83,27 @@ async def test_nobody_is_told_inside_the_house(
         while await server.generation.desk.ask(lambda store: store.next_delivery_ns()) is not None:
             await server.http.get("/v1/jobs")
     assert heard.empty()
+
+
+def test_who_answers_byte_by_byte_has_no_more_time_than_others() -> None:
+    """Each byte comes within the time-out, all of them never do."""
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as door:
+
+        def drip() -> None:
+            connection, _ = door.accept()
+            with connection, contextlib.suppress(OSError):
+                while not over.wait(0.02):
+                    connection.sendall(b"H")
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        port = door.getsockname()[1]
+        hooks = Webhooks(None, b"", Config(allowed_hosts=("127.0.0.1",), timeout_s=0.3))  # type: ignore[arg-type]
+        with pytest.raises((OSError, http.client.HTTPException)):
+            hooks._post(Webhook(url=f"http://127.0.0.1:{port}/"), Delivery(1, "job-1", "completed", b"{}", 0))
+        over.set()
+        dripping.join()
 
 
 @pytest.mark.parametrize(
