@@ -3,8 +3,9 @@
 The server under test (`python -m benchmarks.generation.killing FOLDER`) is bus, books and lane in one process, which
 takes orders on stdin and answers on stdout once they are on the disk; the lane's broker is a part of it. The parent is
 a client that repeats an order, under its Idempotency-Key, until it is answered. Half of the orders ask for something
-that was asked before, so that the cache is used. At the end every order must be a job that succeeded, with exactly one
-version of its own asset, and both logs of events numbered without a gap.
+that was asked before, so that the cache is used. A job whose workers were killed as often as it is tried fails, and the
+client asks for a retry; deaths of the server are not counted. At the end every order must be a job that succeeded, with
+exactly one version of its own asset, and both logs of events numbered without a gap.
 """
 
 from __future__ import annotations
@@ -37,9 +38,7 @@ LONGEST_S = 0.5
 STARTING = 0.1
 """Share of the kills that do not wait until the server is up."""
 PARAMS = {"blocks": 12, "block_ms": 4.0}
-CONFIG = Config.model_validate(
-    {"jobs": {"retry": {"max_attempts": 10**6, "first_backoff_s": 0.0}, "max_queued": 100_000}}
-)
+CONFIG = Config.model_validate({"jobs": {"retry": {"first_backoff_s": 0.05}}})
 ASSETS = AssetsConfig.model_validate({"discovery": {"every_s": None}, "keep_events": 10**7})
 
 
@@ -51,6 +50,8 @@ class Kills:
     servers: int
     workers: int
     jobs: int
+    retries: int
+    """Asked for by the client, of jobs whose worker was killed in every attempt."""
     lost: int
     """Orders that were answered and have no job that succeeded, or no version."""
     duplicated: int
@@ -67,6 +68,7 @@ class _Client:
         self.ordered = 0
         self.answered: dict[int, str] = {}
         self.done: set[str] = set()
+        self.retries = 0
         self._start()
 
     def _start(self) -> None:
@@ -125,6 +127,8 @@ class _Client:
                     self.answered[told["order"]] = told["job"]
                 elif "done" in told:
                     self.done.add(told["done"])
+                elif "retried" in told:
+                    self.retries += 1
                 else:
                     up.set()
         up.set()
@@ -148,7 +152,7 @@ def kill(kills: int, seed: int) -> Kills:
                 hit["worker"] += client.kill_worker()
         client.finish()
         lost, duplicated, gaps = _inspect(folder, client)
-        return Kills(hit.total(), hit["server"], hit["worker"], client.ordered, lost, duplicated, gaps)
+        return Kills(hit.total(), hit["server"], hit["worker"], client.ordered, client.retries, lost, duplicated, gaps)
 
 
 def _inspect(folder: Path, client: _Client) -> tuple[int, int, int]:
@@ -182,8 +186,11 @@ async def serve(folder: Path) -> None:
             desk = generation.desk
 
             async def watch(job: str) -> None:
-                while not (await desk.wait(job, 60.0)).is_over:
-                    pass
+                while (found := await desk.wait(job, 60.0)).state != "succeeded":
+                    if found.failure is not None and found.state == "failed":
+                        assert found.failure.retryable, found
+                        await desk.retry(job)
+                        print(json.dumps({"retried": job}), flush=True)
                 print(json.dumps({"done": job}), flush=True)
 
             async def do(number: int) -> None:
