@@ -28,15 +28,19 @@ def parking(blocks: Iterable[Any], context: Context) -> Iterator[None]:
 
 @contextlib.contextmanager
 def counted(owner: Any, method: str, context: Context, total: Callable[[], int]) -> Iterator[None]:
-    """Report progress after each call of a method that is one step of `total` ones, while the context lasts."""
+    """Report progress after each call of a method that is one step of `total` ones, while the context lasts.
+
+    More calls than that are those of the next stage.
+    """
     with wrapped(owner, method) as call:
         done = 0
 
         def step(*args: Any, **kwargs: Any) -> Any:
             nonlocal done
             made = call(*args, **kwargs)
+            steps = max(1, total())
             done += 1
-            context.progress(done / max(1, total()))
+            context.progress(((done - 1) % steps + 1) / steps)
             return made
 
         setattr(owner, method, step)

@@ -7,6 +7,7 @@ to find out: packages are looked for by their folders, weights by their files.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,6 +38,16 @@ class Extension:
 
 
 @dataclass(frozen=True)
+class Checkout:
+    """Code that pip cannot install: it lies in the environment's folder `code`."""
+
+    url: str
+    file: str
+    """One of it."""
+    licence: str
+
+
+@dataclass(frozen=True)
 class Weights:
     """Files of a model: in the cache of the Hugging Face hub, or in a folder."""
 
@@ -47,6 +58,8 @@ class Weights:
     licence: str
     gated: bool = False
     """Handed out only after somebody agreed to something on their page."""
+    fetch: str = ""
+    """What to give to the interpreter's `-c`, for those that are not on the hub."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +67,11 @@ class Needs:
     """In the order in which it is to be installed."""
 
     packages: tuple[Package, ...] = ()
+    checkouts: tuple[Checkout, ...] = ()
     extensions: tuple[Extension, ...] = ()
     weights: tuple[Weights, ...] = ()
+    apart: bool = False
+    """It needs an environment of its own: its versions are not this server's."""
 
 
 NOTHING = Needs()
@@ -66,7 +82,7 @@ class Lack:
     """One thing that is not there."""
 
     kind: str
-    """`package`, `extension`, `weights`."""
+    """`environment`, `package`, `code`, `extension`, `weights`."""
     what: str
     todo: str
 
@@ -80,11 +96,19 @@ def lacking(needs: Needs, name: str, python: Path) -> list[Lack]:
     Args:
         name: of the provider, to be told what to run.
     """
-    places = site_folders(python)
-    found = [
-        Lack("package", package.requirement, f"commonground providers install {name}")
-        for package in needs.packages
-        if not has_module(places, package.module)
+    if needs == NOTHING:
+        return []
+    install, places = f"commonground providers install {name}", site_folders(python)
+    if python.exists():
+        missing = [package for package in needs.packages if not has_module(places, package.module)]
+        found = [Lack("package", package.requirement, install) for package in missing]
+    else:
+        found = [Lack("environment", str(environment(python)), install)]
+    code = environment(python) / "code"
+    found += [
+        Lack("code", one.url, f"git clone --recurse-submodules {one.url} {code} ({one.licence})")
+        for one in needs.checkouts
+        if not (code / one.file).is_file()
     ]
     found += [
         Lack("extension", extension.module, f"{build_command(extension, python)} ({extension.licence})")
@@ -103,8 +127,12 @@ def site_folders(python: Path) -> list[Path]:
     """Where an interpreter finds packages; of one that is in no virtual environment nobody knows."""
     if _same(python, Path(sys.executable)):
         return [Path(entry) for entry in sys.path if entry]
-    home = python.absolute().parent.parent
-    return sorted((home / "lib").glob("python3*/site-packages"))
+    return sorted((environment(python) / "lib").glob("python3*/site-packages"))
+
+
+def environment(python: Path) -> Path:
+    """The folder of an interpreter's virtual environment; `sys.prefix` there."""
+    return python.absolute().parent.parent
 
 
 def has_module(places: Sequence[Path], module: str) -> bool:
@@ -122,6 +150,8 @@ def has_module(places: Sequence[Path], module: str) -> bool:
 def has_weights(weights: Weights) -> bool:
     """Whether that file is here, wherever the hub's client keeps its downloads."""
     folder = Path(weights.repo)
+    if weights.fetch:
+        return (_torch_cache() / weights.file).is_file()
     if folder.is_absolute():
         return (folder / weights.file).is_file()
     kept = _hub_cache() / f"models--{weights.repo.replace('/', '--')}" / "snapshots"
@@ -142,12 +172,15 @@ def _changed_ns(place: Path) -> int:
 
 
 def _fetch(weights: Weights, python: Path) -> str:
+    if weights.fetch:
+        return f"{python} -c {shlex.quote(weights.fetch)} ({weights.licence})"
     if Path(weights.repo).is_absolute():
         return f"there is no {weights.file} in that folder"
-    fetch = f"{python.parent / 'hf'} download {weights.repo} ({weights.licence})"
+    hub = python.parent / "hf"
+    fetch = f"{hub} download {weights.repo} ({weights.licence})"
     if not weights.gated:
         return fetch
-    return f"gated: agree to its terms on its page, log in with {python.parent / 'hf'} auth login, then {fetch}"
+    return f"gated: agree to its terms at huggingface.co/{weights.repo}, log in with {hub} auth login, then {fetch}"
 
 
 def _hub_cache() -> Path:
@@ -155,6 +188,11 @@ def _hub_cache() -> Path:
         return Path(os.environ["HF_HUB_CACHE"])
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     return Path(os.environ.get("HF_HOME", cache / "huggingface")) / "hub"
+
+
+def _torch_cache() -> Path:
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    return Path(os.environ.get("TORCH_HOME", cache / "torch")) / "hub" / "checkpoints"
 
 
 def _same(a: Path, b: Path) -> bool:

@@ -97,6 +97,17 @@ class Request:
     """Plain JSON; the provider checks it."""
     output: str = "mesh"
 
+    def number(self, name: str, default: float, low: float, high: float) -> float:
+        """One of the params.
+
+        Raises:
+            GenerationFailed: it is no number in that range.
+        """
+        value = self.params.get(name, default)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+            raise GenerationFailed("bad_input", f"{name} must be a number from {low:g} to {high:g}")
+        return float(value)
+
 
 @dataclass(frozen=True)
 class MadeFile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -18,6 +19,8 @@ from pydantic import ValidationError
 from server.api.contract import Conflict, NotFound, Refused
 from server.assets.bus import AssetBus
 from server.assets.catalog import Catalog
+from server.assets.database import Gone
+from server.assets.registry import WITHDRAWN
 from server.assets.swap import target
 from server.assets.values import AssetFile, NewAsset, NewVersion, Ref, Version
 from server.generation.provider import Description, GenerationFailed
@@ -30,6 +33,7 @@ FORMATS = {
     "sog": "application/octet-stream", "splat": "application/octet-stream", "obj": "model/obj", "stl": "model/stl",
     "usdz": "model/vnd.usdz+zip", "dxf": "image/vnd.dxf", "step": "model/step", "json": "application/json",
     "png": "image/png", "jpg": "image/jpeg", "webp": "image/webp", "ktx2": "image/ktx2",
+    "safetensors": "application/octet-stream",
 }  # fmt: skip
 FACTS = ("bbox_m", "pivot_m", "placement", "scale_confidence", "quality")
 MOST_SAID_BYTES = 4096
@@ -82,8 +86,8 @@ class Publisher:
 
         def work(catalog: Catalog, now_ns: int) -> int:
             try:
-                scene = catalog.scene_of(job.asset)
-            except NotFound:
+                scene = catalog.asset(job.asset, now_ns).scene
+            except (NotFound, Gone):  # one that was withdrawn comes back
                 name = wanted.asset_name or wanted.text[:128] or job.asset
                 new = NewAsset(name=name, type=wanted.asset_type, tags=("generated",), scene=wanted.scene)
                 scene = catalog.register(job.asset, new, now_ns).scene
@@ -95,6 +99,34 @@ class Publisher:
             return version.version
 
         return self._bus.do(work)
+
+    def withdraw(self, job: Job) -> None:
+        """Take back what was shown of a job that came to nothing: what was there before it is the newest again.
+
+        Raises:
+            StorageFull, Busy: not now.
+        """
+
+        def work(catalog: Catalog, now_ns: int) -> None:
+            try:
+                last = before = catalog.version(job.asset, None)
+                while before.provenance.get("job") == job.job:
+                    before = catalog.version(job.asset, before.version - 1)
+            except Gone:
+                return
+            except NotFound:  # there was nothing before
+                with contextlib.suppress(NotFound):
+                    catalog.bury(job.asset, WITHDRAWN, None, now_ns)
+                return
+            if before is last:
+                return
+            again = NewVersion(**before.model_dump(include=set(NewVersion.model_fields)))
+            made = catalog.publish(job.asset, again, f"#job {job.job} withdrawn", now_ns)
+            slot = None if job.wanted.slot is None else catalog.find_slot(job.wanted.slot)
+            if slot is not None and target(slot) == Ref(last.asset, last.version):
+                catalog.swap(slot.slot, slot.scene, Ref(made.asset, made.version), None, None, made.placement, now_ns)
+
+        self._bus.do(work)
 
     def has_all(self, version: NewVersion) -> bool:
         """Whether every file is still stored; if so, they stay for a while."""

@@ -98,14 +98,14 @@ class Registry:
         module = f"{MODULES}.{name.replace('-', '_')}"
         file = importlib.import_module(module)
         needs = file.needs(config.options) if hasattr(file, "needs") else NOTHING
-        python = config.python or self._own_python(name)
+        python = config.python or self._own_python(name, must_be=needs.apart)
         lacks = tuple(lacking(needs, name, python))
         return Known(file.create(config.options).describe(), module, str(python), config.options, lacks, needs)
 
-    def _own_python(self, name: str) -> Path:
-        """Of the environment that was made for a provider; this server's when there is none."""
-        made = python_in(self._config.environments / name)
-        return made if made.exists() else Path(sys.executable)
+    def _own_python(self, name: str, *, must_be: bool) -> Path:
+        """Of the environment that is for a provider; this server's when there is none and none is needed."""
+        own = python_in(self._config.environments / name)
+        return own if must_be or own.exists() else Path(sys.executable)
 
     def all(self) -> list[Known]:
         """Those that can say what they are."""

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from server.generation.handing import STAGES, hand_over
+from server.generation.handing import STAGES, budget, hand_over
 from server.generation.needs import Needs, Package, Weights
 from server.generation.provider import Context, Description, GenerationFailed, Licence, Request, Result, Stage
 
@@ -86,16 +85,14 @@ class ShapE:
 
     def run(self, request: Request, context: Context) -> Result:
         from mapping.objects.dressing import dressed
-        from mapping.objects.finishing import MAX_FACES
         from mapping.objects.mesh import MeshError, on_its_pivot, scaled
 
-        height_m = _number(request, "height_m", 0.3, 0.001, 100.0)
+        height_m = request.number("height_m", 0.3, 0.001, 100.0)
         raw = self._generated(request, context)
         context.stage("dress")
         context.park()
-        max_faces = MAX_FACES.get(str(request.params.get("asset_type", "prop")), MAX_FACES["prop"])
         try:
-            mesh = dressed(raw, max_faces, TEXTURE_PX)
+            mesh = dressed(raw, budget(request), TEXTURE_PX)
         except MeshError as error:
             raise GenerationFailed("no_surface", f"what it imagined is no body: {error}", hint=_OTHER_SEED) from error
         mesh = on_its_pivot(scaled(mesh, height_m / float(mesh.extents_m()[1])))
@@ -116,12 +113,12 @@ class ShapE:
         if kind not in self._pipes:
             raise GenerationFailed("unsuitable", f"Shap-E is set up here without the model for {kind}")
         pipe, asked = self._pipes[kind], _cut_out(request) if kind == "image" else request.text
-        steps = int(_number(request, "steps", 64, 1, MAX_STEPS))
+        steps = int(request.number("steps", 64, 1, MAX_STEPS))
         with _watched(pipe, context):
             found = pipe(
                 asked,
                 num_inference_steps=steps,
-                guidance_scale=_number(request, "guidance", GUIDANCE[kind], 0.0, 100.0),
+                guidance_scale=request.number("guidance", GUIDANCE[kind], 0.0, 100.0),
                 generator=torch.Generator("cpu").manual_seed(request.seed),
                 output_type="mesh",
             )
@@ -136,13 +133,6 @@ def create(options: Mapping[str, Any]) -> ShapE:
 def _repos(options: Mapping[str, Any]) -> dict[str, str]:
     wanted = {kind: options.get(kind, repo) for kind, repo in REPOS.items()}
     return {kind: str(repo) for kind, repo in wanted.items() if repo is not None}
-
-
-def _number(request: Request, name: str, default: float, low: float, high: float) -> float:
-    value = request.params.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        raise GenerationFailed("bad_input", f"{name} must be a number from {low:g} to {high:g}")
-    return float(value)
 
 
 @contextlib.contextmanager
@@ -186,15 +176,9 @@ def _cut_out(request: Request) -> Any:
     import numpy as np
     from PIL import Image
 
-    from mapping.objects.relief import foreground
-    from server.generation.pictures import PictureBroken, centred, read_mask, read_rgb
+    from server.generation.sources import cut_outs
 
-    try:
-        rgb = read_rgb(Path(request.files["image"][0]))
-        mask = read_mask(request.files["mask"][0], rgb.shape[:2]) if request.files.get("mask") else foreground(rgb)
-    except PictureBroken as error:
-        raise GenerationFailed("bad_input", str(error)) from error
-    part, inside = centred(rgb, mask)
+    part, inside = cut_outs(request, 1)[0]
     return Image.fromarray(np.where(inside[..., None], part, 255).astype(np.uint8))
 
 
