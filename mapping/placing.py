@@ -27,6 +27,11 @@ def keyframe_id(stream: StreamId, seq: int) -> KeyframeId:
     return KeyframeId(f"{stream}/{seq}")
 
 
+def is_of(keyframe: KeyframeId, stream: StreamId) -> bool:
+    """Whether a phone took it."""
+    return keyframe.rpartition("/")[0] == stream
+
+
 def own_depth(frame: Frame) -> DepthMap:
     """The depth a posed source brings, in metres.
 
@@ -78,7 +83,8 @@ def _component_units_per_window_unit(component: Component, prediction: WindowPre
     pairs = [
         (view.window_from_camera, pose)
         for view in prediction.views
-        if (pose := component.pose(int(view.keyframe.rpartition("/")[2]))) is not None
+        if is_of(view.keyframe, component.key[0])
+        and (pose := component.pose(int(view.keyframe.rpartition("/")[2]))) is not None
     ]
     engines, trackers = np.array([a for a, _ in pairs]), np.array([b for _, b in pairs])
     if pairs and _is_same_frame(engines, trackers):

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from mapping import window_pairs
 from mapping.changes import KeyframeId, MapChange, VoxelSource
 from mapping.component import Component, StreamOptions
 from mapping.connections import Connections
@@ -109,6 +110,8 @@ class SceneMap:
     def place(self, tracked: Tracked, frame: Frame, prediction: WindowPrediction | None = None) -> MapChange:
         """Give an observed keyframe its depth: the engine's, or the frame's own where `prediction` is None.
 
+        Where the engine says how it lies to keyframes that the tracker cannot vouch for, that is heard as `recognise` is.
+
         Raises:
             ValueError: the keyframe was not observed, there is no depth, or it does not fit the rest.
         """
@@ -123,7 +126,11 @@ class SceneMap:
         if gone is not None:
             self._fusion.forget(gone.id)
         self._fusion.wait(kept)
-        return self._change(self._poses([*self._look_again(component, depths), kept]))
+        placed = self._poses([*self._look_again(component, depths), kept])
+        if prediction is None:
+            return self._change(placed)
+        moved = self.recognise(window_pairs.pairs_of(prediction, self._kept.get, component.poses))
+        return replace(moved, poses=placed | moved.poses)
 
     def fuse(self) -> MapChange:
         """Bring waiting keyframes into the volume; opens a new epoch first when up or scale are known better.

@@ -7,7 +7,7 @@ keyframe or from whoever describes places, so a new keyframe is looked up by the
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ Walk = tuple[StreamId, int]
 
 
 class Config(BaseModel):
-    """How a window is gathered; at most `recent + retrieved + anchors` keyframes."""
+    """How a window is gathered; at most `recent + retrieved + anchors + elsewhere` keyframes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -32,6 +32,9 @@ class Config(BaseModel):
     more where there shall be some."""
     anchors: int = Field(default=0, ge=0)
     """The first ones of the walk: they hold a long window sequence to one beginning."""
+    elsewhere: int = Field(default=0, ge=0)
+    """Keyframes of other walks that look as much like it: an engine that sees them together can tell how walks lie to
+    each other."""
     remembered: int = Field(default=512, ge=2)
     """Descriptors of one walk; when so many are held, every other one goes."""
 
@@ -46,17 +49,24 @@ class WindowPolicy:
     def choose(
         self, walk: Walk, keyframe: KeyframeId, is_here: Callable[[KeyframeId], bool] = lambda _: True
     ) -> tuple[KeyframeId, ...]:
-        """Take in a walk's new keyframe; returns its window, oldest first, the new one last.
+        """Take in a walk's new keyframe; returns its window: its own walk's oldest first and the new one last, before
+        them those of other walks.
 
         Args:
             is_here: whether an earlier keyframe's picture is still to be had; those without are not chosen.
         """
+        if walk not in self._walks:  # others may have ended: of whom no picture is left, nothing is remembered
+            self._walks = {other: known for other, known in self._walks.items() if known.has_any(is_here)}
         known = self._walks.setdefault(walk, _Known(self._config))
         known.add(keyframe)
         recent = [k for k in known.newest if k == keyframe or is_here(k)]
         fixed = {*recent, *filter(is_here, known.first)}
-        alike = known.alike(recent, [k for k in known.descriptors if k not in fixed and is_here(k)])
-        return tuple(sorted({*fixed, *alike}, key=known.age.__getitem__))
+        own = {k: looks for k, looks in known.descriptors.items() if k not in fixed and is_here(k)}
+        alike = known.alike(recent, own, self._config.retrieved)
+        return (
+            *known.alike(recent, self._elsewhere(walk, is_here), self._config.elsewhere),
+            *sorted({*fixed, *alike}, key=known.age.__getitem__),
+        )
 
     def describe(self, walk: Walk, keyframe: KeyframeId, descriptor: NDArray[np.float32]) -> None:
         """Say what a chosen keyframe looks like: (n,) of unit length, from one source for all keyframes of a walk."""
@@ -66,6 +76,12 @@ class WindowPolicy:
     def forget(self, stream: StreamId) -> None:
         """Drop all that a stream did."""
         self._walks = {walk: known for walk, known in self._walks.items() if walk[0] != stream}
+
+    def _elsewhere(self, walk: Walk, is_here: Callable[[KeyframeId], bool]) -> dict[KeyframeId, NDArray[np.float32]]:
+        if not self._config.elsewhere:
+            return {}
+        others = (known.descriptors.items() for other, known in self._walks.items() if other != walk)
+        return {keyframe: looks for items in others for keyframe, looks in items if is_here(keyframe)}
 
 
 class _Known:
@@ -92,8 +108,12 @@ class _Known:
         if before is not None:
             self._leave_out([before])
 
+    def has_any(self, is_here: Callable[[KeyframeId], bool]) -> bool:
+        """Whether anything is left that may be chosen."""
+        return any(map(is_here, self.age))
+
     def describe(self, keyframe: KeyframeId, descriptor: NDArray[np.float32]) -> None:
-        if not self._config.retrieved:
+        if not self._config.retrieved and not self._config.elsewhere:
             return
         self.descriptors[keyframe] = descriptor
         if len(self.descriptors) > self._config.remembered:
@@ -102,15 +122,17 @@ class _Known:
                 del self.descriptors[old]
             self._leave_out(gone)
 
-    def alike(self, recent: Collection[KeyframeId], candidates: Collection[KeyframeId]) -> list[KeyframeId]:
+    def alike(
+        self, recent: Collection[KeyframeId], candidates: Mapping[KeyframeId, NDArray[np.float32]], most: int
+    ) -> list[KeyframeId]:
         """The candidates most like the newest described keyframe, if they are as alike as one of the recent ones."""
         described = [k for k in recent if k in self.descriptors]
-        if len(described) < 2 or not candidates:
+        if len(described) < 2 or not candidates or not most:
             return []
         here = self.descriptors[described[-1]]
         least = min(float(self.descriptors[k] @ here) for k in described[:-1])
-        likeness = np.array([self.descriptors[k] @ here for k in candidates])
-        best = np.argsort(-likeness, kind="stable")[: self._config.retrieved]
+        likeness = np.array([looks @ here for looks in candidates.values()])
+        best = np.argsort(-likeness, kind="stable")[:most]
         names = list(candidates)
         return [names[n] for n in best if likeness[n] >= least]
 

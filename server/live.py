@@ -120,8 +120,18 @@ class LiveStream:
         return self._keep(frame, tracked, view)
 
     def window(self, cache: KeyframeCache, keyframe: Keyframe, chosen: Sequence[str]) -> Window:
-        """The keyframe with the chosen ones before it, each where the tracker now thinks it was."""
-        views = [
+        """The keyframe with the chosen ones before it, each where the tracker now thinks it was.
+
+        Of other walks only the pictures are of use: where they lie to this one nobody knows. The first view is its own.
+        """
+        before = cache.window(self.id, 0, also=chosen)
+        walk = (keyframe.frame.stream, keyframe.component)
+        others = [
+            View(KeyframeId(k.id), k.frame.image.rgb, k.frame.intrinsics)
+            for k in before
+            if (k.frame.stream, k.component) != walk
+        ]
+        own = [
             View(
                 KeyframeId(k.id),
                 k.frame.image.rgb,
@@ -129,8 +139,8 @@ class LiveStream:
                 self._mind.poses.get(k.frame.seq, k.component_from_camera),
                 k.landmarks_component,
             )
-            for k in cache.window(self.id, 0, also=chosen)
-            if k.component == keyframe.component and k.frame.seq < keyframe.frame.seq
+            for k in before
+            if (k.frame.stream, k.component) == walk and k.frame.seq < keyframe.frame.seq
         ]
         newest = View(
             KeyframeId(keyframe.id),
@@ -139,7 +149,7 @@ class LiveStream:
             keyframe.component_from_camera,
             keyframe.landmarks_component,
         )
-        return Window((*views, newest))
+        return Window((*own[:1], *others, *own[1:], newest) if own else (newest,))
 
     def _change(self, frame: Frame, tracked: Tracked) -> ViewChange:
         mind = self._mind

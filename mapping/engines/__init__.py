@@ -52,6 +52,9 @@ class ViewPrediction:
     depth: NDArray[np.float32] | None = None  # (h, w) window units along the optical axis, 0 = unknown
     confidence: NDArray[np.float32] | None = None  # (h, w) in 0..1
     descriptor: NDArray[np.float32] | None = None  # (n,) of unit length: views that look alike have alike ones
+    own_from_camera: NDArray[np.float64] | None = None
+    """(4, 4) where the engine itself sees the camera, in a frame and unit that all views of this answer share, whatever
+    priors say; None = it has no view of its own."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

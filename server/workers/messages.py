@@ -48,6 +48,7 @@ class PredictionRef(msgspec.Struct, frozen=True):
     depth: ArrayRef | None
     confidence: ArrayRef | None
     descriptor: ArrayRef | None = None
+    own_from_camera: ArrayRef | None = None
 
 
 class Start(msgspec.Struct, frozen=True, tag="start"):

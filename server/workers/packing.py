@@ -60,6 +60,7 @@ def collected(answer: Predicted, arena: Arena) -> WindowPrediction:
                 depth=copy(view.depth),
                 confidence=copy(view.confidence),
                 descriptor=copy(view.descriptor),
+                own_from_camera=copy(view.own_from_camera),
             )
             for view in answer.views
         )

@@ -175,6 +175,7 @@ def _written(view: ViewPrediction, writer: ResultWriter) -> PredictionRef:
         depth=None if view.depth is None else writer.put(view.depth),
         confidence=None if view.confidence is None else writer.put(view.confidence),
         descriptor=None if view.descriptor is None else writer.put(view.descriptor),
+        own_from_camera=None if view.own_from_camera is None else writer.put(view.own_from_camera),
     )
 
 

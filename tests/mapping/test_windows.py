@@ -94,4 +94,30 @@ def test_a_stream_is_forgotten_and_components_are_apart() -> None:
 
 def test_each_engine_says_how_it_likes_its_windows() -> None:
     assert engines.windows("classical") == Config(recent=12)
-    assert engines.windows("vggt") == Config(recent=8, retrieved=8, anchors=1)
+    assert engines.windows("vggt") == Config(recent=8, retrieved=6, anchors=1, elsewhere=2)
+
+
+def test_other_walks_keyframes_that_look_alike_come_first() -> None:
+    policy, other = WindowPolicy(Config(recent=3, elsewhere=2)), (B, 0)
+    for n in range(4):
+        policy.choose(other, name(n, B))
+        policy.describe(other, name(n, B), looks(0.4 * n))
+    windows = []
+    for n in range(4):
+        windows.append(policy.choose(WALK, name(n)))
+        policy.describe(WALK, name(n), looks(0.45 + 0.3 * n))
+    assert windows[1] == (name(0), name(1)), "nobody knows yet what is alike"
+    assert windows[2] == (name(2, B), name(0), name(1), name(2)), "more alike than the least alike of the newest"
+    assert windows[3] == (name(3, B), name(2, B), name(1), name(2), name(3)), "the most alike first"
+    policy.forget(B)
+    assert policy.choose(WALK, name(4)) == (name(2), name(3), name(4))
+
+
+def test_walks_of_which_no_picture_is_left_are_forgotten() -> None:
+    policy, here = WindowPolicy(Config(recent=2, retrieved=2)), set[KeyframeId]()
+    for component in range(50):
+        for n in range(3):
+            here = {*sorted(here)[-4:], name(3 * component + n)}
+            policy.choose((A, component), name(3 * component + n), here.__contains__)
+            policy.describe((A, component), name(3 * component + n), looks(0.0))
+    assert len(policy._walks) <= 5

@@ -7,15 +7,16 @@ a published checkpoint, which is never bundled and has a licence of its own. Tor
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.util import find_spec
 
 from mapping.engines import GeometryEngine
 from mapping.engines.vggt.config import Config
 from mapping.windows import Config as WindowsConfig
 
-__all__ = ["WINDOWS", "Config", "create", "missing"]
+__all__ = ["WINDOWS", "Config", "create", "fetch", "missing"]
 
-WINDOWS = WindowsConfig(recent=8, retrieved=8, anchors=1)
+WINDOWS = WindowsConfig(recent=8, retrieved=6, anchors=1, elsewhere=2)
 
 _PACKAGES = ("torch", "safetensors", "huggingface_hub")
 
@@ -30,6 +31,19 @@ def missing(config: Config) -> str | None:
     if config.weights == "seeded" or is_here(config.weights):
         return None
     return f"the weights {config.weights} are not on this machine: the first start fetches them, or give their path"
+
+
+def fetch(config: Config, tell: Callable[[str], None]) -> None:
+    """Download the weights if they are not on this machine.
+
+    Raises:
+        ValueError: they cannot be had (a `CheckpointError`).
+    """
+    if config.weights == "seeded" or missing(config) is None:
+        return
+    from mapping.engines.vggt.checkpoints.hub import locate
+
+    locate(config.weights, tell)
 
 
 def create(config: Config) -> GeometryEngine:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
+from mapping.engines import Window
 from mapping.windows import WindowPolicy
 from server.workers.pool import Config, Pool
 from streams.frame import StreamId
@@ -32,5 +35,12 @@ async def test_a_window_goes_there_and_what_it_looks_like_comes_back() -> None:
         assert newest.descriptor is not None
         assert abs(np.linalg.norm(newest.descriptor) - 1) < 1e-3
         policy.describe(walk, newest.keyframe, newest.descriptor)
+    other = replace(contracts.view(9, stream="other"), prior_window_from_camera=None, landmarks_window=None)
+    first, *rest = contracts.window(0, 1, 2).views
+    answers = (await pool.predict(STREAM, Window((first, other, *rest)))).views
+    assert [view.keyframe for view in answers] == [first.keyframe, other.keyframe, *(view.keyframe for view in rest)]
+    own = np.array([view.own_from_camera for view in answers])
+    assert own.shape == (4, 4, 4), "where the engine itself sees every camera, whatever priors say"
+    assert np.isfinite(own).all()
     assert pool.provenance == {"engine": "vggt", "weights": "seeded", "licence": "none", "sha256": ""}
     await pool.close()

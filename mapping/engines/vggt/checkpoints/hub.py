@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mapping.engines.vggt.checkpoints.checkpoint import CheckpointError, find
 from mapping.engines.vggt.checkpoints.published import CANDIDATES, PUBLISHED, UNKNOWN_LICENCE, published
 
 
-def locate(weights: str) -> tuple[tuple[Path, ...], str]:
+def locate(weights: str, tell: Callable[[str], None] = lambda _: None) -> tuple[tuple[Path, ...], str]:
     """The files of a checkpoint and the name of its licence; fetches them where `weights` is a hub name.
+
+    Args:
+        tell: hears how far a download is.
 
     Raises:
         CheckpointError: there is no such file, or the hub does not give it.
@@ -23,11 +28,11 @@ def locate(weights: str) -> tuple[tuple[Path, ...], str]:
         raise CheckpointError(
             f"{weights} is neither a file, nor a folder, nor one of {', '.join(PUBLISHED)}, nor a hub name (org/name)"
         )
-    return find(_fetched(repository)), known.licence if known else UNKNOWN_LICENCE
+    return find(_fetched(repository, tell)), known.licence if known else UNKNOWN_LICENCE
 
 
-def _fetched(repository: str) -> Path:
-    """The first candidate that the repository has, in the hub's cache; its own progress bar shows the download."""
+def _fetched(repository: str, tell: Callable[[str], None]) -> Path:
+    """The first candidate that the repository has, in the hub's cache; its own progress bar shows the download, too."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import (
         EntryNotFoundError,
@@ -40,11 +45,12 @@ def _fetched(repository: str) -> Path:
 
     page = f"https://huggingface.co/{repository}"
     last: Exception | None = None
+    bar = _telling_bar(repository, tell)
     for name in CANDIDATES:
         try:
-            path = Path(hf_hub_download(repository, name))
+            path = Path(hf_hub_download(repository, name, tqdm_class=bar))
             if name.endswith(".json"):
-                _fetch_shards(repository, path)
+                _fetch_shards(repository, path, bar)
             return path
         except LocalEntryNotFoundError as error:  # offline: perhaps another form of it is in the cache
             last = error
@@ -67,10 +73,28 @@ def _fetched(repository: str) -> Path:
     ) from last
 
 
-def _fetch_shards(repository: str, index: Path) -> None:
+def _telling_bar(repository: str, tell: Callable[[str], None]) -> Any:
+    """The hub's progress bar, which tells how far it is also where nobody sees a bar."""
+    from huggingface_hub.utils.tqdm import tqdm
+
+    class TellingBar(tqdm):
+        def __init__(self, *args: Any, **settings: Any) -> None:
+            super().__init__(*args, **settings)  # type: ignore[no-untyped-call]
+            self._came = self.n
+            self.update(0)
+
+        def update(self, n: float | None = 1) -> Any:
+            self._came += n or 0
+            tell(f"{repository}: {self._came / 1e9:.2f} of {(self.total or 0) / 1e9:.2f} GB")
+            return super().update(n)
+
+    return TellingBar
+
+
+def _fetch_shards(repository: str, index: Path, bar: Any) -> None:
     import json
 
     from huggingface_hub import hf_hub_download
 
     for name in sorted(set(json.loads(index.read_text())["weight_map"].values())):
-        hf_hub_download(repository, name)
+        hf_hub_download(repository, name, tqdm_class=bar)
