@@ -11,6 +11,7 @@ MODULES = (
     "mapping.volume.surface",
     "navmesh.occlusion",
     "mapping.objects.capture.capturing",
+    "mapping.objects.splats.drawing",
     "mapping.objects.uastc",
 )
 

@@ -43,10 +43,18 @@ def validate(files: Mapping[str, bytes], timeout_s: float = 60.0) -> dict[str, R
 
 
 def errors(files: Mapping[str, bytes]) -> list[str]:
-    """Every error in every file, as `file: CODE at pointer: message`; see `validate`."""
+    """Every error in every file, as `file: CODE at pointer: message`; see `validate`.
+
+    Left out is exactly what is none: the validator is older than KHR_gaussian_splatting, whose attributes it refuses.
+    """
     return [
         f"{name}: {issue['code']} at {issue.get('pointer', '?')}: {issue['message']}"
         for name, report in validate(files).items()
         for issue in report["issues"]["messages"]
-        if issue["severity"] == 0
+        if issue["severity"] == 0 and not _is_of_gaussians(issue)
     ]
+
+
+def _is_of_gaussians(issue: Report) -> bool:
+    pointer = str(issue.get("pointer", ""))
+    return issue["code"] == "MESH_PRIMITIVE_INVALID_ATTRIBUTE" and "/attributes/KHR_gaussian_splatting:" in pointer

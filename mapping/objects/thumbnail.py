@@ -12,7 +12,7 @@ from streams.frame import Intrinsics
 
 TURNTABLE_FRAMES = 8
 _SAMPLES = 2
-_FOV_DEG = 30.0
+FOV_DEG = 30.0
 _ELEVATION_RAD = 0.45
 _LIGHT = np.array([0.35, 0.85, 0.4]) / np.linalg.norm([0.35, 0.85, 0.4])
 _AMBIENT = 0.55
@@ -26,8 +26,8 @@ def thumbnail(mesh: Mesh, side_px: int = 256, azimuth_rad: float = 0.5) -> U8:
         MeshError: it has no triangles.
     """
     side = side_px * _SAMPLES
-    k = Intrinsics.from_fov(side, side, _FOV_DEG)
-    drawn = draw(mesh, _camera(mesh, azimuth_rad), k)
+    k = Intrinsics.from_fov(side, side, FOV_DEG)
+    drawn = draw(mesh, camera_around(mesh.bounds_m(), azimuth_rad), k)
     normals = interpolated(drawn, mesh.faces, vertex_normals(mesh))
     lit = np.abs(normals @ _LIGHT.astype(np.float32))  # open surfaces show both sides
     shade = _AMBIENT + (1 - _AMBIENT) * np.clip(lit, 0, 1)
@@ -42,10 +42,11 @@ def turntable(mesh: Mesh, side_px: int = 128) -> U8:
     return np.concatenate([thumbnail(mesh, side_px, float(turn)) for turn in turns], axis=1)
 
 
-def _camera(mesh: Mesh, azimuth_rad: float) -> F64:
-    low, high = mesh.bounds_m()
+def camera_around(bounds_m: F64, azimuth_rad: float) -> F64:
+    """Where a camera of `FOV_DEG` stands (OpenCV axes) that has all of a box (2, 3) in view, from above its front."""
+    low, high = bounds_m
     centre, radius = (low + high) / 2, max(float(np.linalg.norm(high - low)) / 2, 0.02)
-    away = 1.05 * radius / np.sin(np.radians(_FOV_DEG / 2))
+    away = 1.05 * radius / np.sin(np.radians(FOV_DEG / 2))
     up, flat = np.sin(_ELEVATION_RAD), np.cos(_ELEVATION_RAD)
     direction = np.array([flat * np.sin(azimuth_rad), up, flat * np.cos(azimuth_rad)])
     return look_at(centre + away * direction, centre)
