@@ -26,3 +26,20 @@ class View:
         for name, array in (("rgb", self.rgb), ("mask", self.mask), ("depth_m", self.depth_m)):
             if array is not None and array.shape[:2] != size:
                 raise ValueError(f"{name} is {array.shape[:2]}, its intrinsics are for {size}")
+
+
+def squared(rgb: U8, mask: NDArray[np.bool_], margin: float = 0.1) -> tuple[U8, NDArray[np.bool_]]:
+    """The square part of a picture (h, w, 3) around what a mask (h, w) shows, and of the mask; `margin` of its side.
+
+    Beyond the picture's border there is nothing: black, and outside of the mask.
+    """
+    rows, columns = np.nonzero(mask)
+    top, left = int(rows.min()), int(columns.min())
+    height, width = int(rows.max()) + 1 - top, int(columns.max()) + 1 - left
+    side = round(max(height, width) * (1 + 2 * margin))
+    to_row, to_column = (side - height) // 2, (side - width) // 2
+    part, inside = np.zeros((side, side, 3), np.uint8), np.zeros((side, side), np.bool_)
+    here = np.s_[to_row : to_row + height, to_column : to_column + width]
+    there = np.s_[top : top + height, left : left + width]
+    part[here], inside[here] = rgb[there], mask[there]
+    return part, inside

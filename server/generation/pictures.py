@@ -44,22 +44,3 @@ def read_mask(path: Path, size: tuple[int, ...]) -> NDArray[np.bool_]:
     if not (fitted > 127).any():
         raise PictureBroken("the mask is empty")
     return np.asarray(fitted > 127)
-
-
-def centred(
-    rgb: NDArray[np.uint8], mask: NDArray[np.bool_], margin: float = 0.1
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """The square part of a picture (h, w, 3) around what a mask (h, w) shows, and of the mask; `margin` of its side.
-
-    Beyond the picture's border there is nothing: black, and outside of the mask.
-    """
-    rows, columns = np.nonzero(mask)
-    top, left = int(rows.min()), int(columns.min())
-    height, width = int(rows.max()) + 1 - top, int(columns.max()) + 1 - left
-    side = round(max(height, width) * (1 + 2 * margin))
-    to_row, to_column = (side - height) // 2, (side - width) // 2
-    part, inside = np.zeros((side, side, 3), np.uint8), np.zeros((side, side), np.bool_)
-    here = np.s_[to_row : to_row + height, to_column : to_column + width]
-    there = np.s_[top : top + height, left : left + width]
-    part[here], inside[here] = rgb[there], mask[there]
-    return part, inside

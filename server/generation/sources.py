@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from mapping.objects.capture import masks, region
 from mapping.objects.capture.region import Box, Click, NothingThere, Outline, Pick
 from mapping.objects.relief import foreground
-from mapping.objects.view import View
+from mapping.objects.view import View, squared
 from server.generation import keyframes
-from server.generation.pictures import PictureBroken, centred, read_mask, read_rgb
+from server.generation.pictures import PictureBroken, read_mask, read_rgb
 from server.generation.provider import GenerationFailed, Request
 
 Cut = tuple[NDArray[np.uint8], NDArray[np.bool_]]
@@ -28,8 +28,8 @@ def cut_outs(request: Request, most: int) -> list[Cut]:
     try:
         if request.files.get("keyframes"):
             chosen = spread([view for view in seen(request).views.values() if view.mask is not None], most)
-            return [centred(view.rgb, view.mask) for view in chosen if view.mask is not None]
-        return [centred(view.rgb, view.mask) for view in photos(request)[:most] if view.mask is not None]
+            return [squared(view.rgb, view.mask) for view in chosen if view.mask is not None]
+        return [squared(view.rgb, view.mask) for view in photos(request)[:most] if view.mask is not None]
     except (PictureBroken, keyframes.KeyframesBroken, KeyError, ValueError, TypeError) as error:
         code = "unsuitable" if isinstance(error, NothingThere) else "bad_input"
         raise GenerationFailed(code, f"{type(error).__name__}: {error}") from error
