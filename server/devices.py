@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,16 @@ _NVIDIA = Path("/proc/driver/nvidia/gpus")
 
 
 def gpus(driver: Path = _NVIDIA) -> list[str]:
-    """`cuda:0`, `cuda:1`, ... as the NVIDIA driver lists them; asks no heavy library."""
+    """`cuda:0`, `cuda:1`, ... as many as the NVIDIA driver lists and `CUDA_VISIBLE_DEVICES` leaves to this process.
+
+    Asks no heavy library.
+    """
     try:
-        return [f"cuda:{i}" for i, _ in enumerate(sorted(driver.iterdir()))]
+        there = len(list(driver.iterdir()))
     except OSError:
         return []
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return [f"cuda:{n}" for n in range(there if visible is None else min(there, len(_listed(visible))))]
 
 
 def visible_to(device: str, visible: str | None) -> str:
@@ -27,11 +34,24 @@ def visible_to(device: str, visible: str | None) -> str:
 
     Args:
         visible: the variable as this process has it; `cuda:1` is the second of those that it names.
+
+    Raises:
+        ValueError: it does not name so many.
     """
     kind, _, index = device.partition(":")
     if kind != "cuda":
         return ""
-    return visible.split(",")[int(index or 0)].strip() if visible else index or "0"
+    if visible is None:
+        return index or "0"
+    names = _listed(visible)
+    if int(index or 0) >= len(names):
+        raise ValueError(f"there is no {device}: CUDA_VISIBLE_DEVICES={visible!r} leaves {len(names)} GPUs")
+    return names[int(index or 0)]
+
+
+def _listed(visible: str) -> list[str]:
+    """The GPUs that CUDA_VISIBLE_DEVICES names: those before the first that is none."""
+    return list(takewhile(lambda name: name not in ("", "-1"), map(str.strip, visible.split(","))))
 
 
 def choose_engine(name: str, options: Mapping[str, Any], driver: Path = _NVIDIA) -> str:
@@ -47,12 +67,15 @@ def choose_engine(name: str, options: Mapping[str, Any], driver: Path = _NVIDIA)
 
 
 def named(text: str) -> tuple[str, ...]:
-    """Devices as people write them: `auto`, `cpu`, `0,1` (GPUs), `cuda:0,cpu`.
+    """Devices as people write them: `auto`, `cpu`, `0,1` (GPUs), `cuda:0,cpu`; `cpu,cpu` is two workers on the CPU.
 
     Raises:
-        ValueError: it is none of these, or names a device twice.
+        ValueError: it is none of these, or names a GPU twice.
     """
     names = [f"cuda:{part}" if part.isdecimal() else part for part in map(str.strip, text.split(","))]
+    if names.count("cpu") > 1:
+        numbers = count()
+        names = [f"cpu:{next(numbers)}" if name == "cpu" else name for name in names]
     wrong = [name for name in names if not _NAME.fullmatch(name)]
     if wrong or (AUTO in names and len(names) > 1) or len(set(names)) < len(names):
         raise ValueError(f"devices are `auto`, `cpu`, or GPUs by number (`0,1`), each once; got {text!r}")

@@ -103,7 +103,10 @@ class WorkerProcess:
             OSError: the machine gives no process.
         """
         threads = config.threads or max(1, (os.cpu_count() or 2) - 1)
-        environment = _environment(device, threads)
+        try:
+            environment = _environment(device, threads)
+        except ValueError as error:
+            raise EngineFailed(str(error)) from error
         ours, theirs = socket.socketpair()
         with theirs:
             process = await asyncio.create_subprocess_exec(

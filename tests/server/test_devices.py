@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from mapping import engines
-from server.devices import choose_devices, choose_engine, gpus, named
+from server.devices import choose_devices, choose_engine, gpus, named, visible_to
 
 
 @pytest.fixture
@@ -16,6 +16,14 @@ def two_gpus(tmp_path: Path) -> Path:
 def test_gpus_are_what_the_driver_lists(two_gpus: Path, tmp_path: Path) -> None:
     assert gpus(two_gpus) == ["cuda:0", "cuda:1"]
     assert gpus(tmp_path / "none") == []
+
+
+def test_gpus_that_were_taken_from_this_process_are_not_there(two_gpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for visible, names in (("1", ["cuda:0"]), ("", []), ("-1", []), ("0,1", ["cuda:0", "cuda:1"])):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        assert gpus(two_gpus) == names
+    with pytest.raises(ValueError, match="leaves 1 GPUs"):
+        visible_to("cuda:1", "1")
 
 
 def test_auto_is_vggt_only_with_a_gpu_and_weights(two_gpus: Path, tmp_path: Path) -> None:
@@ -42,6 +50,7 @@ def test_named_engines_and_devices_are_taken_as_they_are(two_gpus: Path) -> None
         ("0,1", ("cuda:0", "cuda:1")),
         ("cuda:1, cpu", ("cuda:1", "cpu")),
         ("cpu:0,cpu:1", ("cpu:0", "cpu:1")),
+        ("cpu,cpu,0", ("cpu:0", "cpu:1", "cuda:0")),
     ],
 )
 def test_devices_are_named_as_people_write_them(text: str, names: tuple[str, ...]) -> None:
@@ -60,3 +69,10 @@ def test_an_engine_says_what_it_lacks(tmp_path: Path) -> None:
     assert "not on this machine" in (engines.missing("vggt", {"weights": str(tmp_path / "none.pt")}) or "")
     with pytest.raises(ValueError, match="no geometry engine"):
         engines.missing("nope")
+
+
+def test_a_child_sees_the_gpu_that_its_parent_means() -> None:
+    assert visible_to("cuda:1", None) == "1"
+    assert visible_to("cuda:1", "2,3") == "3"
+    assert visible_to("cuda", "GPU-a, GPU-b") == "GPU-a"
+    assert visible_to("cpu", "2,3") == ""
