@@ -17,6 +17,7 @@ from server.assets.blobs import Blobs, Swept
 from server.assets.database import Change, Database, Event
 from server.assets.discovery import Config as DiscoveryConfig
 from server.assets.discovery import Group
+from server.assets.kinds import told_apart
 from server.assets.leases import Held, Leases
 from server.assets.placements import Placements
 from server.assets.registry import Limits, Registry
@@ -119,7 +120,7 @@ class Catalog:
     def publish(self, asset: str, new: NewVersion, request: str | None, now_ns: int) -> Version:
         """Add a version; raises what `Registry.publish` and `Placements.present` do."""
         with self._db.change(now_ns) as change:
-            made = self._registry.publish(change, asset, new, request)
+            made = self._registry.publish(change, asset, told_apart(new, self.blobs), request)
             if new.placement is not None:
                 self._placements.put(change, "asset", asset, new.placement)
             return made
@@ -333,7 +334,7 @@ class Catalog:
                 for seen, sha256, size in zip(group.files, hashes, sizes, strict=True)
             )
             new = NewVersion(files=files, provenance={"source": "discovered", **group.provenance})
-            return self._registry.publish(change, known.asset, new, None)
+            return self._registry.publish(change, known.asset, told_apart(new, self.blobs), None)
 
     # -----------------------------------------------------------------------------------------------------------------
 
