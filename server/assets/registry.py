@@ -15,6 +15,8 @@ from server.assets.database import Change, Database, Gone
 from server.assets.values import Asset, AssetType, NewAsset, NewVersion, Ref, Tombstone, Version
 
 Row = tuple[str, str, int, str | None, str | None]
+WITHDRAWN = "what it was to show came to nothing"
+"""Why an asset is gone whose name may be used again."""
 _COLUMNS = "asset, body, latest, alias_of, tombstone"
 
 
@@ -104,7 +106,7 @@ class Registry:
         """Make an asset, or change what is known of one; without a name it gets one. The same again changes nothing.
 
         Raises:
-            Gone: it was deleted; names are not used twice.
+            Gone: it was deleted; names are not used twice, but for what was withdrawn.
             Conflict: it belongs to another scene.
             Busy: there are too many.
         """
@@ -118,6 +120,9 @@ class Registry:
             self._save(made)
             change.emit("asset.created", f"asset/{name}", made.scene, _told(made))
             return made
+        if known.tombstone is not None and known.tombstone.reason == WITHDRAWN and new.scene == known.scene:
+            self._db.execute("UPDATE assets SET tombstone = NULL WHERE asset = ?", (name,))
+            change.emit("asset.created", f"asset/{name}", known.scene, _told(known))
         known = self.get(name)
         if new.scene != known.scene:
             raise Conflict(f"asset {name!r} belongs to {_scene(known.scene)}; it cannot change over")

@@ -22,6 +22,8 @@ from server.jobs.values import Job
 
 log = logging.getLogger(__name__)
 MAX_WAITING = 256
+MAX_OFFERS = 16
+"""Of one attempt; what is offered beyond is not published."""
 Last = Literal["done", "failed", "cancelled", "gone"]
 
 
@@ -127,7 +129,7 @@ async def _run(attempt: Attempt, worker: ProviderProcess, publisher: Publisher) 
             continue
         if told["type"] == "progress":
             attempt.progress.update(str(told["stage"]), float(told["fraction"]))
-        elif told["type"] == "offer":
+        elif told["type"] == "offer" and int(told["number"]) <= MAX_OFFERS:
             await asyncio.to_thread(_offer, attempt, publisher, told)
         elif told["type"] in ("done", "failed", "cancelled"):
             return told["type"], told

@@ -1,4 +1,7 @@
-"""Settles every job that needs no computing: refuses, lets expire, answers out of the cache, finishes publications."""
+"""Settles every job that needs no computing: refuses, lets expire, answers out of the cache, finishes publications.
+
+It also says whom each waiting job goes to, and takes back what was shown of those that came to nothing.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import contextlib
 import logging
 import time
 
-from server.api.contract import Busy, Refused
+from server.api.contract import Busy, NotFound, Refused
 from server.assets.blobs import StorageFull
 from server.generation.provider import Description
 from server.generation.publish import Publisher
@@ -31,6 +34,8 @@ class Clerk:
     def __init__(self, desk: Desk, registry: Registry, publisher: Publisher) -> None:
         self._desk, self._registry, self._publisher = desk, registry, publisher
         self._changed = desk.watch()
+        self._withdrawn_to = 0
+        """Sequence number of the event up to which nothing is left to be taken back."""
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -91,11 +96,23 @@ class Clerk:
         for late in await desk.ask(lambda store: store.overdue(time.time_ns(), PAGE)):
             with contextlib.suppress(WrongState):
                 await desk.step(late, lambda known: machine.expire(known, time.time_ns()))
+        await self._withdraw()
         while waiting := await desk.ask(lambda store: store.unrouted(time.time_ns(), PAGE)):
             await self._route(waiting)
         due_ns = await desk.ask(lambda store: store.next_due_ns(time.time_ns()))
         due_s = LOOK_EVERY_S if due_ns is None else (due_ns - time.time_ns()) / 1e9
         await happens_within(self._changed, min(max(due_s, 0.001), LOOK_EVERY_S))
+
+    async def _withdraw(self) -> None:
+        """Take back previews of jobs that failed or are not wanted any more; also if the server died meanwhile."""
+        desk = self._desk
+        while events := await desk.ask(lambda store: store.ended_badly(self._withdrawn_to, PAGE)):
+            for event in events:
+                with contextlib.suppress(NotFound):
+                    job = await desk.get(event.job)
+                    if job.is_over and job.state != "succeeded":
+                        await asyncio.to_thread(self._publisher.withdraw, job)
+                self._withdrawn_to = event.seq
 
     async def _route(self, waiting: list[Job]) -> None:
         """Find out whom waiting jobs go to, if anybody has to do them at all."""

@@ -28,12 +28,14 @@ from server.jobs import machine
 from server.jobs.desk import Desk, Live
 from server.jobs.machine import UNSUITABLE, WrongState
 from server.jobs.progress import Progress
-from server.jobs.steady import happens_within, steadily
+from server.jobs.steady import PAUSE_S, happens_within, steadily
 from server.jobs.values import Failure, Job
 
 log = logging.getLogger(__name__)
 LOOK_EVERY_S = 2.0
 """Even when nothing happens: there may be room again, or a worker that had nothing to do for long."""
+PROVIDERS_EVERY_S = 10.0
+"""So often it is looked who the providers are."""
 NO_ROOM_HINT = "name another provider, or give the device more memory"
 
 
@@ -61,6 +63,8 @@ class Lane:
         self.overseer = Overseer(gate, desk, config.control, config.escalation)
         self._attempt: Attempt | None = None
         self._changed = desk.watch()
+        self._mine: set[str] = set()
+        self._look_again_at = 0.0
 
     async def run(self) -> None:
         """Until cancelled; whatever goes wrong with one job, the next one gets its turn."""
@@ -92,7 +96,10 @@ class Lane:
 
     async def _choose(self) -> tuple[Job, Known] | None:
         """The most urgent job whose provider is this device's and fits on it."""
-        mine = {known.name for known in await asyncio.to_thread(self._registry.all) if self._is_mine(known)}
+        if time.monotonic() >= self._look_again_at:  # files are looked for
+            self._mine = {known.name for known in await asyncio.to_thread(self._registry.all) if self._is_mine(known)}
+            self._look_again_at = time.monotonic() + PROVIDERS_EVERY_S
+        mine = set(self._mine)
         while (job := await self._desk.ask(lambda store: store.next_for(mine, time.time_ns()))) is not None:
             known = await self._clerk.settle(job)
             if known is None:
@@ -135,13 +142,12 @@ class Lane:
             with contextlib.suppress(Exception):
                 await self._desk.step(job.job, lambda j: machine.give_back(j, time.time_ns()))
             raise
+        except StorageFull as error:
+            await self._fail(job, Failure(code="storage_full", message=error.detail, retryable=True))
         except Exception as error:  # no job stays `running` that nobody works at
             log.exception("an attempt stumbled", extra={"job": job.job})
-            failure = Failure(code="internal", message=f"{type(error).__name__}: {error}"[:2000], retryable=True)
-            with contextlib.suppress(WrongState):
-                await self._desk.step(
-                    job.job, lambda j: machine.fail(j, failure, self._desk.config.retry, time.time_ns())
-                )
+            message = f"{type(error).__name__}: {error}"[:2000]
+            await self._fail(job, Failure(code="internal", message=message, retryable=True))
         finally:
             self._attempt = None
             watching.cancel()
@@ -168,7 +174,20 @@ class Lane:
             await desk.step(job.job, lambda j: machine.pass_on(j, failure, time.time_ns()))
         else:
             await self._learn(attempt, told, was_too_little=failure.code == "out_of_memory")
-            await desk.step(job.job, lambda j: machine.fail(j, failure, desk.config.retry, time.time_ns()))
+            await self._fail(job, failure)
+
+    async def _fail(self, job: Job, failure: Failure) -> None:
+        """Write it down, however long that takes: until then nothing else could be written either."""
+        retry = self._desk.config.retry
+        while True:
+            try:
+                await self._desk.step(job.job, lambda j: machine.fail(j, failure, retry, time.time_ns()))
+                return
+            except WrongState:
+                return
+            except StorageFull as error:
+                log.warning("a failure cannot be written down yet", extra={"job": job.job, "reason": error.detail})
+                await asyncio.sleep(PAUSE_S)
 
     async def _publish(self, attempt: Attempt, told: dict[str, Any]) -> Failure | None:
         """Store and publish what was made; why not, if it is no good."""
@@ -177,8 +196,6 @@ class Lane:
             version = await asyncio.to_thread(self._publisher.store, job, description, told["result"], attempt.out)
         except GenerationFailed as error:
             return Failure(code=error.code, message=str(error)[:2000])
-        except StorageFull as error:
-            return Failure(code="storage_full", message=error.detail, retryable=True)
         digest = cache_key(job, description)
         try:
             made = await self._desk.made(job.job, version, digest)

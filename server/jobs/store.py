@@ -274,6 +274,14 @@ class Store:
         select = "SELECT seq, job, state, body FROM events WHERE job = ? AND seq > ? ORDER BY seq"
         return [_event(*row) for row in self._db.execute(select, (job, since))]
 
+    def ended_badly(self, since: int, limit: int) -> list[JobEvent]:
+        """Jobs that ended after event `since` without a result, in order."""
+        select = (
+            "SELECT seq, job, state, body FROM events WHERE seq > ? AND state IN ('failed', 'cancelled', 'expired')"
+            " ORDER BY seq LIMIT ?"
+        )
+        return [_event(*row) for row in self._db.execute(select, (since, limit))]
+
     # -----------------------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager

@@ -1,7 +1,10 @@
 """Makes a cube, slowly: blocks of work of a chosen length, for trying out the lane without any weights.
 
 Params: `blocks` (40), `block_ms` (10.0; of CPU time), `fixed_ms` (0; a last stage that does not park), `size_m` (0.2),
-and for bad days `fail` (`raise`, `die`, `hang`, `refuse`, `garbage`) in block `fail_at` (half way).
+`offer` (false; a smaller cube is shown at once), and for bad days `fail` in block `fail_at` (half way): `raise`,
+`memory`, `die`, `hang`, `refuse`, `nan` (progress that is no number), `boast` (an offer too long to be said), `flood`
+(a thousand offers), `orphan` (a process that stays behind), or `garbage`, `escape` in the result.
+Options: `load`: `raise`, `die`, `hang`.
 """
 
 from __future__ import annotations
@@ -9,8 +12,10 @@ from __future__ import annotations
 import json
 import os
 import struct
+import subprocess
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from server.generation.provider import (
@@ -32,6 +37,9 @@ _FACES = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), 
 class Rehearsal:
     """Fulfils `server.generation.provider.Provider`."""
 
+    def __init__(self, at_load: str) -> None:
+        self._at_load = at_load
+
     def describe(self) -> Description:
         return Description(
             name="rehearsal",
@@ -44,34 +52,46 @@ class Rehearsal:
 
     def load(self, device: str) -> None:
         """Nothing is needed."""
+        if self._at_load:
+            _fail(self._at_load)
 
     def run(self, request: Request, context: Context) -> Result:
-        params = {"blocks": 40, "block_ms": 10.0, "fixed_ms": 0.0, "size_m": 0.2, "fail": "", **request.params}
+        params = {
+            "blocks": 40,
+            "block_ms": 10.0,
+            "fixed_ms": 0.0,
+            "size_m": 0.2,
+            "fail": "",
+            "offer": False,
+            **request.params,
+        }
         blocks = int(params["blocks"])
         fail_at = int(params.get("fail_at", blocks // 2))
-        state = request.seed
+        state, fail = request.seed, str(params["fail"])
+        size_m = float(params["size_m"])
         context.stage("blocks")
+        if params["offer"]:
+            context.offer(_cube(context.spool / "first.glb", size_m / 2))
         for done in range(blocks):
             context.park()
-            if done == fail_at and params["fail"]:
-                _fail(str(params["fail"]))
+            if done == fail_at and fail:
+                _misbehave(fail, context)
             state = _work(state, float(params["block_ms"]))
             context.progress((done + 1) / blocks)
         context.stage("fixed")
         _work(state, float(params["fixed_ms"]))
-        path = context.spool / "cube.glb"
-        size_m = float(params["size_m"])
-        path.write_bytes(b"no asset" if params["fail"] == "garbage" else cube_glb(size_m))
-        half = size_m / 2
-        return Result((MadeFile("lod0", path, triangles=12),), {"bbox_m": [[-half, 0.0, -half], [half, size_m, half]]})
+        made = _cube(context.spool / "cube.glb", size_m)
+        if fail == "garbage":
+            made.files[0].path.write_bytes(b"no asset")
+        return Result((MadeFile("lod0", Path("/etc/hostname.glb")),)) if fail == "escape" else made
 
     def unload(self) -> None:
         """Nothing was taken."""
 
 
 def create(options: Mapping[str, Any]) -> Rehearsal:
-    """There are no options."""
-    return Rehearsal()
+    """`load`: how it fails to be loaded."""
+    return Rehearsal(str(options.get("load", "")))
 
 
 def cube_glb(size_m: float) -> bytes:
@@ -131,9 +151,31 @@ def _work(state: int, milliseconds: float) -> int:
     return (1664525 * state + 1013904223) & 0xFFFFFFFF
 
 
+def _cube(path: Path, size_m: float) -> Result:
+    path.write_bytes(cube_glb(size_m))
+    half = size_m / 2
+    return Result((MadeFile("lod0", path, triangles=12),), {"bbox_m": [[-half, 0.0, -half], [half, size_m, half]]})
+
+
+def _misbehave(how: str, context: Context) -> None:
+    if how == "nan":
+        context.progress(float("nan"))
+    elif how == "boast":
+        context.offer(Result((), {"quality": "x" * (2 << 20)}))
+    elif how == "orphan":
+        (context.spool.parent.parent / "orphan").write_text(str(subprocess.Popen(["sleep", "1000"]).pid))
+    elif how == "flood":
+        for _ in range(1000):
+            context.offer(_cube(context.spool / "flood.glb", 0.1))
+    elif how not in ("garbage", "escape"):
+        _fail(how)
+
+
 def _fail(how: str) -> None:
     if how == "raise":
         raise RuntimeError("the rehearsal was told to fail")
+    if how == "memory":
+        raise MemoryError("the rehearsal was told to want too much")
     if how == "refuse":
         raise GenerationFailed("bad_input", "the rehearsal does not want this", hint="leave `fail` out")
     if how == "die":

@@ -6,19 +6,30 @@ import asyncio
 import contextlib
 import errno
 import os
+import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mapping import disk
+from server.assets.blobs import StorageFull
 from server.assets.bus import AssetBus
 from server.assets.catalog import Config as AssetsConfig
+from server.assets.database import Gone
+from server.assets.swap import target
+from server.assets.values import Ref
+from server.generation import memory
+from server.generation.attempt import MAX_OFFERS
+from server.generation.clerk import cache_key
 from server.generation.gate import TRACKER, GateMemory, Perception, Watch
 from server.generation.opened import Config, Generation, gates, opened
+from server.generation.provider import Description, Licence
 from server.generation.publish import Publisher
 from server.jobs.inputs import Upload
+from server.jobs.store import Store
 from server.jobs.values import Job, Wanted
 from tests.server.jobs.live import png
 
@@ -43,6 +54,14 @@ async def until_phase(generation: Generation, job: Job, phase: str) -> None:
         if (live := generation.desk.live(job.job)) is not None and live.phase == phase:
             return
     raise AssertionError(f"it was never {phase}")
+
+
+def state_of(pid: int) -> str:
+    """Of a process, in the kernel's letters."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return "gone"
 
 
 async def test_a_job_yields_while_perception_is_at_work_and_says_so(tmp_path: Path) -> None:
@@ -128,3 +147,116 @@ async def test_a_mistake_of_ours_ends_the_job_and_not_the_lane(tmp_path: Path, m
         assert (done.state, done.failure and done.failure.code) == ("failed", "internal")
         after = await submit(generation, blocks=2, block_ms=1.0)
         assert (await generation.desk.wait(after.job, 60)).state == "succeeded"
+
+
+@pytest.mark.parametrize(
+    ("how", "ends"),
+    [
+        ("nan", "succeeded"),
+        ("boast", "succeeded"),
+        ("flood", "succeeded"),
+        ("escape", "bad_result"),
+        ("memory", "out_of_memory"),
+    ],
+)
+async def test_a_provider_that_talks_nonsense_is_judged_by_its_result(tmp_path: Path, how: str, ends: str) -> None:
+    async with lane(tmp_path, {"jobs": {"retry": {"max_attempts": 1}}}) as (generation, _, bus):
+        job = await submit(generation, blocks=2, block_ms=1.0, fail=how)
+        done = await generation.desk.wait(job.job, 60)
+        assert (done.failure.code if done.failure else done.state) == ends
+        versions = 0 if ends != "succeeded" else bus.get(job.asset).latest
+        assert versions <= MAX_OFFERS + 1
+
+
+@pytest.mark.parametrize(
+    ("how", "code"), [("raise", "provider_error"), ("die", "worker_died"), ("hang", "worker_died")]
+)
+async def test_a_provider_that_cannot_be_loaded_is_a_failed_job(tmp_path: Path, how: str, code: str) -> None:
+    options = {"registry": {"providers": {"rehearsal": {"options": {"load": how}}}}}
+    impatient = {"lane": {"workers": {"process": {"load_timeout_s": 1.0}}}, "jobs": {"retry": {"max_attempts": 1}}}
+    async with lane(tmp_path, options | impatient) as (generation, _, _bus):
+        done = await generation.desk.wait((await submit(generation)).job, 60)
+        assert (done.state, done.failure and done.failure.code) == ("failed", code)
+        assert generation.lanes["cpu"].worker is None
+
+
+async def test_what_was_shown_of_a_job_that_failed_is_taken_back(tmp_path: Path) -> None:
+    wanted = Wanted(provider="rehearsal", asset="vase", slot="shelf")
+    fails = {"blocks": 2, "block_ms": 1.0, "offer": True, "fail": "raise"}
+
+    async def end(job: Job) -> Job:
+        done = await generation.desk.wait(job.job, 60)
+        await generation.lanes["cpu"]._clerk._withdraw()  # or it has done so already
+        return done
+
+    async with lane(tmp_path, {"jobs": {"retry": {"max_attempts": 1}}}) as (generation, _, bus):
+        job, _ = await generation.desk.submit(wanted.model_copy(update={"params": fails}), ())
+        assert (await end(job)).state == "failed"
+        with pytest.raises(Gone):
+            bus.get("vase")
+        good = wanted.model_copy(update={"params": {"blocks": 1, "block_ms": 1.0}})
+        assert (await end((await generation.desk.submit(good, ()))[0])).state == "succeeded", "its name is not burnt"
+        kept = await bus.ask(lambda catalog, _: catalog.version("vase", None))
+        other = wanted.model_copy(update={"params": fails | {"size_m": 0.5}})
+        assert (await end((await generation.desk.submit(other, ()))[0])).state == "failed"
+        now = await bus.ask(lambda catalog, _: catalog.version("vase", None))
+        assert now.version == kept.version + 2, "the preview, and what was there before it"
+        assert (now.files, now.provenance) == (kept.files, kept.provenance)
+        slot = await bus.ask(lambda catalog, _: catalog.slot("shelf"))
+        assert target(slot) == Ref("vase", now.version)
+
+
+async def test_a_provider_that_will_never_fit_fails_its_jobs_or_leaves_them_to_another(tmp_path: Path) -> None:
+    async with lane(tmp_path, {"registry": {"auto": ["rehearsal", "prims"]}}) as (generation, _, _bus):
+        await generation.desk.ask(lambda store: store.learn_peak("rehearsal", "cpu", 1e6, 9, time.time_ns()))
+        named = await generation.desk.wait((await submit(generation)).job, 60)
+        assert (named.state, named.failure and named.failure.code) == ("failed", "no_room")
+        assert "1000000.0 GB" in str(named.failure)
+        job, _ = await generation.desk.submit(Wanted(text="red cube 20 cm"), ())
+        done = await generation.desk.wait(job.job, 60)
+        assert (done.state, done.provider, done.tried) == ("succeeded", "prims", ("rehearsal",))
+
+
+async def test_jobs_that_wait_for_room_keep_nobody_else_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "room_on", lambda device: memory.Room(free_gb=2.0, total_gb=1000.0))
+    async with lane(tmp_path) as (generation, _, _bus):
+        await generation.desk.ask(lambda store: store.learn_peak("rehearsal", "cpu", 500.0, 9, time.time_ns()))
+        waiting = [(await generation.desk.submit(Wanted(provider="rehearsal", seed=n), ()))[0] for n in range(70)]
+        job, _ = await generation.desk.submit(Wanted(provider="prims", text="red cube 20 cm"), ())
+        assert (await generation.desk.wait(job.job, 60)).state == "succeeded"
+        assert {(await generation.desk.get(one.job)).state for one in waiting} == {"queued"}
+
+
+async def test_a_disk_that_is_full_when_a_job_ends_leaves_none_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.generation.lane.PAUSE_S", 0.01)
+    change, refused = Store.change, iter(range(5))
+
+    def full(store: Store, job: str, step: Any, learn: str | None = None) -> Job:
+        if store.get(job).state == "running" and next(refused, None) is not None:
+            raise StorageFull("the disk is full; nothing was changed")
+        return change(store, job, step, learn)
+
+    async with lane(tmp_path, {"jobs": {"retry": {"max_attempts": 1}}}) as (generation, _, _bus):
+        monkeypatch.setattr(Store, "change", full)
+        done = await generation.desk.wait((await submit(generation, blocks=1, block_ms=1.0)).job, 60)
+        assert (done.state, done.failure and done.failure.code) == ("failed", "storage_full")
+
+
+async def test_what_a_worker_leaves_behind_ends_with_it(tmp_path: Path) -> None:
+    async with lane(tmp_path) as (generation, _, _bus):
+        done = await generation.desk.wait((await submit(generation, blocks=1, block_ms=1.0, fail="orphan")).job, 60)
+        assert done.state == "succeeded"
+        pid = int((tmp_path / "jobs" / "spool" / "orphan").read_text())
+        assert state_of(pid) not in ("gone", "Z")
+    assert state_of(pid) in ("gone", "Z"), "killed, if not yet buried"
+
+
+def test_only_what_comes_out_the_same_is_remembered() -> None:
+    job = Job(job="job-1", wanted=Wanted(), asset="vase", created_ns=0, changed_ns=0)
+    sure = Description("a", "1", Licence("MIT"), ("text",))
+    assert cache_key(job, sure) is not None
+    assert cache_key(job, replace(sure, deterministic=False)) is None
