@@ -11,6 +11,7 @@ from server.generation.provider import Context, GenerationFailed, MadeFile, Requ
 if TYPE_CHECKING:
     from mapping.objects.finishing import Made
     from mapping.objects.mesh import Mesh
+    from mapping.objects.splats.cloud import Splats
 
 STAGES = (Stage("show", 2.0), Stage("finish", 3.0, stoppable=True))
 """To stand last in the description of a provider that uses `hand_over`."""
@@ -49,6 +50,29 @@ def hand_over(mesh: Mesh, request: Request, context: Context, more: Mapping[str,
     context.offer(first)
     context.stage("finish")
     rest = [*finishing.rest(mesh, name, extras), *_converted(mesh, name, wanted)]
+    return Result((*first.files, *_written(rest, context.spool)), metadata)
+
+
+def hand_over_splats(splats: Splats, request: Request, context: Context, more: Mapping[str, Any]) -> Result:
+    """The same for a thing made of Gaussians, which are put on their pivot; goes through `STAGES`.
+
+    Raises:
+        Cancelled: nobody wants it any more.
+    """
+    from mapping.objects.splats import finishing
+    from mapping.objects.splats.cloud import on_its_pivot
+
+    name = str(request.params.get("name") or request.text or "object")[:64]
+    splats = on_its_pivot(splats)
+    context.stage("show")
+    context.park()
+    metadata = finishing.facts(splats)
+    metadata["quality"] |= more.get("quality", {})
+    metadata |= {key: value for key, value in more.items() if key != "quality"}
+    first = Result(tuple(_written(finishing.shown(splats), context.spool)), metadata)
+    context.offer(first)
+    context.stage("finish")
+    rest = finishing.rest(splats, name, {"generator": "Commonground"})
     return Result((*first.files, *_written(rest, context.spool)), metadata)
 
 

@@ -15,11 +15,13 @@ from benchmarks import capture as scene_of
 from benchmarks import gltf_validator
 from mapping.objects import glb, solid
 from mapping.objects.mesh import volume_m3
+from server.assets.resolve import Wish, choose
 from server.assets.values import AssetFile, NewVersion, Placement
-from server.generation import keyframes
+from server.generation import handing, keyframes
 from server.generation.provider import Cancelled, GenerationFailed, Request, Result
 from server.generation.providers import capture, library, prims, relief
 from streams.frame import Intrinsics
+from tests.mapping.objects.splats.clouds import pillar
 
 
 @dataclass
@@ -116,6 +118,23 @@ def test_budgets_are_kept(tmp_path: Path) -> None:
         with pytest.raises(GenerationFailed) as failed:
             faces(max_faces=bad)
         assert failed.value.code == "bad_input"
+
+
+def test_things_of_gaussians_are_handed_over_like_meshes(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    made = handing.hand_over_splats(pillar(), request("a pillar"), run, {"scale_confidence": 0.1})
+    assert run.stages == [stage.name for stage in handing.STAGES]
+    assert [file.role for file in publishable(run.offered[0]).files] == ["splat", "thumbnail"]
+    version = publishable(made)
+    assert {file.format for file in version.files if file.role == "splat"} == {"ply", "spz", "splat", "glb"}
+    assert version.bbox_m is not None
+    assert version.bbox_m[0] == pytest.approx((-0.1, 0.0, -0.1), abs=0.01)
+    assert version.quality["problems"] == []
+    assert choose(version.files, Wish(format="spz")).format == "spz"
+    assert choose(version.files, Wish(extensions=frozenset({"KHR_gaussian_splatting"}))).format == "glb"
+    assert choose(version.files, Wish()).format in ("ply", "spz", "splat"), (
+        "a GLB of Gaussians only for who can read it"
+    )
 
 
 def test_library(tmp_path: Path) -> None:
