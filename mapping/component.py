@@ -199,6 +199,10 @@ class Component:
     def marker_ids(self) -> list[int]:
         return list(self._sightings)
 
+    def sightings(self, marker: int) -> list[tuple[int, markers.Sighting]]:
+        """The newest sightings of a marker, each with the seq of its keyframe."""
+        return list(self._sightings.get(marker, ()))
+
     def placed_by(self, marker: int) -> markers.Placed | None:
         """Where this component lies in the frame of a marker it has seen often enough."""
         seen = self._sightings.get(marker, ())

@@ -14,7 +14,7 @@ from mapping.places.links import Links, fits
 from mapping.places.place import Place
 from mapping.places.storing import BEFORE
 from mapping.places.ties import Ties
-from mapping.transforms import F64, Sim3
+from mapping.transforms import F64, Sim3, invert
 from mapping.world import World
 from streams.frame import StreamId
 
@@ -33,12 +33,14 @@ class Connections:
     def remember(self, places: Iterable[Place]) -> None:
         """Let phones be recognised in places of before a restart (`BEFORE`), which lie in the restored world."""
         self._poses_before = {place.keyframe: place.component_from_camera for place in places}
-        self._world.enter(BEFORE, is_posed=False).world_from_component = Sim3.identity()
+        if self._poses_before:
+            self._world.enter(BEFORE, is_posed=False).world_from_component = Sim3.identity()
 
     def hear(self, seen: Iterable[Seen]) -> None:
         """Take in verified pairs; nothing moves yet."""
         seen = list(seen)
         self._links.add(seen)
+        self._tell_marker_joins(seen)
         news = (found for found in seen if not self._is_explained(found))
         believed = self._ties.add(news, self._pose, self._walked, self._kept.get)
         self._links.believe(believed)
@@ -72,6 +74,14 @@ class Connections:
             return False
         cameras = component.camera(_seq(seen.a)), component.camera(_seq(seen.b))
         return cameras[0] is not None and cameras[1] is not None and fits(seen.pair, cameras[0], cameras[1])
+
+    def _tell_marker_joins(self, seen: Iterable[Seen]) -> None:
+        """One pair alone is not believed, but may bear out what a marker says."""
+        for found in (s for s in seen if s.a_component != s.b_component):
+            a, b = self._pose(found.a, found.a_component), self._pose(found.b, found.b_component)
+            if a is not None and b is not None:
+                b_from_a = Sim3.from_rigid(b) @ found.pair.b_from_a @ Sim3.from_rigid(invert(a))
+                self._world.marker_joins.hear(found.a_component, found.b_component, b_from_a)
 
     def _pose(self, keyframe: KeyframeId, key: ComponentKey) -> F64 | None:
         """component_from_camera (4, 4)."""

@@ -18,6 +18,7 @@ from mapping.bending import bend
 from mapping.changes import KeyframeId
 from mapping.component import Component, StreamOptions
 from mapping.kept import ComponentKey, Kept, KeptKeyframes
+from mapping.marker_joins import MarkerJoins
 from mapping.metric import anchor, clicks, scale
 from mapping.metric.anchor import Anchor
 from mapping.metric.markers import Config as MarkerConfig
@@ -27,7 +28,6 @@ from mapping.places.ties import Tie
 from mapping.transforms import F64, Sim3, invert
 from streams.frame import StreamId
 
-_FIRST_REFINEMENT = 8
 _TIE_SIGMA = 0.02
 """Relative error of the scale between components whose place recognition found."""
 _SETTLED = (
@@ -76,12 +76,11 @@ class World:
     def __init__(self, kept: KeptKeyframes) -> None:
         self.state = WorldState()
         self.components: dict[ComponentKey, Component] = {}
+        self.marker_joins = MarkerJoins(kept)
         self._kept = kept
         self._options: dict[StreamId, StreamOptions] = {}
         self._founder: Component | None = None
         self._anchor: Anchor | None = None
-        self._joined_by_marker: dict[ComponentKey, float] = {}
-        """How sure (relative error) each component's place was that a marker gave it."""
         self._hung: set[ComponentKey] = set()
         """Components that lie where ties to others put them."""
         self._news: Literal["merge", "loop"] | None = None
@@ -111,6 +110,7 @@ class World:
     def forget(self, stream: StreamId) -> None:
         """Drop all that is known about a phone; if it founded the world, another in it carries that on, else it stays
         as it stands."""
+        self.marker_joins.forget([key for key in self.components if key[0] == stream])
         self.components = {key: c for key, c in self.components.items() if key[0] != stream}
         self._hung &= self.components.keys()
         self._options.pop(stream, None)
@@ -129,24 +129,17 @@ class World:
             self._found(component)
         elif component.is_posed and name in self.state.named_worlds:
             component.world_from_component = self.state.named_worlds[name]
-        elif (by_marker := self._by_marker(component)) is not None:
-            component.world_from_component, self._joined_by_marker[component.key] = by_marker
+        elif (by_marker := self.marker_joins.place(component, self.state.markers, self._in_world())) is not None:
+            component.world_from_component = by_marker
         elif component.options.start == "shared" and self.state.world_from_start is not None:
             component.world_from_component = self._by_start(component, self.state.world_from_start)
         self.learn_from(component)
 
     def refine(self, component: Component) -> bool:
-        """Place a component that joined by a marker anew when it has seen markers twice as often and so knows better.
-
-        A second visit after a long walk often knows less: what the tracker drifted in between is in it. Returns whether
-        the component moved.
-        """
-        num = component.num_sightings
-        is_due = num >= _FIRST_REFINEMENT and num & (num - 1) == 0
-        found = self._by_marker(component) if is_due and component.key in self._joined_by_marker else None
-        if found is None or found[1] >= self._joined_by_marker[component.key]:
+        """Place a component that joined by a marker anew where it knows better by now; returns whether it moved."""
+        if (found := self.marker_joins.refined(component, self.state.markers)) is None:
             return False
-        component.world_from_component, self._joined_by_marker[component.key] = found
+        component.world_from_component = found
         return True
 
     def put(self, component: Component, world_from_component: Sim3) -> None:
@@ -158,7 +151,7 @@ class World:
         if component is self._founder:
             raise ValueError(f"component {component.key} carries the world itself; align the others to it")
         component.placement = Placement(world_from_component)
-        self._joined_by_marker.pop(component.key, None)
+        self.marker_joins.let_go(component.key)
         self._hung.discard(component.key)
         self.learn_from(component)
 
@@ -303,9 +296,12 @@ class World:
 
     def _heir(self) -> Component | None:
         """Who carries the world on: the phone without poses of its own that saw most of it and has its keyframes."""
-        in_world = (c for c in self.components.values() if c.world_from_component is not None and not c.is_posed)
+        in_world = (component for component in self._in_world() if not component.is_posed)
         able = (component for component in in_world if component.num_observed >= _MIN_FOUNDING)
         return max(able, key=lambda component: component.num_observed, default=None)
+
+    def _in_world(self) -> list[Component]:
+        return [component for component in self.components.values() if component.world_from_component is not None]
 
     def _inherit(self, heir: Component) -> None:
         """Let a component that lies in the world be what it stands on: under the same claims, in its own frame."""
@@ -313,7 +309,7 @@ class World:
         assert heir.world_from_component is not None
         self._anchor = anchor.handed_on(self._anchor, heir.world_from_component)
         self._hung.discard(heir.key)
-        self._joined_by_marker.pop(heir.key, None)
+        self.marker_joins.let_go(heir.key)
         self._looked_at_cues = -1
 
     def _must_not_be_stuck(self) -> None:
@@ -335,15 +331,6 @@ class World:
                 for cue in other.scale_cues(kept, other.gravity(kept).up)
             ]
         return told
-
-    def _by_marker(self, component: Component) -> tuple[Sim3, float] | None:
-        """world_from_component by the marker that knows it best, and its relative error."""
-        found = [
-            (world_from_marker @ placed.marker_from_component, placed.sigma)
-            for marker, world_from_marker in self.state.markers.items()
-            if (placed := component.placed_by(marker)) is not None
-        ]
-        return min(found, key=lambda known: known[1], default=None)
 
     def _by_start(self, component: Component, world_from_start: F64) -> Sim3 | None:
         """A shared start gives position and direction; the unit must come from a cue, and the world be in metres."""

@@ -84,14 +84,25 @@ class Difference:
     def __add__(self, other: Difference) -> Difference:
         return Difference(self.compared + other.compared, self.unlike + other.unlike)
 
+    def is_contradiction(self, config: Config = Config()) -> bool:  # noqa: B008
+        """Enough was compared, and too much of it is unlike."""
+        return self.compared >= config.min_pixels and self.unlike > config.max_share * self.compared
+
+    def is_agreement(self, config: Config = Config()) -> bool:  # noqa: B008
+        """Enough was compared, and most of it is alike."""
+        return self.compared >= config.min_pixels and self.unlike <= config.max_share * self.compared
+
 
 def contradicts(b_from_a: Sim3, pairs: Iterable[tuple[Kept, Kept]], config: Config = Config()) -> bool:  # noqa: B008
     """Whether keyframes (of a, of b) show that a similarity between their components cannot be right."""
-    found = difference(b_from_a, pairs, config)
-    return found.compared >= config.min_pixels and found.unlike > config.max_share * found.compared
+    return difference(b_from_a, pairs, config).is_contradiction(config)
 
 
-def difference(b_from_a: Sim3, pairs: Iterable[tuple[Kept, Kept]], config: Config) -> Difference:
+def difference(
+    b_from_a: Sim3,
+    pairs: Iterable[tuple[Kept, Kept]],
+    config: Config = Config(),  # noqa: B008
+) -> Difference:
     """What keyframes (of a, of b) differ in, laid over each other both ways by a similarity of their components."""
     known = [(a, b) for a, b in pairs if np.any(a.depth) and np.any(b.depth)]
     views: dict[str, View] = {}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
+import cv2
 import numpy as np
 import pytest
 
@@ -11,11 +14,14 @@ from mapping.changes import KeyframeId
 from mapping.engines import ViewPrediction, WindowPrediction
 from mapping.metric import markers
 from mapping.scene_map import Config, SceneMap, StreamOptions
-from mapping.transforms import Sim3, angle_between, exp_so3, invert, look_at, rigid
+from mapping.transforms import F64, Sim3, angle_between, exp_so3, invert, look_at, rigid
 from mapping.volume import tsdf
 from streams.frame import StreamId
 from tests.mapping.metric.test_markers import photo
+from tests.mapping.room import render
 from tests.mapping.walking import UP, K, Phone, feed, off_room, surface_error_m
+
+Look = Callable[[np.ndarray], np.ndarray]
 
 
 def test_a_posed_stream_is_taken_as_it_is() -> None:
@@ -115,13 +121,25 @@ def test_phones_that_start_together_share_the_world_once_both_are_metric() -> No
     assert angle_between(ours.rotation, theirs.rotation) < np.radians(1)
 
 
-def visit_marker(scene: SceneMap, phone: Phone) -> None:
-    """Look at the marker on the wall from several sides, first thing after setting out."""
+@cache
+def views_of_marker() -> list[tuple[F64, np.ndarray, np.ndarray]]:
+    """Poses before the marker on the wall, what one sees from there, and which of it is the marker's sheet."""
+    room_from_marker, k = rigid(np.eye(3), [0.0, 1.2, -2.0]), K.scaled(640, 480)
+    views = []
+    for eye in [[0.6, 1.5, -1.1], [0.3, 1.6, -0.9], [-0.4, 1.5, -1.1], [-0.6, 1.4, -1.2], [-0.2, 1.7, -1.0]]:
+        pose = look_at(eye, [0.05, 1.2, -2.0])
+        sheet = photo(invert(pose) @ room_from_marker, k=k)
+        rgb, _ = render(pose, K.scaled(320, 240))
+        room = cv2.resize(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), (640, 480))
+        views.append((pose, np.where(sheet == 140, room, sheet), sheet != 140))
+    return views
+
+
+def visit_marker(scene: SceneMap, phone: Phone, look: Look = lambda room: room) -> None:
+    """Look at the marker on the wall from several sides, first thing after setting out; `look` repaints the room."""
     feed(scene, phone, phone.poses(3))
-    room_from_marker = rigid(np.eye(3), [0.0, 1.2, -1.9])
-    for eye in [[0.6, 1.5, -1.0], [0.3, 1.6, -0.8], [-0.4, 1.5, -1.0], [-0.6, 1.4, -1.1], [-0.2, 1.7, -0.9]]:
-        pose = look_at(eye, [0.05, 1.2, -1.9])
-        tracked, frame, prediction = phone.sees(pose, photo(invert(pose) @ room_from_marker, k=K.scaled(640, 480)))
+    for pose, gray, is_sheet in views_of_marker():
+        tracked, frame, prediction = phone.sees(pose, np.where(is_sheet, gray, look(gray)))
         scene.observe(tracked, frame)
         scene.place(tracked, frame, prediction)
         scene.fuse()
@@ -141,6 +159,25 @@ def test_a_marker_gives_metres_and_joins_two_phones() -> None:
     assert angle_between(ours.rotation, theirs.rotation) < np.radians(1.5)
     corner = np.array([0.4, 0.6, -1.0])
     assert np.linalg.norm(ours.apply(corner) - theirs.apply(corner)) < 0.05
+
+
+def negative(room: np.ndarray) -> np.ndarray:
+    return np.asarray(255 - room, np.uint8)
+
+
+def plain(room: np.ndarray) -> np.ndarray:
+    return np.full_like(room, 140)
+
+
+@pytest.mark.parametrize("look", [negative, plain])
+def test_a_marker_alone_joins_nobody(look: Look, caplog: pytest.LogCaptureFixture) -> None:
+    """The same id on another wall, or on one that shows nothing else: it may be another print in another room."""
+    scene, first, second = SceneMap(), Phone("a", unit=0.4), Phone("b", unit=3.0, seed=8)
+    visit_marker(scene, first)
+    visit_marker(scene, second, look)
+    assert scene.status.unaligned == ((second.stream, 0),)
+    told = [record for record in caplog.records if "hangs twice" in record.getMessage()]
+    assert len(told) == (look is negative)
 
 
 def test_markers_are_passed_over_when_the_search_is_off_until_a_cue() -> None:

@@ -1,0 +1,183 @@
+"""Phones that join the world by a printed marker: never on its word alone, for whoever prints one can print two.
+
+A marker says at once where a phone is. That is believed when something else says so, too: what hangs around the two
+prints looks the same in the pictures of those who saw them; one picture, at least, was recognised; or another marker
+agrees. Where pictures contradict, there are two prints, and the phones' maps stay apart.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from mapping.component import Component
+from mapping.kept import ComponentKey, Kept, KeptKeyframes
+from mapping.metric.markers import Sighting
+from mapping.places import contradiction
+from mapping.places.storing import BEFORE
+from mapping.transforms import Sim3, angle_between, project
+
+_log = logging.getLogger(__name__)
+
+_FIRST_REFINEMENT = 8
+_KEYFRAMES = 3
+"""Of either side are looked at."""
+_SHEET = 1.8
+"""The paper around a marker, in its edges: what is printed on it is the same on every print."""
+_MAX_TURN_RAD, _MAX_SHIFT, _MAX_GROWTH = float(np.radians(12.0)), 0.3, 1.25
+"""Two places are about the same: turn, shift in typical distances of what is seen, growth."""
+_MAX_HEARD = 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Guess:
+    """Where a marker puts a component."""
+
+    marker: int
+    world_from_component: Sim3
+    sigma: float
+    """Relative error of the scale."""
+
+
+class MarkerJoins:
+    """Who lies in the world by a marker, and who may. One caller at a time."""
+
+    def __init__(self, kept: KeptKeyframes) -> None:
+        self._kept = kept
+        self._sigma: dict[ComponentKey, float] = {}
+        """How sure each component's place was that a marker gave it."""
+        self._heard: dict[ComponentKey, deque[tuple[ComponentKey, Sim3]]] = {}
+        """For each component, other_from_component by single recognised pairs, which nobody believes by themselves."""
+        self._asked: dict[tuple[ComponentKey, int], int] = {}
+        """How many pictures of a marker there were when the looks around it were compared last."""
+        self._apart: set[tuple[ComponentKey, int]] = set()
+        """Prints that turned out to be others than the one in the world."""
+
+    def hear(self, a: ComponentKey, b: ComponentKey, b_from_a: Sim3) -> None:
+        """Somebody recognised something: this is where a lies in b if he is right."""
+        self._heard.setdefault(a, deque(maxlen=_MAX_HEARD)).append((b, b_from_a))
+        self._heard.setdefault(b, deque(maxlen=_MAX_HEARD)).append((a, b_from_a.inverse()))
+
+    def place(self, component: Component, hung: Mapping[int, Sim3], world: Collection[Component]) -> Sim3 | None:
+        """Where a component lies by a marker that is borne out; None while there is none.
+
+        Args:
+            hung: world_from_marker of those whose place is known.
+            world: the components that lie in the world.
+        """
+        guesses = sorted(_guesses(component, hung), key=lambda guess: guess.sigma)
+        for guess in guesses:
+            if self._is_borne_out(guess, guesses, component, world):
+                self._sigma[component.key] = guess.sigma
+                return guess.world_from_component
+        return None
+
+    def refined(self, component: Component, hung: Mapping[int, Sim3]) -> Sim3 | None:
+        """A better place for one that joined by a marker, when it has seen markers twice as often; None = none.
+
+        A second visit after a long walk often knows less: what the tracker drifted in between is in it. And what puts
+        it elsewhere is another print.
+        """
+        num, before = component.num_sightings, component.world_from_component
+        if component.key not in self._sigma or before is None or num < _FIRST_REFINEMENT or num & (num - 1):
+            return None
+        near = [g for g in _guesses(component, hung) if _is_near(g.world_from_component, before, component)]
+        best = min(near, key=lambda guess: guess.sigma, default=None)
+        if best is None or best.sigma >= self._sigma[component.key]:
+            return None
+        self._sigma[component.key] = best.sigma
+        return best.world_from_component
+
+    def let_go(self, component: ComponentKey) -> None:
+        """A component lies where something better than a marker put it."""
+        self._sigma.pop(component, None)
+
+    def forget(self, components: Collection[ComponentKey]) -> None:
+        """Drop all that is known about some components."""
+        for component in components:
+            self._sigma.pop(component, None)
+            self._heard.pop(component, None)
+        for known in self._heard.values():
+            kept = [(other, place) for other, place in known if other not in components]
+            known.clear()
+            known.extend(kept)
+        self._apart = {(key, marker) for key, marker in self._apart if key not in components}
+        self._asked = {(key, marker): num for (key, marker), num in self._asked.items() if key not in components}
+
+    def _is_borne_out(
+        self, guess: _Guess, guesses: list[_Guess], component: Component, world: Collection[Component]
+    ) -> bool:
+        place = guess.world_from_component
+        others = (g.world_from_component for g in guesses if g.marker != guess.marker)
+        if any(_is_near(place, other, component) for other in (*others, *self._recognised(component, world))):
+            return True
+        return self._is_one_print(guess, component, world)
+
+    def _is_one_print(self, guess: _Guess, component: Component, world: Collection[Component]) -> bool:
+        """Whether what is around the print looks alike in the pictures of both sides."""
+        mine = self._pictures(component, guess.marker)
+        witnesses = [(other, seen) for other in world if (seen := self._pictures(other, guess.marker))]
+        if not witnesses:  # a stored map to which its marker is the only way back
+            return not any(other.key == BEFORE for other in world)
+        print_, num = (component.key, guess.marker), len(mine) + sum(len(seen) for _, seen in witnesses)
+        asked = self._asked.get(print_, 0)
+        if num < (2 * asked if print_ in self._apart else asked + 1):
+            return False
+        self._asked[print_] = num
+        looks = contradiction.Difference()
+        for other, theirs in witnesses:
+            assert other.world_from_component is not None
+            b_from_a = other.world_from_component.inverse() @ guess.world_from_component
+            pairs = [(_bare(*a), _bare(*b)) for a in _some(mine) for b in _some(theirs)]
+            looks += contradiction.difference(b_from_a, pairs)
+        if looks.is_contradiction() and print_ not in self._apart:
+            self._apart.add(print_)
+            _log.warning("marker %d hangs twice: %s stays apart; print each id once", guess.marker, component.key[0])
+        return looks.is_agreement()
+
+    def _recognised(self, component: Component, world: Collection[Component]) -> Iterator[Sim3]:
+        places = {other.key: place for other in world if (place := other.world_from_component) is not None}
+        for other, other_from_component in self._heard.get(component.key, ()):
+            if other in places:
+                yield places[other] @ other_from_component
+
+    def _pictures(self, component: Component, marker: int) -> list[tuple[Kept, Sighting]]:
+        """Keyframes with depth in which a component saw a marker."""
+        kept = {k.seq: k for k in self._kept.of(component.key)}
+        return [(kept[seq], sighting) for seq, sighting in component.sightings(marker) if seq in kept]
+
+
+def _some(pictures: list[tuple[Kept, Sighting]]) -> list[tuple[Kept, Sighting]]:
+    return pictures[:: max(1, -(-len(pictures) // _KEYFRAMES))]
+
+
+def _guesses(component: Component, hung: Mapping[int, Sim3]) -> Iterator[_Guess]:
+    for marker, world_from_marker in hung.items():
+        if (placed := component.placed_by(marker)) is not None:
+            yield _Guess(marker, world_from_marker @ placed.marker_from_component, placed.sigma)
+
+
+def _is_near(a: Sim3, b: Sim3, component: Component) -> bool:
+    """Whether two places of one component are about the same, where it has walked."""
+    eye, reach = component.first_pose[:3, 3], _MAX_SHIFT * component.typical_distance
+    growth = a.scale / b.scale
+    shift = float(np.linalg.norm(a.apply(eye) - b.apply(eye)))
+    is_alike = angle_between(a.rotation, b.rotation) < _MAX_TURN_RAD and 1 / _MAX_GROWTH < growth < _MAX_GROWTH
+    return is_alike and shift < reach * b.scale
+
+
+def _bare(kept: Kept, seen: Sighting) -> Kept:
+    """The keyframe without the print: its depth is unknown where the sheet hangs."""
+    half = 0.5 * _SHEET * seen.size_m
+    corners = np.array([[-half, half, 0.0], [half, half, 0.0], [half, -half, 0.0], [-half, -half, 0.0]])
+    corners = corners @ seen.camera_from_marker[:3, :3].T + seen.camera_from_marker[:3, 3]
+    if corners[:, 2].min() <= 1e-3:
+        return replace(kept, depth=np.zeros_like(kept.depth))
+    sheet = np.zeros(kept.depth.shape, np.uint8)
+    cv2.fillConvexPoly(sheet, np.rint(project(corners, kept.intrinsics) - 0.5).astype(np.int32), 1)
+    return replace(kept, depth=np.where(sheet > 0, np.float16(0), kept.depth))
