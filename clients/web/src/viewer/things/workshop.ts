@@ -27,9 +27,13 @@ export class Workshop {
     await this.make(thing, { task: "text-to-3d-asset", text });
   }
 
-  /** Show again what was there before. */
+  /** Show again what was there before: another asset if there was one, an earlier version if not. */
   async back(thing: Thing): Promise<void> {
-    await this.attempt(thing, () => this.api.request(`v1/slots/${thing.slot}/rollback`, { method: "POST" }));
+    const { current, kept = [] } = thing.view ?? {};
+    const steps = 1 + Math.max(0, kept.findIndex(({ asset }) => asset !== current?.asset));
+    await this.attempt(thing, async () => {
+      for (let i = 0; i < steps; i++) await this.api.request(`v1/slots/${thing.slot}/rollback`, { method: "POST" });
+    });
   }
 
   async remove(thing: Thing): Promise<void> {
