@@ -212,7 +212,7 @@ class Device:
             return self._state, ""
         if self._process is not None and self._process.alive and self._process.fetching:
             return "fetching", self._process.fetching
-        return self._state, self._last_death or ""
+        return self._state, self._last_death or "its engine is being made"
 
     async def _supervise(self, worker: WorkerProcess) -> None:
         """Serve with one worker until it dies, then with the next, for ever."""
