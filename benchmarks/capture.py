@@ -166,6 +166,13 @@ def run(seeds: int = 3) -> dict[str, float]:
     }
 
 
+def captured_mug() -> Mesh:
+    """What is captured of noisy depth and exact masks: a mesh as providers publish them."""
+    scene, k = build(), Intrinsics.from_fov(WIDTH, HEIGHT)
+    views = [scene.view(pose, k) for pose in poses(scene, NUM_VIEWS)]
+    return capturing.capture(noisy(views, 0, DEPTH_NOISE_M), None).mesh
+
+
 def _published(mesh: Mesh, photo: View) -> dict[str, float]:
     """Seconds until a captured mesh can be shown and until all of it is there, and errors in what is published."""
     begun = time.perf_counter()

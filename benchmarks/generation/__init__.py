@@ -4,4 +4,5 @@
 
 `sharing`: the real engine worker and the real lane share one core, in the same run with generation held, gated, and as
 a plain process beside it. `cancelling`: jobs are cancelled while they run. `killing`: kill -9 of server and workers.
+`formats`: a captured thing in every format, read again by somebody else's reader.
 """

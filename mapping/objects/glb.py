@@ -8,6 +8,7 @@ pictures differ, packed into one.
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,7 @@ def decode(data: bytes) -> Mesh:
         tree, body = chunks.split(data)
         _check_counts(tree)
         _check_pictures(tree, body)
+        exact = _only_rgb(tree)
         scene = trimesh.load_scene(io.BytesIO(data), file_type="glb", process=False)
         whole = _one(scene)
     except MeshError:
@@ -83,7 +85,8 @@ def decode(data: bytes) -> Mesh:
         raise MeshError(f"broken GLB: {type(error).__name__}: {error}") from error
     if not len(whole.faces):
         raise MeshError("the GLB holds no triangles")
-    return _mesh(whole)
+    mesh = _mesh(whole)
+    return mesh if exact is None else replace(mesh, material=replace(mesh.material, rgb=exact))
 
 
 def _one(scene: trimesh.Scene) -> trimesh.Trimesh:
@@ -113,6 +116,16 @@ def _mesh(whole: trimesh.Trimesh) -> Mesh:
         return Mesh(vertices_m, faces, normals, uv, texture, rgb, _our_material(material))
     rgb = srgb_of_linear(np.asarray(visual.vertex_colors)[:, :3]) if visual.kind == "vertex" else None
     return Mesh(vertices_m, faces, normals, rgb=rgb)
+
+
+def _only_rgb(tree: Tree) -> tuple[int, int, int] | None:
+    """The colour of the only material: trimesh rounds it to bytes of linear light, too coarse for dark ones."""
+    materials = tree.get("materials", [])
+    factor = materials[0].get("pbrMetallicRoughness", {}).get("baseColorFactor") if len(materials) == 1 else None
+    if factor is None:
+        return None
+    red, green, blue = (int(v) for v in srgb_of_linear(np.clip(np.array(factor[:3], np.float64), 0, 1)))
+    return red, green, blue
 
 
 def srgb_of_linear(linear: np.ndarray[Any, Any]) -> U8:
