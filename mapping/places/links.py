@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mapping.changes import KeyframeId
 from mapping.places.agreement import Seen
+from mapping.places.lens_errors import LensShift, lens_errors
 from mapping.places.pose_graph import Edges, Poses
 from mapping.places.verification import Pair
 from mapping.transforms import F64, Sim3
@@ -28,6 +30,8 @@ _DOUBT, _DOUBT_BELIEVED = 14.0, 140.0
 """Of edges (see `Edges.doubt`): chi^2 of seven; what several agree on is given up less readily."""
 _NEAR_RAD, _NEAR_SHARE = float(np.radians(5.0)), 0.1
 _DUE_SHARE = 1 / 16
+_NEWS = 2.0
+"""chi^2 of seven by which a pair that is seen again has to have moved."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +41,7 @@ class _Known:
     b_from_a: Sim3
     information: F64  # (7, 7)
     depth_b: float
+    lenses: LensShift | None
     is_believed: bool = False
 
 
@@ -51,8 +56,8 @@ class Links:
         """Remember verified pairs; one that is seen again is known better."""
         for found in seen:
             before = self._known.pop((found.a, found.b), None)
-            self._num_new += before is None
-            known = _Known(found.pair.b_from_a, _information(found), found.pair.median_depth_b)
+            self._num_new += before is None or _says_otherwise(found, before)
+            known = _Known(found.pair.b_from_a, _information(found), found.pair.median_depth_b, found.pair.lenses)
             self._known[found.a, found.b] = replace(known, is_believed=before is not None and before.is_believed)
             if len(self._known) > _MAX_LINKS:
                 del self._known[next(iter(self._known))]
@@ -72,7 +77,8 @@ class Links:
     def heard(self, rows: Mapping[KeyframeId, int], nodes: Poses) -> Edges:
         """What is to be heard of those between nodes (world_from_camera) that stand in these rows."""
         self._num_new = 0
-        known = [(rows[a], rows[b], k) for (a, b), k in self._known.items() if a in rows and b in rows]
+        there = {pair: known for pair, known in self._known.items() if rows.keys() >= set(pair)}
+        known = [(rows[a], rows[b], k) for (a, b), k in there.items()]
         edges = Edges(
             np.array([a for a, _, _ in known], np.int64),
             np.array([b for _, b, _ in known], np.int64),
@@ -81,7 +87,9 @@ class Links:
             np.array([_DOUBT_BELIEVED if k.is_believed else _DOUBT for *_, k in known]),
         )
         believed = np.array([k.is_believed for *_, k in known], np.bool_)
-        return edges.only(believed | _fits(edges.errors(nodes), np.array([k.depth_b for *_, k in known])))
+        chosen = believed | _fits(edges.errors(nodes), np.array([k.depth_b for *_, k in known]))
+        heard = dict(compress(there.items(), chosen))
+        return replace(edges.only(chosen), b_from_a=_through_true_lenses(heard))
 
     def forget(self, stream: StreamId) -> None:
         """Drop all that concerns a phone."""
@@ -95,6 +103,33 @@ def fits(pair: Pair, world_from_a: Sim3, world_from_b: Sim3) -> bool:
     one = np.zeros(1, np.int64)
     edge = Edges(one, one + 1, Poses.of([pair.b_from_a]), pair.information[None], np.full(1, _DOUBT))
     return bool(_fits(edge.errors(Poses.of([world_from_a, world_from_b])), np.array([pair.median_depth_b]))[0])
+
+
+def _says_otherwise(found: Seen, before: _Known) -> bool:
+    """Whether a pair that is seen again has moved by more than it was sure of."""
+    moved = Poses.of([before.b_from_a, Sim3.identity()])
+    one = np.zeros(1, np.int64)
+    edge = Edges(one, one + 1, Poses.of([found.pair.b_from_a]), before.information[None], np.full(1, _DOUBT))
+    error = edge.errors(moved)[0]
+    return bool(error @ before.information @ error > _NEWS)
+
+
+def _through_true_lenses(known: Mapping[tuple[KeyframeId, KeyframeId], _Known]) -> Poses:
+    """`b_from_a` of pairs, corrected for what all of them say of the phones' focal lengths."""
+    of_a, of_b = ([pair[side].rpartition("/")[0] for pair in known] for side in (0, 1))
+    numbers = {phone: number for number, phone in enumerate(dict.fromkeys(of_a + of_b))}
+    ends = [(numbers[a], numbers[b]) for a, b in zip(of_a, of_b, strict=True)]
+    said = {
+        row: (a, b, k.lenses)
+        for row, ((a, b), k) in enumerate(zip(ends, known.values(), strict=True))
+        if k.lenses is not None and a != b  # within one walk both ends are off alike, and so is the tracker's map
+    }
+    errors = lens_errors(list(said.values()), len(numbers))
+    moves = np.zeros((len(known), 7))
+    for row, (a, b, lenses) in said.items():
+        moves[row] = lenses.moves @ errors[[a, b]]
+    stay = Poses.of([Sim3.identity()] * len(known))
+    return stay.moved(moves) @ Poses.of([k.b_from_a for k in known.values()])
 
 
 def _fits(errors: F64, depth: F64) -> NDArray[np.bool_]:

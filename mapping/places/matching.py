@@ -54,13 +54,14 @@ def _two_nearest(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> tuple[I64, NDA
 
 
 def match_near(
-    xy_a: NDArray[np.float64], a: NDArray[np.uint8], xy_b: NDArray[np.float32], b: NDArray[np.uint8], reach: float,
+    xy_a: NDArray[np.float64], a: NDArray[np.uint8], xy_b: NDArray[np.floating], b: NDArray[np.uint8], reach: float,
     max_hamming: int,
 ) -> tuple[I64, I64]:  # fmt: skip
     """The same where one knows where to look: features of b at (m, 2) near where a's should be (n, 2)."""
     if not len(a) or not len(b):
         return np.empty(0, np.int64), np.empty(0, np.int64)
-    nearest, distance = _nearest_within(xy_a, _words(a), xy_b.astype(np.float64), _words(b), reach)
+    order = np.argsort(xy_b[:, 0], kind="stable")
+    nearest, distance = _nearest_within(xy_a, _words(a), xy_b.astype(np.float64), _words(b), order, reach)
     rows = np.flatnonzero((nearest >= 0) & (distance <= max_hamming))
     rows = rows[np.argsort(distance[rows], kind="stable")]
     _, best = np.unique(nearest[rows], return_index=True)
@@ -70,14 +71,23 @@ def match_near(
 
 @kernel
 def _nearest_within(
-    xy_a: NDArray[np.float64], a: NDArray[np.uint64], xy_b: NDArray[np.float64], b: NDArray[np.uint64], reach: float
-) -> tuple[I64, NDArray[np.int32]]:
-    """For each row of a: the row of b in reach that is most like it, -1 = none, and its distance."""
+    xy_a: NDArray[np.float64], a: NDArray[np.uint64], xy_b: NDArray[np.float64], b: NDArray[np.uint64], order: I64,
+    reach: float,
+) -> tuple[I64, NDArray[np.int32]]:  # fmt: skip
+    """For each row of a: the row of b in reach that is most like it, -1 = none, and its distance.
+
+    Args:
+        order: rows of b by their first coordinate.
+    """
     nearest, distance = np.full(len(a), -1), np.full(len(a), 257, np.int32)
+    x_b = xy_b[order, 0]
     for i in range(len(a)):
         best = 257
-        for j in range(len(b)):
+        for k in range(np.searchsorted(x_b, xy_a[i, 0] - reach), len(b)):
+            j = order[k]
             dx, dy = xy_b[j, 0] - xy_a[i, 0], xy_b[j, 1] - xy_a[i, 1]
+            if dx > reach:
+                break
             if dx * dx + dy * dy > reach * reach:
                 continue
             bits = np.uint64(0)

@@ -7,8 +7,9 @@ walk are compared, too, but those that the tracker has only just left: that clos
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +25,13 @@ from mapping.places.links import fits
 from mapping.places.locating import Located, PlaceInWorld, Unlocated, locate
 from mapping.places.place import MIN_FEATURES, Place, place_of
 from mapping.places.verification import Config as VerificationConfig
-from mapping.places.verification import verify
+from mapping.places.verification import verify, verify_again
 from mapping.placing import keyframe_id
 from mapping.tracking.tracker import Tracked
 from mapping.transforms import Sim3
 from streams.frame import Frame, Intrinsics, StreamId
 
+_MAX_SETTLING = 256
 _LOOKED_UP = 4
 """Times the places a picture is matched with: those that do not lie in the world are passed over."""
 
@@ -50,8 +52,8 @@ class Config(BaseModel):
     """Keyframes in between from which on an earlier one of the same walk is worth looking for."""
     min_likeness_own: float = Field(default=0.7, ge=0, le=1)
     """Few walks come back to where they were: what looks less alike is not compared."""
-    young: int = Field(default=4, ge=0)
-    """Pairs that are looked at again while a component is new."""
+    looked_at_again: int = Field(default=4, ge=0)
+    """Earlier pairs of a component, of which a side's landmarks still move, with each of its keyframes."""
     refreshed: int = Field(default=8, ge=0)
     """Earlier keyframes of the same component whose features take over the depth of new landmarks."""
     located_by: int = Field(default=6, ge=1)
@@ -75,8 +77,8 @@ class Recogniser:
         self._num_pairs: Counter[frozenset[ComponentKey]] = Counter()
         """Between two components, or within one."""
         self._unsettled: dict[KeyframeId, None] = {}
-        self._young: deque[tuple[KeyframeId, KeyframeId]] = deque(maxlen=config.young)
-        """Pairs found of late of which a side's landmarks still move."""
+        self._settling: dict[tuple[KeyframeId, KeyframeId], Sim3] = {}
+        """b_from_a of pairs of which a side's landmarks still move; who was not looked at for longest comes first."""
 
     def __len__(self) -> int:
         return len(self._places)
@@ -94,17 +96,15 @@ class Recogniser:
             return []
         self._remember(place)
         self._unsettled[place.keyframe] = None
-        seen: dict[tuple[KeyframeId, KeyframeId], Seen | None] = {}
-        self._look_again(place, seen)
+        again, seen = self._look_again(place), dict[tuple[KeyframeId, KeyframeId], Seen | None]()
         own = [] if frame.pose is not None else self._own_candidates(place)
         for other in self._candidates(place) + own:
             if self._compare(place, other, seen):
                 self._look_around(place, other, seen)
         found = [pair for pair in seen.values() if pair is not None]
-        news = [pair for pair in found if (pair.a, pair.b) not in self._young]
-        self._num_pairs.update(frozenset((pair.a_component, pair.b_component)) for pair in news)
-        self._young.extend((pair.a, pair.b) for pair in news if pair.a_component != pair.b_component)
-        return found
+        self._num_pairs.update(frozenset((pair.a_component, pair.b_component)) for pair in found)
+        self._let_settle(again + found)
+        return again + found
 
     def locate(
         self, gray: NDArray[np.uint8], intrinsics: Intrinsics, in_world: PlaceInWorld, *, is_focal_guess: bool = False
@@ -195,14 +195,26 @@ class Recogniser:
             seen[key] = None if pair is None else Seen(a.keyframe, a.component, b.keyframe, b.component, pair)
         return seen[key] is not None
 
-    def _look_again(self, place: Place, seen: dict[tuple[KeyframeId, KeyframeId], Seen | None]) -> None:
-        """A young map bends: pairs that it was recognised in count anew as its landmarks settle."""
-        if not self._is_lonely(place.component):
-            return
+    def _look_again(self, place: Place) -> list[Seen]:
+        """Maps bend while they are young: pairs that a phone was recognised in change as its landmarks settle."""
         recent = set(self._recent(place.component))
-        for a, b in self._young:
-            if recent & {a, b} and a in self._places and b in self._places:
-                self._compare(self._places[a], self._places[b], seen)
+        mine = list(islice((pair for pair in self._settling if recent & set(pair)), self._config.looked_at_again))
+        found = []
+        for pair in mine:
+            before = self._settling.pop(pair)
+            a, b = self._places[pair[0]], self._places[pair[1]]
+            known = verify_again(a.features, b.features, before, self._config.verification)
+            if known is not None:
+                found.append(Seen(a.keyframe, a.component, b.keyframe, b.component, known))
+        return found
+
+    def _let_settle(self, found: Iterable[Seen]) -> None:
+        for pair in found:
+            recent = {*self._recent(pair.a_component), *self._recent(pair.b_component)}
+            if pair.a_component != pair.b_component and recent & {pair.a, pair.b}:
+                self._settling[pair.a, pair.b] = pair.pair.b_from_a
+        for oldest in list(self._settling)[:-_MAX_SETTLING]:
+            del self._settling[oldest]
 
     def _look_around(self, a: Place, b: Place, seen: dict[tuple[KeyframeId, KeyframeId], Seen | None]) -> None:
         """Where one pair was found, those beside it are soon found, too: nobody has to walk on to be believed."""
@@ -250,6 +262,7 @@ class Recogniser:
     def _drop(self, keyframe: KeyframeId) -> None:
         place = self._places.pop(keyframe)
         del self._likeness[keyframe]
+        self._settling = {pair: known for pair, known in self._settling.items() if keyframe not in pair}
         self._unsettled.pop(keyframe, None)
         walk = self._walks[place.component]
         walk.remove(keyframe)

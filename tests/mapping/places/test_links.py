@@ -9,6 +9,7 @@ import pytest
 
 from mapping.changes import KeyframeId
 from mapping.places.agreement import Seen
+from mapping.places.lens_errors import LensShift
 from mapping.places.links import Links, fits
 from mapping.places.place import place_of
 from mapping.places.pose_graph import Poses
@@ -68,6 +69,27 @@ def test_a_pair_that_says_otherwise_is_heard_once_several_agree(seen: Seen, node
     assert len(links.heard(ROWS, Poses.of(astray))) == 1
     links.add([seen])
     assert len(links.heard(ROWS, Poses.of(astray))) == 1, "seen again it is still believed"
+
+
+def test_a_pair_that_is_known_otherwise_by_now_is_news(seen: Seen, nodes: list[Sim3]) -> None:
+    links = Links()
+    links.add([seen])
+    links.heard(ROWS, Poses.of(nodes))
+    moved = Sim3(1.1, np.eye(3), np.zeros(3)) @ seen.pair.b_from_a
+    links.add([replace(seen, pair=replace(seen.pair, b_from_a=moved))])
+    assert links.is_due(1)
+
+
+def test_a_pair_is_heard_through_the_lenses_that_all_agree_on(seen: Seen, nodes: list[Sim3]) -> None:
+    """Both say that b's focal length is stated 2 % too long, so where a stood is off along the line of sight."""
+    moves = np.zeros((7, 2))
+    moves[5] = -1.5, 1.5
+    shifted = replace(seen, pair=replace(seen.pair, lenses=LensShift(moves, 0.02, 0.002)))
+    links = Links()
+    links.add([shifted, replace(shifted, a=KeyframeId("a/1"))])
+    told = links.heard({**ROWS, KeyframeId("a/1"): 2}, Poses.of([*nodes, nodes[0]]))
+    off = told.b_from_a.position - seen.pair.b_from_a.translation
+    np.testing.assert_allclose(off, np.tile([0.0, 0.0, 0.03], (2, 1)), atol=0.001)
 
 
 def test_bending_is_due_when_enough_is_new(seen: Seen, nodes: list[Sim3]) -> None:
