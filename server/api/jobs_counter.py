@@ -42,8 +42,8 @@ class Counter:
         Raises:
             Denied, Refused: they may not; the job is no good; too many wait.
         """
-        if wanted.provider in self._for_admins and grant.role < Role.ADMIN:
-            raise Denied(403, f"the provider {wanted.provider!r} is for the role admin")
+        if (kept := wanted.named & self._for_admins) and grant.role < Role.ADMIN:
+            raise Denied(403, f"the provider {', '.join(sorted(kept))} is for the role admin")
         if wanted.scene is None:
             wanted = wanted.model_copy(update={"scene": access.scope(grant)})
         access.check_changes(grant, wanted.scene)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 from pydantic import BaseModel
 
 from server.generation.provider import Description
 from server.jobs.desk import Desk, Live
-from server.jobs.values import Failure, Job, State, Wanted
+from server.jobs.values import Failure, Job, Leg, State, Wanted
 
 
 class ResultView(BaseModel):
@@ -18,6 +20,17 @@ class ResultView(BaseModel):
     """The version: its files and all that is known of it."""
     cached_from: str | None
     """The job that made it, if an identical one was done before."""
+
+
+class LegView(BaseModel):
+    """One provider's part of a job that several work at."""
+
+    provider: str
+    part: Literal["picture", "race", "judge"]
+    made: bool
+    failure: Failure | None
+    verdict: dict[str, Any] | None
+    """Of a race, when it was judged: `score` 0..1, `mask_iou`, `psnr_db`, `depth_error_m`."""
 
 
 class JobView(BaseModel):
@@ -50,6 +63,8 @@ class JobView(BaseModel):
     result: ResultView | None = None
     failure: Failure | None = None
     """Of a job that waits for its next attempt: why the last one failed."""
+    legs: list[LegView] = []
+    """What each has done so far, of a job that several providers work at."""
     wanted: Wanted
 
 
@@ -110,8 +125,14 @@ async def job_view(desk: Desk, job: Job) -> JobView:
             cached_from=result.cached_from,
         ),
         failure=job.failure,
+        legs=[leg_view(leg) for leg in job.legs],
         wanted=wanted,
     )
+
+
+def leg_view(leg: Leg) -> LegView:
+    made = leg.made is not None
+    return LegView(provider=leg.provider, part=leg.part, made=made, failure=leg.failure, verdict=leg.verdict)
 
 
 def provider_view(description: Description) -> ProviderView:

@@ -17,6 +17,7 @@ from server.generation.provider import GenerationFailed
 from server.generation.publish import Publisher
 from server.generation.registry import Known
 from server.generation.workers import Workers
+from server.jobs import legs
 from server.jobs.progress import Progress
 from server.jobs.values import Job
 
@@ -116,7 +117,7 @@ async def _run(attempt: Attempt, worker: ProviderProcess, publisher: Publisher) 
     attempt.ran_from = time.monotonic()
     attempt.progress.begin(attempt.ran_from)
     attempt.parked_before_ms = worker.yielded_ms
-    worker.tell("run", run=attempt.name, request=_request(attempt), spool=str(attempt.out))
+    worker.tell("run", run=attempt.name, request=_request(attempt, publisher), spool=str(attempt.out))
     if attempt.cancelled_at is not None:
         worker.tell("cancel", run=attempt.name)
     if worker.gone.is_set():
@@ -146,13 +147,15 @@ def _offer(attempt: Attempt, publisher: Publisher, told: dict[str, Any]) -> None
         log.warning("a preview is not published", extra={"job": attempt.job.job, "reason": str(error)})
 
 
-def _request(attempt: Attempt) -> dict[str, Any]:
+def _request(attempt: Attempt, publisher: Publisher) -> dict[str, Any]:
     job, files = attempt.job, dict[str, list[str]]()
     for file in job.inputs:
         files.setdefault(file.role, []).append(str((attempt.spool / "in" / file.name).resolve()))
+    for role, made in legs.handed_on(job):
+        files.setdefault(role, []).append(str(publisher.path(made)))
     wanted = job.wanted
-    params = {"asset_type": wanted.asset_type, **wanted.params}
-    asked = {"seed": wanted.seed, "text": wanted.text, "params": params, "output": wanted.output}
+    params = {"asset_type": wanted.asset_type, **wanted.params, **legs.params(job)}
+    asked = {"seed": wanted.seed, "text": wanted.text, "params": params, "output": legs.output(job)}
     return {"job": job.job, "files": files, **asked}
 
 

@@ -15,7 +15,7 @@ from server.assets.blobs import StorageFull
 from server.generation.provider import Description
 from server.generation.publish import Publisher
 from server.generation.registry import Known, Registry
-from server.jobs import fingerprint, machine
+from server.jobs import fingerprint, legs, machine
 from server.jobs.desk import Desk
 from server.jobs.machine import WrongState
 from server.jobs.steady import happens_within, steadily
@@ -157,6 +157,6 @@ class Clerk:
 
 def cache_key(job: Job, description: Description) -> str | None:
     """What a provider's result for a job is remembered under; None where the same request may give another one."""
-    if not description.deterministic:
+    if not description.deterministic or legs.part(job) != "whole":
         return None
-    return fingerprint.of_result(job.wanted, job.inputs, description.name, description.revision)
+    return fingerprint.of_result(job.wanted, legs.inputs(job), description.name, description.revision)

@@ -24,7 +24,7 @@ from server.generation.publish import Publisher
 from server.generation.registry import Known, Registry
 from server.generation.workers import Config as WorkersConfig
 from server.generation.workers import NoRoom, Workers
-from server.jobs import machine
+from server.jobs import legs, machine
 from server.jobs.desk import Desk, Live
 from server.jobs.machine import UNSUITABLE, WrongState
 from server.jobs.progress import Progress
@@ -127,10 +127,11 @@ class Lane:
             )
         except WrongState:  # cancelled, or another lane's
             return
-        stages = [(stage.name, stage.weight) for stage in description.stages]
+        stages = legs.stages(job, [(stage.name, stage.weight) for stage in description.stages])
         progress = Progress(stages, description.seconds, began)
+        progress.update(legs.BEFORE, 1.0)
         attempt = self._attempt = Attempt(job, known, self._desk.spool(job.job), progress, began)
-        self._desk.show(job.job, Live())
+        self._desk.show(job.job, Live(shown=progress.shown(began)))
         watching = asyncio.create_task(self.overseer.watch(attempt), name=f"watch {job.job}")
         try:
             if (await self._desk.get(job.job)).is_cancelling:
@@ -203,7 +204,7 @@ class Lane:
             return None
         self._desk.took(time.monotonic() - attempt.began)
         await self._learn(attempt, told, was_too_little=False)
-        if not made.is_over:  # else it was cancelled meanwhile
+        if made.state == "publishing":  # else it was cancelled meanwhile, or this was only a part of it
             with contextlib.suppress(WrongState):  # the clerk was quicker
                 await self._clerk.finish(made)
         return None

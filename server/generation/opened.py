@@ -33,7 +33,7 @@ class Config(BaseModel):
     registry: RegistryConfig = RegistryConfig()
     lane: LaneConfig = LaneConfig()
     webhooks: WebhooksConfig = WebhooksConfig()
-    for_admins: frozenset[str] = frozenset({"rehearsal"})
+    for_admins: frozenset[str] = frozenset({"rehearsal", "rehearsal-picture"})
     """Providers that only the role admin may name."""
 
 

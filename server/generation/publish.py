@@ -24,7 +24,7 @@ from server.assets.registry import WITHDRAWN
 from server.assets.swap import target
 from server.assets.values import AssetFile, NewAsset, NewVersion, Ref, Version
 from server.generation.provider import Description, GenerationFailed
-from server.jobs import fingerprint
+from server.jobs import fingerprint, legs
 from server.jobs.values import Job
 
 log = logging.getLogger(__name__)
@@ -128,6 +128,10 @@ class Publisher:
 
         self._bus.do(work)
 
+    def path(self, file: AssetFile) -> Path:
+        """Where a stored file can be read."""
+        return self._bus.blobs.path(file.sha256)
+
     def has_all(self, version: NewVersion) -> bool:
         """Whether every file is still stored; if so, they stay for a while."""
         return all(self._bus.blobs.keep(file.sha256, time.time_ns()) for file in version.files)
@@ -224,7 +228,7 @@ def _provenance(job: Job, description: Description) -> dict[str, Any]:
         "revision": description.revision,
         "licence": asdict(description.licence),
         "seed": wanted.seed,
-        "inputs": [{"role": file.role, "sha256": file.sha256} for file in job.inputs],
-        "request": fingerprint.of_result(wanted, job.inputs, description.name, description.revision),
+        "inputs": [{"role": file.role, "sha256": file.sha256} for file in legs.inputs(job)],
+        "request": fingerprint.of_result(wanted, legs.inputs(job), description.name, description.revision),
     }
     return facts | said if len(json.dumps(said)) <= MOST_SAID_BYTES else facts

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from server.generation import providers
 from server.generation.needs import NOTHING, Lack, Needs, lacking
 from server.generation.provider import Description
+from server.jobs import legs
 from server.jobs.values import Job
 
 log = logging.getLogger(__name__)
@@ -119,23 +120,31 @@ class Registry:
 
     def candidates(self, job: Job) -> list[Known]:
         """Who may be given a job, in order."""
-        wanted = job.wanted
-        names = self._config.auto if wanted.provider == "auto" else (wanted.provider,)
+        turn = legs.provider(job) or job.wanted.provider
+        names = self._config.auto if turn == "auto" else (turn,)
         known = {one.name: one for one in self.all() if one.name in names}
         chosen = [known[name] for name in names if name in known and name not in job.tried]
-        return [one for one in chosen if _takes(one.description, job) and self._may(one, wanted.provider != "auto")]
+        return [one for one in chosen if _takes(one.description, job) and self._may(one, turn != "auto")]
 
     def why_not(self, job: Job) -> str:
         """What to tell somebody whose job has no candidate."""
-        if job.wanted.provider != "auto" and job.wanted.provider not in self.names():
-            return f"there is no provider {job.wanted.provider!r}; there are {', '.join(self.names())}"
+        turn, output = legs.provider(job) or job.wanted.provider, legs.output(job)
+        if turn != "auto" and turn not in self.names():
+            return f"there is no provider {turn!r}; there are {', '.join(self.names())}"
+        if turn != "auto" and (lacks := self.get(turn).lacks):
+            return f"{turn} is not ready: {lacks[0]}; `commonground providers doctor {turn}` tells all of it"
+        if output == "image":
+            who = [one.name for one in self.all() if output in one.description.outputs]
+            return (
+                f"{turn} makes no pictures of texts; those who do: {', '.join(who) or 'nobody here: bring a picture'}"
+            )
         if job.tried:
             return f"tried {', '.join(job.tried)}; describe it in other words, or bring a picture"
         needs = sorted({what for one in self.all() for what in one.description.inputs})
-        return f"no provider that may be used here makes {job.wanted.output} of this; they take {', '.join(needs)}"
+        return f"no provider that may be used here makes {output} of this; they take {', '.join(needs)}"
 
     def _may(self, known: Known, is_named: bool) -> bool:
-        if known.missing is not None and not is_named:
+        if known.lacks:
             return False
         licence = known.description.licence
         if self._config.territory is not None and self._config.territory in licence.excluded:
@@ -155,8 +164,11 @@ def _files() -> tuple[str, ...]:
 
 
 def _takes(description: Description, job: Job) -> bool:
-    roles: Iterable[str] = {file.role for file in job.inputs} - {"mask"}
+    due, output = legs.part(job), legs.output(job)
+    if due == "judge":
+        return output in description.outputs
+    roles: Iterable[str] = {file.role for file in legs.inputs(job)} - {"mask"}
     if job.wanted.task == "capture":
         roles = {"keyframes"}
-    main = set(roles) or {"text"}
-    return main <= set(description.inputs) and job.wanted.output in description.outputs
+    main = {"text"} if due == "picture" else set(roles) or {"text"}
+    return main <= set(description.inputs) and output in description.outputs

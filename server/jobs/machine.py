@@ -5,6 +5,7 @@ queued <- running                               worker or server died, or it may
 queued -> cancelled, expired, publishing        nobody wants it; too late; an identical one was done before
 queued -> failed                                nobody can do it
 running -> cancelled, failed
+running -> queued                               its part is done, another provider has the next (`legs`)
 failed, cancelled, expired -> queued            somebody asks for a retry
 """
 
@@ -14,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from server.api.contract import Conflict
 from server.assets.values import NewVersion
-from server.jobs.values import Failure, Job, Published, State
+from server.jobs import legs
+from server.jobs.values import Failure, Job, Leg, Published, State
 
 UNSUITABLE = "unsuitable"
 DIED = Failure(
@@ -75,26 +77,30 @@ def fail(job: Job, failure: Failure, retry: RetryConfig, now_ns: int) -> Job:
         backoff_s = min(retry.first_backoff_s * 2.0 ** min(job.attempt - 1, 60), retry.max_backoff_s)
         not_before_ns = now_ns + int(backoff_s * 1e9)
         return _changed(job, "queued", now_ns, not_before_ns=not_before_ns, failure=failure, started_ns=None)
-    return _changed(job, "failed", now_ns, failure=failure, ended_ns=now_ns)
+    return _given_up(job, failure, now_ns)
 
 
 def pass_on(job: Job, failure: Failure, now_ns: int) -> Job:
     """Its provider finds it unsuitable: another one may have it, and the attempt does not count."""
     _check(job, "running")
     assert job.provider is not None
+    if legs.part(job) != "whole" and not job.is_cancelling:
+        return _given_up(job, failure, now_ns)
     return give_back(job, now_ns).model_copy(update={"tried": (*job.tried, job.provider), "failure": failure})
 
 
 def rule_out(job: Job, provider: str, failure: Failure, now_ns: int) -> Job:
     """A provider that it would go to cannot have it: another one may."""
     _check(job, "queued")
+    if legs.part(job) != "whole":
+        return _given_up(job, failure, now_ns)
     return _changed(job, "queued", now_ns, tried=(*job.tried, provider), failure=failure)
 
 
 def refuse(job: Job, failure: Failure, now_ns: int) -> Job:
     """No provider can have it."""
     _check(job, "queued")
-    return _changed(job, "failed", now_ns, failure=failure, ended_ns=now_ns)
+    return _given_up(job, failure, now_ns)
 
 
 def make(job: Job, version: NewVersion, now_ns: int, cached_from: str | None = None) -> Job:
@@ -102,6 +108,11 @@ def make(job: Job, version: NewVersion, now_ns: int, cached_from: str | None = N
     _check(job, "queued" if cached_from else "running")
     if job.is_cancelling:
         return cancelled(job, now_ns)
+    due = legs.part(job)
+    if due == "judge":
+        return _went_on(job.model_copy(update={"legs": legs.judged(job, version.quality.get("verdicts"))}), now_ns)
+    if due != "whole":
+        return _went_on(job, now_ns, made=version)
     return _changed(job, "publishing", now_ns, made=version, cached_from=cached_from)
 
 
@@ -141,10 +152,33 @@ def expire(job: Job, now_ns: int) -> Job:
 def retry(job: Job, now_ns: int) -> Job:
     """Begin anew, with the same seed."""
     _check(job, "failed", "cancelled", "expired")
-    counts = {"attempt": 0, "interruptions": 0, "tried": (), "failure": None}
+    counts = {"attempt": 0, "interruptions": 0, "tried": (), "failure": None, "legs": ()}
     times = {"not_before_ns": 0, "started_ns": None, "ended_ns": None}
     wanted = job.wanted.model_copy(update={"deadline_s": None})
     return _changed(job, "queued", now_ns, wanted=wanted, **counts, **times)
+
+
+def _given_up(job: Job, failure: Failure, now_ns: int) -> Job:
+    """Whoever had it cannot do it: of a race the others go on, and without a judge there still is a winner."""
+    if legs.part(job) in ("race", "judge"):
+        return _went_on(job, now_ns, failure=failure)
+    return _changed(job, "failed", now_ns, failure=failure, ended_ns=now_ns)
+
+
+def _went_on(job: Job, now_ns: int, made: NewVersion | None = None, failure: Failure | None = None) -> Job:
+    """A leg is over: the next provider has its turn, or the job is decided."""
+    due, name = legs.part(job), legs.provider(job)
+    assert due in ("picture", "race", "judge")
+    assert name is not None
+    after = job.model_copy(update={"legs": (*job.legs, Leg(provider=name, part=due, made=made, failure=failure))})
+    if legs.part(after) != "over":
+        wanted = job.wanted.model_copy(update={"deadline_s": None})  # it has begun
+        fresh = {"attempt": 0, "not_before_ns": 0, "failure": None, "wanted": wanted}
+        return _changed(after, "queued", now_ns, **fresh)
+    best = legs.winner(after)
+    if best is None:
+        return _changed(after, "failed", now_ns, failure=failure or legs.NOBODY, ended_ns=now_ns)
+    return _changed(after, "publishing", now_ns, made=best)
 
 
 def _check(job: Job, *states: State) -> None:

@@ -5,9 +5,9 @@ Times Unix ns inside, Unix ms in what goes out to clients.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from server.assets.values import AssetType, Facts, Name, NewVersion, Sha256, is_name
 
@@ -45,11 +45,18 @@ class Webhook(_Value):
     """`whsec_` and base64 of 24 to 64 bytes; the server's own key if left out."""
 
 
+ProviderName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
+
+
 class Wanted(_Value):
     """What a job is to make."""
 
     task: Literal["image-to-3d-asset", "text-to-3d-asset", "capture"] = "image-to-3d-asset"
-    provider: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")] = "auto"
+    provider: ProviderName = "auto"
+    providers: tuple[ProviderName, ...] = Field(default=(), max_length=4)
+    """Several that race: each makes it, and what fits the pictures best is published. Then `provider` stays `auto`."""
+    via: ProviderName | None = None
+    """Who makes a picture of the text first, for those who need one."""
     text: str = Field(default="", max_length=2000)
     params: Facts = {}
     """The provider's own."""
@@ -67,6 +74,19 @@ class Wanted(_Value):
     deadline_s: float | None = Field(default=None, gt=0, le=30 * 86400)
     """Seconds from the submission by which it must have begun."""
     webhook: Webhook | None = None
+
+    @property
+    def named(self) -> frozenset[str]:
+        """All providers that it names."""
+        return frozenset({self.provider, *self.providers, *({self.via} if self.via else ())})
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Wanted:
+        if self.providers and (self.provider != "auto" or len(set(self.providers)) != len(self.providers)):
+            raise ValueError("`providers` names each racer once, and stands in place of `provider`")
+        if self.via is not None and not self.text:
+            raise ValueError("`via` makes a picture of `text`, and there is none")
+        return self
 
 
 def asset_named(wanted: Wanted) -> str | None:
@@ -92,6 +112,17 @@ class Published(_Value):
     """The job that made it, if an identical one was done before."""
 
 
+class Leg(_Value):
+    """One provider's part of a job that several work at."""
+
+    provider: str
+    part: Literal["picture", "race", "judge"]
+    made: NewVersion | None = None
+    failure: Failure | None = None
+    verdict: dict[str, Any] | None = None
+    """Of a race: `score` 0..1, `mask_iou`, `psnr_db`, `depth_error_m`."""
+
+
 class Job(_Value):
     """A job as the books have it."""
 
@@ -110,6 +141,8 @@ class Job(_Value):
     revision: str | None = None
     tried: tuple[str, ...] = ()
     """Providers that found it unsuitable."""
+    legs: tuple[Leg, ...] = ()
+    """What providers have done of it so far, where several have a part in it."""
     created_ns: int
     changed_ns: int
     not_before_ns: int = 0

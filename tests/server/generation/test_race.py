@@ -1,0 +1,123 @@
+"""Races and chains through the real lane: real workers make, the judge compares, the best is published."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import capture as scene_of
+from mapping.objects import glb, solid
+from mapping.objects.finishing import png
+from mapping.objects.mesh import floor_centre_m, moved, scaled
+from server.generation import keyframes
+from server.generation.provider import Request
+from server.generation.providers import judge
+from server.jobs.inputs import Upload
+from server.jobs.values import Wanted
+from streams.frame import Intrinsics
+from tests.server.generation.test_embedded_providers import Run
+from tests.server.generation.test_lane import lane
+
+
+def photo() -> bytes:
+    scene, k = scene_of.build(), Intrinsics.from_fov(260, 196)
+    view = scene.view(scene_of.poses(scene, 6)[0], k)
+    assert view.mask is not None
+    rgb = view.rgb.copy()
+    rgb[~view.mask] = 200
+    return png(rgb)
+
+
+@pytest.mark.slow
+async def test_the_relief_of_a_photo_beats_a_cube_and_both_marks_are_kept(tmp_path: Path) -> None:
+    async with lane(tmp_path) as (generation, _, bus):
+        wanted = Wanted(providers=("rehearsal", "relief", "nobody"), params={"blocks": 1, "block_ms": 1.0})
+        job, _ = await generation.desk.submit(wanted, [Upload("image", photo())])
+        looks = [generation.desk.live(job.job) async for _ in generation.desk.follow(job.job, None)]
+        shown = [live.shown.fraction for live in looks if live is not None]
+        done = await generation.desk.get(job.job)
+        assert done.failure is None
+        assert [(leg.provider, leg.part, leg.made is not None) for leg in done.legs] == [
+            ("rehearsal", "race", True), ("relief", "race", True), ("nobody", "race", False), ("judge", "judge", False),
+        ]  # fmt: skip
+        assert shown == sorted(shown), "what a client sees never goes back"
+        assert done.result is not None
+        version = await bus.ask(lambda catalog, _: catalog.version(done.asset, None))
+        assert version.version == done.result.version
+        assert version.provenance["provider"] == "relief"
+        cube, relief, nobody = version.quality["race"]
+        assert relief["score"] > cube["score"] + 0.2
+        assert relief["mask_iou"] > 0.9
+        assert nobody == {"provider": "nobody", "failed": "no_provider"}
+
+
+async def test_a_text_becomes_a_picture_and_the_picture_a_thing(tmp_path: Path) -> None:
+    async with lane(tmp_path) as (generation, _, bus):
+        wanted = Wanted(
+            task="text-to-3d-asset",
+            text="red cube 20 cm",
+            via="rehearsal-picture",
+            provider="rehearsal",
+            params={"blocks": 1},
+        )
+        job, _ = await generation.desk.submit(wanted, ())
+        done = await generation.desk.wait(job.job, 60)
+        assert (done.state, done.provider, done.failure) == ("succeeded", "rehearsal", None)
+        version = await bus.ask(lambda catalog, _: catalog.version(done.asset, None))
+        assert [file.role for file in version.files if file.role == "lod0"]
+        assert done.legs[0].made is not None
+        assert version.provenance["inputs"] == [{"role": "image", "sha256": done.legs[0].made.files[0].sha256}]
+
+
+async def test_a_chain_without_anybody_who_draws_says_so(tmp_path: Path) -> None:
+    async with lane(tmp_path) as (generation, _, _bus):
+        wanted = Wanted(task="text-to-3d-asset", text="red cube", via="relief")
+        job, _ = await generation.desk.submit(wanted, ())
+        done = await generation.desk.wait(job.job, 60)
+        assert done.failure is not None
+        assert (done.state, done.failure.code) == ("failed", "no_provider")
+        assert "rehearsal-picture" in done.failure.hint
+
+
+async def test_of_a_race_who_is_left_wins_and_the_others_say_why_not(tmp_path: Path) -> None:
+    async with lane(tmp_path) as (generation, _, bus):
+        wanted = Wanted(providers=("trellis", "nobody", "rehearsal"), params={"blocks": 2, "block_ms": 1.0})
+        job, _ = await generation.desk.submit(wanted, [Upload("image", photo())])
+        done = await generation.desk.wait(job.job, 60)
+        assert [leg.made is not None for leg in done.legs] == [False, False, True]
+        trellis, nobody = (leg.failure.hint for leg in done.legs[:2] if leg.failure is not None)
+        assert "providers doctor trellis" in trellis
+        assert "there is no provider 'nobody'" in nobody
+        version = await bus.ask(lambda catalog, _: catalog.version(done.asset, None))
+        assert version.quality["race"][0] == {"provider": "trellis", "failed": "no_provider"}
+
+
+def test_the_judge_by_keyframes_knows_what_stands_there_and_sets_down_what_knows_no_place(tmp_path: Path) -> None:
+    scene, k = scene_of.build(), Intrinsics.from_fov(200, 150)
+    views = [scene.view(pose, k) for pose in scene_of.poses(scene, 4)]
+    folder = tmp_path / "keyframes"
+    folder.mkdir()
+    keyframes.write(folder, keyframes.Keyframes("main", 4, {f"phone/{i}": view for i, view in enumerate(views)}))
+    box = scene_of.box_around(views[0], 0, 3.0)
+    foot = floor_centre_m(scene.thing)
+    exact, turned = moved(scene.thing, -foot), scaled(moved(scene.thing, -foot), 2.0)
+    turned = replace(turned, vertices_m=turned.vertices_m @ np.array([[0, 0, 1], [0, 1, 0], [-1, 0, 0]], np.float32))
+    meshes = {"exact": exact, "turned": turned, "cube": solid.box(0.3, 0.3, 0.3)}
+    for name, mesh in meshes.items():
+        (tmp_path / f"{name}.glb").write_bytes(glb.encode(mesh))
+    (tmp_path / "broken.glb").write_bytes(b"glTF")
+    paths = tuple(tmp_path / f"{name}.glb" for name in (*meshes, "broken"))
+    place = {"scene": "main", "epoch": 4, "position_m": foot.tolist(), "quat_wxyz": [1.0, 0.0, 0.0, 0.0], "scale": 1.0}
+    pick = {"keyframe": "phone/0", "box": [box.left_px, box.top_px, box.right_px, box.bottom_px]}
+    params = {**pick, "placements": [place, None, None, None]}
+    files = {"keyframes": (folder,), "mesh": paths}
+    made = judge.create({}).run(Request("job-1", 1, "", files, params, "verdict"), Run(tmp_path))
+    placed, found, cube, broken = made.metadata["quality"]["verdicts"]
+    assert placed["mask_iou"] > 0.9
+    assert found["score"] > cube["score"] + 0.15
+    assert found["placement"]["scale"] == pytest.approx(0.5, rel=0.04)
+    assert np.linalg.norm(np.array(found["placement"]["position_m"]) - foot) < 0.01
+    assert list(broken) == ["failed"]
