@@ -87,12 +87,12 @@ async def carry_out(
     """The last thing that the worker said, and what it said about it."""
     try:
         worker = attempt.worker = await workers.get(attempt.known)
-        worker.listener = attempt.hear
         if not worker.is_loaded:
             async with asyncio.timeout(load_timeout_s):
-                told = await _load(attempt, worker)
-            if told["type"] != "loaded":
-                return told["type"], told
+                told = await worker.load()
+            if not worker.is_loaded:
+                return ("gone" if told["type"] == "gone" else "failed"), told
+        worker.listener = attempt.hear
         if attempt.cancelled_at is not None:
             return "cancelled", {}
         return await _run(attempt, worker, publisher)
@@ -100,16 +100,6 @@ async def carry_out(
         return "gone", {"message": str(error)}
     except TimeoutError:
         return "gone", {"message": f"it was not loaded within {load_timeout_s:g} s"}
-
-
-async def _load(attempt: Attempt, worker: ProviderProcess) -> dict[str, Any]:
-    if worker.gone.is_set():
-        raise WorkerGone("it died at once")
-    worker.tell("load")
-    while (told := await attempt.inbox.get())["type"] not in ("loaded", "failed", "gone"):
-        pass  # the last words of an attempt before
-    worker.is_loaded = told["type"] == "loaded"
-    return told
 
 
 async def _run(attempt: Attempt, worker: ProviderProcess, publisher: Publisher) -> tuple[Last, dict[str, Any]]:

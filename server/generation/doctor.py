@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import AsyncIterator
-from typing import Any
 
 from server.doctor import Finding
 from server.generation import memory
@@ -66,12 +65,9 @@ def _terms(config: Config, known: Known) -> Finding:
 
 
 async def _loading(worker: ProviderProcess, timeout_s: float) -> Finding:
-    told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-    worker.listener = told.put_nowait
-    worker.tell("load")
     try:
         async with asyncio.timeout(timeout_s):
-            last = await told.get()
+            last = await worker.load()
     except TimeoutError:
         return Finding("loading", False, f"it was not loaded within {timeout_s:g} s")
     if last["type"] == "loaded":

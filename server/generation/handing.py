@@ -17,6 +17,13 @@ STAGES = (Stage("show", 2.0), Stage("finish", 3.0, stoppable=True))
 """To stand last in the description of a provider that uses `hand_over`."""
 
 
+def get_ready() -> None:
+    """Load the libraries of `hand_over` and have its kernels compiled, before anybody waits for it."""
+    from mapping.objects import finishing, solid
+
+    finishing.shown(solid.box(0.1, 0.1, 0.1), "ready", finishing.MAX_FACES["prop"], {})
+
+
 def hand_over(mesh: Mesh, request: Request, context: Context, more: Mapping[str, Any]) -> Result:
     """Offer what can be shown, then make the rest; goes through `STAGES`.
 

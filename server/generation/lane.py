@@ -63,7 +63,7 @@ class Lane:
         self.overseer = Overseer(gate, desk, config.control, config.escalation)
         self._attempt: Attempt | None = None
         self._changed = desk.watch()
-        self._mine: set[str] = set()
+        self._mine: dict[str, Known] = {}
         self._look_again_at = 0.0
 
     async def run(self) -> None:
@@ -92,12 +92,14 @@ class Lane:
             await self._take(*chosen)
             return
         await self._workers.drop_idle()
-        await happens_within(self._changed, LOOK_EVERY_S)
+        if not await happens_within(self._changed, LOOK_EVERY_S):
+            await self._workers.warm_up(self._mine)
 
     async def _choose(self) -> tuple[Job, Known] | None:
         """The most urgent job whose provider is this device's and fits on it."""
         if time.monotonic() >= self._look_again_at:  # files are looked for
-            self._mine = {known.name for known in await asyncio.to_thread(self._registry.all) if self._is_mine(known)}
+            known_here = await asyncio.to_thread(self._registry.all)
+            self._mine = {known.name: known for known in known_here if self._is_mine(known)}
             self._look_again_at = time.monotonic() + PROVIDERS_EVERY_S
         mine = set(self._mine)
         while (job := await self._desk.ask(lambda store: store.next_for(mine, time.time_ns()))) is not None:

@@ -116,6 +116,22 @@ class ProviderProcess:
         with contextlib.suppress(ConnectionError, RuntimeError):
             self._writer.write(wire.pack(type, **fields))
 
+    async def load(self) -> wire.Message:
+        """Have its provider made ready: what it said last, `loaded`, `failed` or `gone`."""
+        told: asyncio.Future[wire.Message] = asyncio.get_running_loop().create_future()
+
+        def hear(message: wire.Message) -> None:
+            if message["type"] in ("loaded", "failed", "gone") and not told.done():
+                told.set_result(message)
+
+        self.listener = hear
+        if self.gone.is_set():
+            hear({"type": "gone", "message": "it died at once"})
+        self.tell("load")
+        message = await told
+        self.is_loaded = message["type"] == "loaded"
+        return message
+
     @property
     def is_stopped(self) -> bool:
         return self._stopped_at is not None

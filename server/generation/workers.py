@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
+from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,10 +15,11 @@ from server.generation.memory import Config as MemoryConfig
 from server.generation.memory import Room
 from server.generation.parking import forget_generator
 from server.generation.process import Config as ProcessConfig
-from server.generation.process import ProviderProcess
+from server.generation.process import ProviderProcess, WorkerGone
 from server.generation.registry import Known
 from server.jobs.desk import Desk
 
+log = logging.getLogger(__name__)
 PEAKS_KEPT = 50
 
 
@@ -28,6 +31,11 @@ class Config(BaseModel):
     keep_s: float = Field(default=300.0, ge=0)
     """So long a worker that has nothing to do keeps its provider loaded."""
     max_loaded: int = Field(default=3, ge=1)
+    warm: tuple[str, ...] = ("prims", "capture", "relief")
+    """Providers that are kept loaded when there is nothing else to do, in this order: somebody who taps waits for
+    them, and their libraries take longer to load than they take to answer."""
+    warm_room_gb: float = Field(default=2.0, ge=0)
+    """Only while there is so much more memory than is needed."""
     wait_for_room_s: float = Field(default=600.0, ge=0)
     """So long a provider may find too little memory; then its jobs fail, or go to another one."""
     process: ProcessConfig = ProcessConfig()
@@ -46,6 +54,8 @@ class Workers:
         self._workers: dict[str, ProviderProcess] = {}
         self._used_at: dict[str, float] = {}
         self._too_full_since: dict[str, float] = {}
+        self._unfit: set[str] = set()
+        """Could not be warmed up."""
 
     async def get(self, known: Known) -> ProviderProcess:
         """A provider's worker, loaded already or not.
@@ -62,6 +72,26 @@ class Workers:
             self._workers[known.name] = worker
         self._used_at[known.name] = worker.heard_at = time.monotonic()
         return worker
+
+    async def warm_up(self, known: Mapping[str, Known]) -> None:
+        """Load the next one of those that are to be warm, out of the providers of this device."""
+        missing = [name for name in self._config.warm if name in known and name not in self._workers]
+        for name in missing[: max(0, self._config.max_loaded - len(self._workers))]:
+            if name in self._unfit or known[name].missing is not None:
+                continue
+            wanted_gb = await self._expected_gb(known[name]) + self._config.warm_room_gb
+            if not memory.fits(await self._room(), wanted_gb, self._config.memory):
+                return
+            try:
+                async with asyncio.timeout(self._config.process.load_timeout_s):
+                    told = await (await self.get(known[name])).load()
+            except (WorkerGone, TimeoutError) as error:
+                told = {"type": "gone", "message": str(error)}
+            if told["type"] != "loaded":
+                log.warning("a provider cannot be kept warm", extra={"provider": name, "reason": told.get("message")})
+                self._unfit.add(name)
+                await self.drop(name)
+            return
 
     async def make_room(self, known: Known) -> bool:
         """Whether a provider fits now, if need be without those that have nothing to do.
@@ -111,10 +141,11 @@ class Workers:
         return f"{known.name} needs {needed_gb:.1f} GB on {self.device} beside {reserved_gb:g} GB kept back{free}"
 
     async def drop_idle(self) -> None:
-        """Close those that had nothing to do for long."""
+        """Close those that had nothing to do for long, and are not to be warm."""
         now = time.monotonic()
         for name in [name for name, at in self._used_at.items() if now - at > self._config.keep_s]:
-            await self.drop(name)
+            if name not in self._config.warm:
+                await self.drop(name)
 
     async def drop(self, name: str) -> None:
         """Close a worker, if there is one; its memory is free when this returns."""

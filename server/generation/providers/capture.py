@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from server.generation.handing import STAGES, budget, hand_over, stand_in
+from server.generation.handing import STAGES, budget, get_ready, hand_over, stand_in
 from server.generation.provider import Context, Description, GenerationFailed, Licence, Request, Result, Stage
 
 if TYPE_CHECKING:
@@ -35,7 +35,11 @@ class Capture:
         )
 
     def load(self, device: str) -> None:
-        """Nothing is needed."""
+        """Only libraries are, which take longer to load than a run takes."""
+        from mapping.objects.capture import capturing, standin  # noqa: F401
+        from server.generation import keyframes, sources  # noqa: F401
+
+        get_ready()
 
     def run(self, request: Request, context: Context) -> Result:
         from dataclasses import asdict

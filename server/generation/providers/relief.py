@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from server.generation.handing import STAGES, hand_over
+from server.generation.handing import STAGES, get_ready, hand_over
 from server.generation.provider import Context, Description, GenerationFailed, Licence, Request, Result, Stage
 
 
@@ -26,7 +26,11 @@ class Relief:
         )
 
     def load(self, device: str) -> None:
-        """Nothing is needed."""
+        """Only libraries are, which take longer to load than a run takes."""
+        from mapping.objects import relief  # noqa: F401
+        from server.generation import pictures  # noqa: F401
+
+        get_ready()
 
     def run(self, request: Request, context: Context) -> Result:
         from mapping.objects.relief import relief

@@ -21,11 +21,12 @@ from server.assets.catalog import Config as AssetsConfig
 from server.assets.database import Gone
 from server.assets.swap import target
 from server.assets.values import Ref
-from server.generation import memory
+from server.generation import memory, wire
 from server.generation.attempt import MAX_OFFERS
 from server.generation.clerk import cache_key
 from server.generation.gate import TRACKER, GateMemory, Perception, Watch
 from server.generation.opened import Config, Generation, gates, opened
+from server.generation.process import ProviderProcess
 from server.generation.provider import Description, Licence
 from server.generation.publish import Publisher
 from server.jobs.inputs import Upload
@@ -80,14 +81,16 @@ async def test_a_job_yields_while_perception_is_at_work_and_says_so(tmp_path: Pa
 
 async def test_a_worker_that_does_not_park_is_stopped_and_goes_on_after(tmp_path: Path) -> None:
     async with lane(tmp_path) as (generation, gate, _):
-        job = await submit(generation, blocks=3, block_ms=400.0)
-        await until_phase(generation, job, "running")
-        with Perception(gate, TRACKER).closed():
-            await until_phase(generation, job, "yielding")
-            assert generation.lanes["cpu"].overseer.stops == 1
-            worker = generation.lanes["cpu"].worker
-            assert worker is not None
-            await asyncio.to_thread(os.waitid, os.P_PID, worker.pid, os.WSTOPPED | os.WNOWAIT)
+        job = await submit(generation, blocks=6, block_ms=400.0)
+        overseer = generation.lanes["cpu"].overseer
+        while not overseer.stops:  # it may have been between two blocks, and parked
+            await until_phase(generation, job, "running")
+            with Perception(gate, TRACKER).closed():
+                await until_phase(generation, job, "yielding")
+                if overseer.stops:
+                    worker = generation.lanes["cpu"].worker
+                    assert worker is not None
+                    await asyncio.to_thread(os.waitid, os.P_PID, worker.pid, os.WSTOPPED | os.WNOWAIT)
         done = await generation.desk.wait(job.job, 60)
         assert (done.state, done.attempt) == ("succeeded", 1)
 
@@ -253,6 +256,29 @@ async def test_what_a_worker_leaves_behind_ends_with_it(tmp_path: Path) -> None:
         pid = int((tmp_path / "jobs" / "spool" / "orphan").read_text())
         assert state_of(pid) not in ("gone", "Z")
     assert state_of(pid) in ("gone", "Z"), "killed, if not yet buried"
+
+
+async def test_who_is_to_be_warm_is_loaded_before_anybody_asks_and_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.generation.lane.LOOK_EVERY_S", 0.01)
+    load, loaded = ProviderProcess.load, asyncio.Queue[str]()
+
+    async def heard(worker: ProviderProcess) -> wire.Message:
+        told = await load(worker)
+        loaded.put_nowait(f"{worker.known.name} {told['type']}")
+        return told
+
+    monkeypatch.setattr(ProviderProcess, "load", heard)
+    broken = {"library": {"python": "/bin/false"}}
+    workers = {"warm": ["library", "rehearsal"], "keep_s": 0.0}
+    async with lane(tmp_path, {"lane": {"workers": workers}, "registry": {"providers": broken}}) as (generation, _, _b):
+        assert await asyncio.wait_for(loaded.get(), 60) == "rehearsal loaded", "the broken one is left out"
+        job = await submit(generation, blocks=1, block_ms=1.0)
+        assert (await generation.desk.wait(job.job, 60)).state == "succeeded"
+        again = await submit(generation, blocks=2, block_ms=1.0)
+        assert (await generation.desk.wait(again.job, 60)).state == "succeeded"
+        assert loaded.empty(), "it did not have to be loaded again"
 
 
 def test_only_what_comes_out_the_same_is_remembered() -> None:
