@@ -9,7 +9,7 @@ import numpy as np
 
 from mapping.objects.finishing import Made, png
 from mapping.objects.quality import PIVOT_TOLERANCE, SIZE_RANGE_M
-from mapping.objects.splats import antimatter, gltf, ply, spz
+from mapping.objects.splats import antimatter, gltf, ply, sog, spz
 from mapping.objects.splats.cloud import COEFFICIENTS, VISIBLE, Splats
 from mapping.objects.splats.drawing import thumbnail
 
@@ -25,13 +25,14 @@ def shown(splats: Splats) -> tuple[Made, ...]:
 
 
 def rest(splats: Splats, name: str, extras: Mapping[str, Any]) -> tuple[Made, ...]:
-    """The same as SPZ, as `.splat`, and as a GLB.
+    """The same as SPZ, SOG, `.splat`, and GLB.
 
     Raises:
         MeshError: it reaches farther than SPZ holds.
     """
     return (
         Made(ROLE, "splats.spz", spz.encode(splats)),
+        Made(ROLE, "splats.sog", sog.encode(splats)),
         Made(ROLE, "splats.splat", antimatter.encode(splats)),
         Made(ROLE, "splats.glb", gltf.encode(splats, name, extras), extensions=(gltf.EXTENSION,)),
     )

@@ -1,4 +1,4 @@
-"""A PLY of Gaussians is told from one of triangles, however it comes in."""
+"""Gaussians are told from triangles, and GLBs say what they require, however they come in."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from mapping.exporters import ply as mesh_ply
-from mapping.objects.splats import ply
+from mapping.objects import glb, meshopt
+from mapping.objects.splats import gltf, ply
 from server.assets.bus import AssetBus
 from server.assets.catalog import Config
 from server.assets.resolve import Wish, choose
@@ -40,3 +41,19 @@ def test_what_is_published(tmp_path: Path) -> None:
         assert choose(version.files, Wish()).role == "splat"
         again = bus.register("thing", given, formats=dict.fromkeys(given, "ply"))  # type: ignore[arg-type]
         assert again.version == version.version, "the same is no new version"
+
+
+@pytest.mark.parametrize(
+    ("content", "role", "extensions"),
+    [
+        (glb.encode(CUBE), "lod0", ()),
+        (meshopt.encode(CUBE, "cube", {}), "lod0", ("EXT_meshopt_compression",)),
+        (gltf.encode(cloud(5, 1), "splats", {}), "splat", ("KHR_gaussian_splatting",)),
+        (b"glTF but broken", "lod0", ()),
+        (b"glTF\2\0\0\0\x20\0\0\0\x02\0\0\0JSON[]", "lod0", ()),
+    ],
+)
+def test_what_a_glb_requires(content: bytes, role: str, extensions: tuple[str, ...], tmp_path: Path) -> None:
+    with AssetBus(tmp_path / "var") as bus:
+        (file,) = bus.register("thing", {"lod0": content}).files
+        assert (file.role, file.extensions) == (role, extensions)

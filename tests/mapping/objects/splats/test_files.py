@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import gzip
+import io
 import struct
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
 
 from benchmarks import gltf_validator
 from mapping.exporters import ply as mesh_ply
 from mapping.objects import chunks, glb
 from mapping.objects.mesh import MeshError
-from mapping.objects.splats import antimatter, gltf, ply, spz
+from mapping.objects.splats import antimatter, gltf, ply, sog, spz
 from mapping.objects.splats.cloud import Splats, scaled, unit
 from tests.mapping.objects.shapes import checkered_cube
 from tests.mapping.objects.splats.clouds import cloud, pillar
 
 DECODERS: dict[str, Callable[[bytes], Splats]] = {
-    "ply": ply.decode, "spz": spz.decode, "splat": antimatter.decode, "glb": gltf.decode,
+    "ply": ply.decode, "spz": spz.decode, "splat": antimatter.decode, "glb": gltf.decode, "sog": sog.decode,
 }  # fmt: skip
 
 
 def encoded(format: str, splats: Splats) -> bytes:
     if format == "glb":
         return gltf.encode(splats, "thing", {"seed": 1})
-    return {"ply": ply.encode, "spz": spz.encode, "splat": antimatter.encode}[format](splats)
+    return {"ply": ply.encode, "spz": spz.encode, "splat": antimatter.encode, "sog": sog.encode}[format](splats)
 
 
 def turned_deg(one: Splats, other: Splats) -> float:
@@ -43,6 +46,7 @@ def turned_deg(one: Splats, other: Splats) -> float:
         ("glb", 1e-7, 1e-6, 0.1, 1e-6, 1e-6, 1e-6),
         ("spz", 2.2e-4, 0.032, 0.4, 2.1e-3, 0.014, 0.07),
         ("splat", 1e-6, 1e-6, 1.0, 2.1e-3, 0.008, None),
+        ("sog", 5e-5, 0.03, 1.0, 2.1e-3, 0.02, 0.01),
     ],
 )
 def test_there_and_back(
@@ -53,6 +57,8 @@ def test_there_and_back(
     if format == "splat":  # what shows most stands first
         given = _by_show(given)
     back = DECODERS[format](encoded(format, given))
+    if format == "sog":  # near ones stand together
+        back = _near(back, given)
     assert np.abs(back.centres_m - given.centres_m).max() <= place_m
     assert np.abs(np.log(back.sizes_m / given.sizes_m)).max() <= log_size
     assert turned_deg(back, given) <= turn_deg
@@ -66,7 +72,14 @@ def test_there_and_back(
 
 
 def _by_show(splats: Splats) -> Splats:
-    order = np.argsort(-splats.opacities * splats.sizes_m.astype(float).prod(axis=1), kind="stable")
+    return _ordered(splats, np.argsort(-splats.opacities * splats.sizes_m.astype(float).prod(axis=1), kind="stable"))
+
+
+def _near(splats: Splats, others: Splats) -> Splats:
+    return _ordered(splats, cKDTree(splats.centres_m).query(others.centres_m)[1])
+
+
+def _ordered(splats: Splats, order: np.ndarray) -> Splats:
     return Splats(
         splats.centres_m[order], splats.sizes_m[order], splats.quats_wxyz[order], splats.opacities[order],
         splats.sh[order],
@@ -166,12 +179,18 @@ def test_broken_files_are_refused_with_a_reason(format: str) -> None:
             continue
 
 
-def test_bombs_are_not_unpacked() -> None:
+def test_bombs_are_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
     head = ply.encode(cloud(2)).replace(b"vertex 2", b"vertex 3000000000")
     with pytest.raises(MeshError, match="3000000000 splats"):
         ply.decode(head)
     huge = gzip.compress(struct.pack("<3I4B", 0x5053474E, 3, 3_999_999, 3, 12, 0, 0))
     with pytest.raises(MeshError, match="too early"):
         spz.decode(huge)
+    bundle = io.BytesIO()
+    with zipfile.ZipFile(bundle, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("meta.json", b" " * 3000)
+    monkeypatch.setattr(sog, "_MEMBER_BYTES", 2000)
+    with pytest.raises(MeshError, match="too large"):
+        sog.decode(bundle.getvalue())
     with pytest.raises(MeshError, match="finite"):
         replace(pillar(), centres_m=np.full((200, 3), np.nan, np.float32))

@@ -60,7 +60,7 @@ def test_every_file_is_published() -> None:
     splats = on_its_pivot(pillar())
     files = [*finishing.shown(splats), *finishing.rest(splats, "pillar", {})]
     assert [file.name for file in files] == [
-        "splats.ply", "thumbnail.png", "splats.spz", "splats.splat", "splats.glb",
+        "splats.ply", "thumbnail.png", "splats.spz", "splats.sog", "splats.splat", "splats.glb",
     ]  # fmt: skip
     assert Image.open(io.BytesIO(files[1].data)).size == (256, 256)
-    assert gltf_validator.errors({"splats": files[4].data}) == []
+    assert gltf_validator.errors({"splats": files[5].data}) == []
