@@ -48,9 +48,10 @@ def on_gpu() -> dict[str, Any] | str:
 
     if not torch.cuda.is_available():
         return "not measured: no GPU here"
-    from benchmarks.vggt_gpu import Bench, Plan
+    from benchmarks import vggt_gpu
 
-    return Bench(Plan()).run()
+    measured: dict[str, Any] = vggt_gpu.on_gpu()
+    return measured
 
 
 def _parity_table(report: dict[str, Any]) -> str:

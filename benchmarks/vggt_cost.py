@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from mapping.changes import KeyframeId
 from mapping.windows import WindowPolicy
 from streams.frame import StreamId
+
+if TYPE_CHECKING:
+    from mapping.engines.vggt.model.architecture import Architecture
 
 SIZE_PX = (392, 518)
 WINDOWS = (1, 2, 4, 8, 16)
@@ -45,10 +48,13 @@ def counted(windows: tuple[int, ...] = WINDOWS) -> list[dict[str, float]]:
     return rows
 
 
-def streamed(round_keyframes: int = 24, rounds: int = 3) -> dict[str, float]:
+def streamed(round_keyframes: int = 24, rounds: int = 3, sizes: Architecture | None = None) -> dict[str, float]:
     """What the policy's windows and the cache of tokens save on a walk round a room, from the second round on.
 
     Likeness is that of viewing directions; arithmetic is counted as by `counted`, keyframe by keyframe.
+
+    Args:
+        sizes: None = those of the full network.
     """
     import torch
 
@@ -59,11 +65,12 @@ def streamed(round_keyframes: int = 24, rounds: int = 3) -> dict[str, float]:
     from mapping.engines.vggt.model.architecture import PATCH_PX, VGGT_1B
     from mapping.engines.vggt.token_cache import Key, TokenCache
 
+    sizes = sizes or VGGT_1B
     config, policy, walk = Config(), WindowPolicy(windows("vggt")), (StreamId("a"), 0)
     (place,) = arrange([SIZE_PX], config.long_side_px)
-    cache = TokenCache(config.cached_mib << 20)
+    cache = TokenCache(4 << 30)
     image_tokens = torch.empty(
-        place.height * place.width // PATCH_PX**2, VGGT_1B.width, dtype=torch.bfloat16, device="meta"
+        place.height * place.width // PATCH_PX**2, sizes.width, dtype=torch.bfloat16, device="meta"
     )
     work: dict[int, Work] = {}
     all_new = done = views = encoded = 0
@@ -79,7 +86,7 @@ def streamed(round_keyframes: int = 24, rounds: int = 3) -> dict[str, float]:
             continue
         size, new = len(chosen), cache.encoded - before
         if size not in work:
-            work[size] = count(VGGT_1B, size, *SIZE_PX)
+            work[size] = count(sizes, size, *SIZE_PX)
         all_new += work[size].window(size, size)
         done += work[size].window(new, min(size, 1 + config.checks))
         views, encoded = views + size, encoded + new

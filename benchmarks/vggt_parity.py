@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
 
 MAX_ABSOLUTE, MAX_RELATIVE = 1e-4, 1e-3
 _ROUNDING = 2.0**-24
@@ -66,7 +70,7 @@ def difference(ours: NDArray[np.float32], golden: NDArray[np.float32]) -> Differ
     return Difference(float(apart.max()), float(np.max(apart / np.maximum(scale, 1e-12))))
 
 
-def compare(config: str, path: Path, threads: int = 2) -> dict[str, object]:
+def compare(config: str, path: Path, threads: int = 2, device: torch.device | str = "cpu") -> dict[str, object]:
     """Run our network, made of seeded weights, on a golden's input.
 
     Where an array is out of tolerance, `rounding` says how far our own outputs move when the heads' input is changed by
@@ -80,7 +84,7 @@ def compare(config: str, path: Path, threads: int = 2) -> dict[str, object]:
     from mapping.engines.vggt.model.architecture import TINY, VGGT_1B
 
     golden = read(path)
-    network = seeded_network({"tiny": TINY, "1b": VGGT_1B}[config])
+    network = seeded_network({"tiny": TINY, "1b": VGGT_1B}[config]).to(device)
     images = waves(golden.views, golden.height, golden.width)
     ours = probe(network, images, golden.query_px, threads)
     differences = {name: difference(ours[name], array) for name, array in golden.arrays.items()}

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mapping.engines.vggt.model.aggregator import Features
 from mapping.engines.vggt.model.architecture import PATCH_PX, SPECIAL_TOKENS
 from mapping.engines.vggt.model.vggt import Vggt
 
@@ -48,7 +49,8 @@ class Plain:
         """Encodings (views, 9), depth and points of every view."""
         grid = (images.shape[2] // PATCH_PX, images.shape[3] // PATCH_PX)
         kept, views = self.trunk(images), len(images)
-        features = {layer: kept[layer].float() for layer in self._network.sizes.feature_layers}
+        layers = {layer: kept[layer].float() for layer in self._network.sizes.feature_layers}
+        features = Features(layers, layers[self._network.sizes.feature_layers[-1]][:, :, 0])
         depth = self._network.depth(features, grid, last=views)
         points = self._network.points(features, grid, last=views)
         return {"encodings": self._network.cameras(features)[-1, 0], "depth": depth.z[0], "points": points.xyz[0]}
@@ -60,8 +62,8 @@ class Plain:
         q, k, v = qkv.unbind(0)
         q, k = self._rotated(parts.attn.q_norm(q), places), self._rotated(parts.attn.k_norm(k), places)
         mixed = functional.scaled_dot_product_attention(q.to(v.dtype), k.to(v.dtype), v)
-        x = x + parts.ls1(parts.attn.proj(mixed.transpose(1, 2).reshape(batch, tokens, width)))
-        x = x + parts.ls2(parts.mlp(parts.norm2(x)))
+        x = x + parts.attn.proj(mixed.transpose(1, 2).reshape(batch, tokens, width)) * parts.ls1.gamma
+        x = x + parts.mlp(parts.norm2(x)) * parts.ls2.gamma
         return x
 
     def _rotated(self, x: Tensor, places: Tensor) -> Tensor:

@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 
 from mapping.engines.vggt.cameras import camera_from_world
 from mapping.engines.vggt.checkpoints.seeded import fill
+from mapping.engines.vggt.model.aggregator import Features
 from mapping.engines.vggt.model.architecture import PATCH_PX, Architecture
+from mapping.engines.vggt.model.precision import whole_float32
 from mapping.engines.vggt.model.vggt import Vggt
 
 F32 = NDArray[np.float32]
@@ -36,7 +38,7 @@ def seeded_network(sizes: Architecture) -> Vggt:
 
 
 def probe(network: Vggt, images: F32, query_px: F32, threads: int = 2, noise: float = 0.0) -> dict[str, F32]:
-    """Run a network with all heads on images (views, 3, h, w); the dense results are thinned out.
+    """Run a network with all heads, where it is, on images (views, 3, h, w); the dense results are thinned out.
 
     Args:
         query_px: (n, 2) points of the first view to follow, x then y.
@@ -47,7 +49,7 @@ def probe(network: Vggt, images: F32, query_px: F32, threads: int = 2, noise: fl
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), whole_float32():
             return _probe(network, images, query_px, noise)
     finally:
         torch.set_num_threads(before)
@@ -56,26 +58,33 @@ def probe(network: Vggt, images: F32, query_px: F32, threads: int = 2, noise: fl
 def _probe(network: Vggt, images: F32, query_px: F32, noise: float) -> dict[str, F32]:
     views, _, height, width = images.shape
     grid = (height // PATCH_PX, width // PATCH_PX)
-    layers = network.sizes.feature_layers
-    features = network.aggregate(network.encode(torch.from_numpy(images))[None], grid, also=(0,))
+    device = network.aggregator.camera_token.device
+    patches = network.encode(torch.from_numpy(images).to(device))
+    features = network.aggregate(patches[None], grid, also=(0,))
     if noise:
         generator = torch.Generator().manual_seed(0)
-        features = {n: x * (1 + noise * torch.randn(x.shape, generator=generator)) for n, x in features.items()}
-    encodings = network.cameras(features)[:, 0].numpy()
+        layers = {
+            n: x * (1 + noise * torch.randn(x.shape, generator=generator).to(x.device))
+            for n, x in features.layers.items()
+        }
+        features = Features(layers, layers[network.sizes.feature_layers[-1]][:, :, 0])
+    encodings = network.cameras(features)[:, 0].cpu().numpy()
     depth, points = network.depth(features, grid, views), network.points(features, grid, views)
-    tracks = network.tracks(features, grid, torch.from_numpy(query_px))
-    return {
-        "first_tokens": features[0][0, :, :_TOKENS, :_CHANNELS].numpy(),
-        "last_tokens": features[layers[-1]][0, :, :_TOKENS, :_CHANNELS].numpy(),
+    tracks = network.tracks(features, grid, torch.from_numpy(query_px).to(device))
+    told = {
+        "first_tokens": features.layers[0][0, :, :_TOKENS, :_CHANNELS],
+        "last_tokens": features.layers[network.sizes.feature_layers[-1]][0, :, :_TOKENS, :_CHANNELS],
+        "depth": depth.z[0, :, ::_STEP, ::_STEP],
+        "depth_conf": depth.confidence[0, :, ::_STEP, ::_STEP],
+        "world_points": points.xyz[0, :, ::_STEP, ::_STEP],
+        "world_points_conf": points.confidence[0, :, ::_STEP, ::_STEP],
+        "track": tracks.points_px[-1],
+        "track_iter0": tracks.points_px[0],
+        "vis": tracks.visible,
+        "conf": tracks.confidence,
+    }
+    return {name: tensor.cpu().numpy() for name, tensor in told.items()} | {
         "pose_enc": encodings[-1],
         "pose_enc_iter0": encodings[0],
         "extrinsic": camera_from_world(encodings[-1])[:, :3].astype(np.float32),
-        "depth": depth.z[0, :, ::_STEP, ::_STEP].numpy(),
-        "depth_conf": depth.confidence[0, :, ::_STEP, ::_STEP].numpy(),
-        "world_points": points.xyz[0, :, ::_STEP, ::_STEP].numpy(),
-        "world_points_conf": points.confidence[0, :, ::_STEP, ::_STEP].numpy(),
-        "track": tracks.points_px[-1].numpy(),
-        "track_iter0": tracks.points_px[0].numpy(),
-        "vis": tracks.visible.numpy(),
-        "conf": tracks.confidence.numpy(),
     }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from mapping.engines.vggt.model.aggregator import Features
 from mapping.engines.vggt.model.architecture import PATCH_PX, Architecture
 from mapping.engines.vggt.model.vggt import Vggt
 
@@ -40,13 +41,13 @@ def count(sizes: Architecture, views: int, height: int, width: int) -> Work:
         image = torch.empty(1, 3, height, width)
         patches = torch.empty(1, views, grid[0] * grid[1], sizes.width)
         feature = torch.empty(1, views, grid[0] * grid[1] + 5, sizes.feature_width)
-        features = dict.fromkeys(sizes.feature_layers, feature)
+        features = Features(dict.fromkeys(sizes.feature_layers, feature), feature[:, :, 0])
         work = Work(
             encode_view=_flops(lambda: network.encode(image)),
             aggregate=_flops(lambda: network.aggregate(patches, grid)),
             cameras=_flops(lambda: network.cameras(features)),
             depth_view=_flops(lambda: network.depth(features, grid, last=1)),
-            feature_bytes_view=len(features) * 2 * feature[0, 0].numel(),
+            feature_bytes_view=len(features.layers) * 2 * feature[0, 0].numel(),
             all_layers_bytes_view=sizes.depth * 2 * feature[0, 0].numel(),
         )
     return work

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
@@ -18,6 +18,10 @@ class Memory(Protocol):
 
     def free(self) -> int | None:
         """What a window may still take; None = nobody counts."""
+        ...
+
+    def total(self) -> int | None:
+        """What the device has; None = nobody counts."""
         ...
 
     def held(self) -> int:
@@ -36,12 +40,17 @@ class Memory(Protocol):
 class CudaMemory:
     """What PyTorch has of a GPU, and what the GPU has left."""
 
-    def __init__(self, device: torch.device) -> None:
-        self._device, self._before = device, 0
+    def __init__(self, device: torch.device, recorded_bytes: Callable[[], int]) -> None:
+        """`recorded_bytes` are those that only recordings can use."""
+        self._device, self._recorded_bytes, self._before = device, recorded_bytes, 0
 
     def free(self) -> int | None:
-        unused = torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
+        used = torch.cuda.memory_allocated(self._device) + self._recorded_bytes()
+        unused = max(torch.cuda.memory_reserved(self._device) - used, 0)
         return int(torch.cuda.mem_get_info(self._device)[0] + unused)
+
+    def total(self) -> int | None:
+        return int(torch.cuda.mem_get_info(self._device)[1])
 
     def held(self) -> int:
         return int(torch.cuda.memory_reserved(self._device))
@@ -58,6 +67,9 @@ class HostMemory:
     """The CPU's: windows are short there for other reasons."""
 
     def free(self) -> int | None:
+        return None
+
+    def total(self) -> int | None:
         return None
 
     def held(self) -> int:
@@ -111,7 +123,7 @@ class Admission:
 
     @contextmanager
     def watched(self, size: int) -> Iterator[None]:
-        """Learn what a window of that size takes while it lasts."""
+        """Learn what a window of that size takes while it lasts; one that is replayed would seem to take nothing."""
         self._memory.mark()
         yield
         self._learn(size, self._memory.peak())

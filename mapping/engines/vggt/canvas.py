@@ -34,6 +34,21 @@ class Placement:
         return Intrinsics(fx, fy, width / 2 - self.left, height / 2 - self.top, self.width, self.height)
 
 
+_ENOUGH = 4
+
+
+def alike(sizes: Sequence[tuple[int, int]]) -> list[int]:
+    """Indices of the pictures of sizes (height, width) to be asked about together, in their order, the last one among
+    them.
+
+    All, or only those of the last one's shape, if they are enough: the first picture of a walk may have been taken with
+    the phone held otherwise, and a canvas for both is a third larger, and of it a third is empty.
+    """
+    height, width = sizes[-1]
+    same = [n for n, (h, w) in enumerate(sizes) if h * width == w * height]
+    return same if len(same) >= _ENOUGH else list(range(len(sizes)))
+
+
 def arrange(sizes: Sequence[tuple[int, int]], long_side_px: int) -> list[Placement]:
     """Lay out images of sizes (height, width): long side `long_side_px`, the other to the nearest multiple of 14.
 

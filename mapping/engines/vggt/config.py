@@ -28,14 +28,18 @@ class Config(BaseModel):
     """Longer windows are refused: memory grows with them."""
     views_at_once: int = Field(default=8, ge=1, le=64)
     """How many images go through the encoder or a dense head together."""
-    cached_mib: int = Field(default=512, ge=0)
-    """Patch tokens of earlier keyframes kept for later windows: 2 MiB each at 518 x 392 in bfloat16."""
-    replayed: int = Field(default=40, ge=0)
+    cached_mib: int | None = Field(default=None, ge=0)
+    """Patch tokens of earlier keyframes kept for later windows: 2 MiB each at 518 x 392 in bfloat16. None = 512 on the
+    CPU; on a GPU 4096, but no more than an eighth of its memory."""
+    replayed: int = Field(default=64, ge=0)
     """On a GPU: so many shapes of windows are recorded as CUDA graphs and replayed; 0 = none."""
     is_fused: bool = True
     """On a GPU: queries and keys are normalised and turned by one kernel, if PyTorch can compile it."""
     warm_views: int = Field(default=17, ge=1)
-    """On a GPU: windows of up to so many 4:3 pictures are recorded at start; others when they come again."""
+    """On a GPU: windows of up to so many views are recorded at start, and `together` of the longest; others when they
+    come again."""
+    warm_sizes: tuple[tuple[int, int], ...] = ((480, 640), (640, 480))
+    """Of pictures (height, width) for which they are."""
     thin_above: int | None = Field(default=None, ge=1)
     """In windows of more views than this, views look at fewer tokens of each other: faster, not exact. None = never."""
     thin_every: int = Field(default=4, ge=2, le=16)

@@ -1,56 +1,68 @@
-"""Queries and keys normalised and turned by one compiled kernel: step by step it is a dozen passes through memory."""
+"""What lies between products of matrices, in one compiled kernel each: step by step it crosses memory many times."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from mapping.engines.vggt.model.layers import Attention, Turn, turned
+from mapping.engines.vggt.model.layers import Block, Steps
 from mapping.engines.vggt.model.rotary import rotation_of
 
 _GRIDS = ((2, 3), (3, 5))
-_HEAD = 64
-_TOLERANCE = 2.0**-6
-"""Of bfloat16: two units in the last place of what is about 1."""
+_HEADS, _HEAD, _EPS = 4, 64, 1e-5
+_CLOSE = 1e-5
+"""Of float32: sums are taken in another order. Shorter numbers may differ by their last digit."""
 
 _log = logging.getLogger(__name__)
 
 
 def fuse(network: nn.Module, compiled: Callable[..., Any] = torch.compile) -> bool:
-    """Have every attention with rotation use the compiled kernel, if it does what the steps do.
+    """Have every block use compiled kernels, if they do what the steps do.
 
     Args:
         compiled: makes a faster function of a function.
 
     Returns:
-        False where there is no compiler, or its kernel is wrong: everything stays as it was, and a log line says why.
+        False where there is no compiler, or a kernel is wrong: everything stays as it was, and a log line says why.
     """
-    weight = next(network.parameters())
+    blocks = [module for module in network.modules() if isinstance(module, Block)]
+    plain = Steps()
     try:
-        turn: Turn = compiled(turned, dynamic=True)
-        off = max(_difference(turn, grid, weight) for grid in _GRIDS)
+        fused = Steps(*(compiled(getattr(plain, name), dynamic=True) for name in Steps.__slots__))
+        with torch.inference_mode():
+            wrong = {
+                name
+                for name, inputs in _samples(blocks[0].mlp.fc1.weight)
+                if not _same(getattr(fused, name)(*inputs), getattr(plain, name)(*inputs))
+            }
     except Exception as error:  # a compiler fails in many ways
-        _log.warning("queries and keys are turned step by step: %s", (str(error).splitlines() or [repr(error)])[0])
+        _log.warning("kernels are not fused: %s", (str(error).splitlines() or [repr(error)])[0])
         return False
-    if off > _TOLERANCE:
-        _log.warning("queries and keys are turned step by step: the compiled kernel is off by %g", off)
+    if wrong:
+        _log.warning("kernels are not fused: compiled, they say something else: %s", ", ".join(sorted(wrong)))
         return False
-    for module in network.modules():
-        if isinstance(module, Attention):
-            module.turn = turn
+    for block in blocks:
+        block.steps = fused
     return True
 
 
-def _difference(turn: Turn, grid: tuple[int, int], like: torch.Tensor) -> float:
-    """Largest difference between both, on numbers about 1."""
-    rotation = rotation_of(grid, _HEAD, like.device)
+def _samples(like: Tensor) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Inputs for each step, as blocks whose products are made like `like` would give them."""
     generator = torch.Generator(like.device).manual_seed(0)
-    x = torch.randn(2, 4, len(rotation.cos), _HEAD, generator=generator, device=like.device).to(like.dtype)
-    ones = torch.ones(_HEAD, device=like.device, dtype=like.dtype)
-    with torch.inference_mode():
-        found, exact = (f(x, ones, 0.1 * ones, 1e-5, rotation.cos, rotation.sin) for f in (turn, turned))
-    return float((found.float() - exact.float()).abs().max())
+    for grid in _GRIDS:
+        rotation = rotation_of(grid, _HEAD, like.device)
+        stream = torch.randn(2, len(rotation.cos), _HEADS * _HEAD, generator=generator, device=like.device)
+        gain, shift = 1 + 0.1 * stream[0, 0], 0.1 * stream[0, 1]
+        queries = stream.view(2, -1, _HEADS, _HEAD).transpose(1, 2).to(like.dtype)
+        yield "normed", (stream, gain, shift, _EPS, like.dtype)
+        yield "turned", (queries, gain[:_HEAD], shift[:_HEAD], rotation.cos, rotation.sin)
+        yield "added", (stream, stream.flip(0).to(like.dtype), gain)
+
+
+def _same(found: Tensor, exact: Tensor) -> bool:
+    digits = max(torch.finfo(exact.dtype).eps, _CLOSE)
+    return found.dtype == exact.dtype and torch.allclose(found.float(), exact.float(), rtol=digits, atol=_CLOSE)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,10 +16,11 @@ from mapping.engines.vggt.admission import CudaMemory, HostMemory, Memory
 from mapping.engines.vggt.canvas import Placement
 from mapping.engines.vggt.config import Config
 from mapping.engines.vggt.fusing import fuse
-from mapping.engines.vggt.model.architecture import PATCH_PX
+from mapping.engines.vggt.model.architecture import PATCH_PX, SPECIAL_TOKENS
+from mapping.engines.vggt.model.precision import whole_float32
 from mapping.engines.vggt.model.vggt import Vggt
 from mapping.engines.vggt.pixels import on_canvas
-from mapping.engines.vggt.replays import Replays, cuda_graphs
+from mapping.engines.vggt.replays import CudaGraphs, Replays
 from mapping.engines.vggt.transfers import Transfers
 
 F32 = NDArray[np.float32]
@@ -33,6 +36,23 @@ class Said:
     descriptor: F32  # (width,) of unit length: the mean patch token of the last view
 
 
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """All that the work for some windows depends on, besides their pictures."""
+
+    windows: int
+    views: int
+    """Of each window."""
+    grid: tuple[int, int]
+    """(rows, columns) of patches."""
+    depths: int
+    """Of so many of each window's last views depth is wanted."""
+
+    @property
+    def tokens(self) -> int:
+        return self.windows * self.views * (SPECIAL_TOKENS + self.grid[0] * self.grid[1])
+
+
 class Passes:
     """A network on its device. What it is asked for again in the same shape is replayed, on a GPU."""
 
@@ -40,45 +60,46 @@ class Passes:
         self._network, self._config = network, config
         self.device = next(network.parameters()).device
         self._transfers = Transfers(self.device)
-        if self.device.type == "cuda" and config.is_fused:
+        is_cuda = self.device.type == "cuda"
+        if is_cuda and config.is_fused:
             fuse(network)
-        is_replayed = self.device.type == "cuda" and config.replayed > 0
-        self.memory: Memory = CudaMemory(self.device) if self.device.type == "cuda" else HostMemory()
-        self.replays = Replays(cuda_graphs(self.device) if is_replayed else None, config.replayed)
+        self.replays = Replays(partial(CudaGraphs, self.device) if is_cuda else None, config.replayed)
+        self.memory: Memory = CudaMemory(self.device, lambda: self.replays.held_bytes) if is_cuda else HostMemory()
 
-    def encode(self, rgb: list[NDArray[np.uint8]], places: list[Placement]) -> Tensor:
+    def encode(self, rgb: Sequence[NDArray[np.uint8]], places: Sequence[Placement]) -> Tensor:
         """Patch tokens (n, rows * columns, width) of pictures (h, w, 3), each on its place of one canvas."""
-        found: list[Tensor] = []
+        found = []
         for start in range(0, len(rgb), self._config.views_at_once):
             some = slice(start, start + self._config.views_at_once)
-            pixels = [self._transfers.up(picture) for picture in rgb[some]]
+            pixels = self._transfers.up(rgb[some])
             images = torch.stack([on_canvas(p, place) for p, place in zip(pixels, places[some], strict=True)])
-            found += self.replays(("encode", tuple(images.shape)), self._encode, images)
+            found.append(self.tokens(images))
         return torch.cat(found)
 
-    def ask(self, patches: Tensor, grid: tuple[int, int], depths: int) -> list[Said]:
-        """What the network says of each window's patch tokens (windows, views, rows * columns, width).
+    def tokens(self, images: Tensor) -> Tensor:
+        """Patch tokens of images (n, 3, height, width) that are on the device and may be encoded at once."""
+        (tokens,) = self.replays(("encode", tuple(images.shape)), self._encode, images)
+        return tokens
 
-        Args:
-            depths: of how many of the last views of each window depth is wanted.
-        """
-
-        def run(patches: Tensor) -> tuple[Tensor, ...]:
-            return self._ask(patches, grid, depths)
-
-        key = ("window", *patches.shape[:2], grid, depths)
-        answers = self._transfers.down(self.replays(key, run, patches))
+    def ask(self, patches: Tensor, shape: Shape) -> list[Said]:
+        """What the network says of each window's patch tokens (windows, views, rows * columns, width)."""
+        answers = self._transfers.down(self.answer(patches, shape))
         return [Said(*(array[n] for array in answers)) for n in range(len(patches))]
 
-    def warm_up(self, views: int, height: int, width: int) -> None:
-        """Run windows of one and of `views` views of that canvas; on a GPU of every number up to it, to be recorded."""
-        grid = (height // PATCH_PX, width // PATCH_PX)
-        image = torch.zeros(1, 3, height, width, device=self.device)
-        self.replays.is_warming = True
-        (patches,) = self.replays(("encode", tuple(image.shape)), self._encode, image)
-        for count in range(1, views + 1) if self.device.type == "cuda" else sorted({1, views}):
-            self.ask(patches.repeat(count, 1, 1)[None], grid, min(count, 1 + self._config.checks))
-        self.replays.is_warming = False
+    def answer(self, patches: Tensor, shape: Shape) -> tuple[Tensor, ...]:
+        """The same on the device: the fields of `Said`, for all windows. Nothing waits."""
+        return self.replays(shape, partial(self._ask, shape=shape), patches)
+
+    def needs_no_memory(self, shape: Shape) -> bool:
+        """Whether windows of that shape would be replayed."""
+        return shape in self.replays
+
+    def warm_up(self, shape: Shape) -> None:
+        """Run windows of a shape, and the encoder on one new picture of each; on a GPU both are recorded."""
+        size = PATCH_PX * shape.grid[0], PATCH_PX * shape.grid[1]
+        images = torch.zeros(shape.windows, 3, *size, device=self.device)
+        with self.replays.warming():
+            self.ask(self.tokens(images)[:, None].repeat(1, shape.views, 1, 1), shape)
 
     def forget(self) -> None:
         """Give back what memory is not needed for the next window."""
@@ -87,11 +108,15 @@ class Passes:
             torch.cuda.empty_cache()
 
     def _encode(self, images: Tensor) -> tuple[Tensor, ...]:
-        return (self._network.encode(images),)
+        with whole_float32():
+            return (self._network.encode(images),)
 
-    def _ask(self, patches: Tensor, grid: tuple[int, int], depths: int) -> tuple[Tensor, ...]:
-        is_long = self._config.thin_above is not None and patches.shape[1] > self._config.thin_above
-        features = self._network.aggregate(patches, grid, every=self._config.thin_every if is_long else 1)
-        depth = self._network.depth(features, grid, last=depths, views_at_once=self._config.views_at_once)
+    def _ask(self, patches: Tensor, shape: Shape) -> tuple[Tensor, ...]:
+        is_long = self._config.thin_above is not None and shape.views > self._config.thin_above
+        every = self._config.thin_every if is_long else 1
+        with whole_float32():
+            features = self._network.aggregate(patches, shape.grid, every=every)
+            depth = self._network.depth(features, shape.grid, shape.depths, self._config.views_at_once)
+            encodings = self._network.cameras(features)[-1]
         descriptor = functional.normalize(patches[:, -1].float().mean(dim=1), dim=1)
-        return self._network.cameras(features)[-1], depth.z, depth.confidence, descriptor
+        return encodings, depth.z, depth.confidence, descriptor

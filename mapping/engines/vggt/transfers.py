@@ -1,4 +1,4 @@
-"""Pictures to the device and answers back, beside the device's own work. On the CPU nothing has to move."""
+"""Pictures to the device and answers back. On the CPU nothing has to move."""
 
 from __future__ import annotations
 
@@ -12,24 +12,29 @@ from torch import Tensor
 
 
 class Transfers:
-    """Copies through pinned memory, upwards on a stream of their own; waits for the device once an answer."""
+    """Copies through pinned memory; the host waits for the device once an answer.
+
+    Upwards they have a stream of their own: one group of pictures travels while the group before it is encoded.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self._is_cuda = device.type == "cuda"
         self._upwards = torch.cuda.Stream(device) if self._is_cuda else None  # type: ignore[no-untyped-call]
 
-    def up(self, array: NDArray[np.uint8]) -> Tensor:
-        """A copy of an array on the device; the array may be changed afterwards, it may lie in shared memory."""
-        host = torch.empty(array.shape, dtype=torch.uint8, pin_memory=self._is_cuda)
-        host.numpy()[...] = array
+    def up(self, arrays: Sequence[NDArray[np.uint8]]) -> list[Tensor]:
+        """Copies of arrays on the device; the arrays may be changed afterwards, they may lie in shared memory."""
+        hosts = [torch.empty(array.shape, dtype=torch.uint8, pin_memory=self._is_cuda) for array in arrays]
+        for host, array in zip(hosts, arrays, strict=True):
+            host.numpy()[...] = array
         if self._upwards is None:
-            return host
+            return hosts
         with torch.cuda.stream(self._upwards):
-            there = host.to(self.device, non_blocking=True)
+            there = [host.to(self.device, non_blocking=True) for host in hosts]
         current = torch.cuda.current_stream(self.device)
         current.wait_stream(self._upwards)
-        there.record_stream(current)
+        for tensor in there:
+            tensor.record_stream(current)
         return there
 
     def down(self, tensors: Sequence[Tensor]) -> list[NDArray[Any]]:

@@ -17,7 +17,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-_WHOLE, _INDEX, _PICKLED = "model.safetensors", "model.safetensors.index.json", "model.pt"
+from mapping.engines.vggt.checkpoints.published import CANDIDATES
+
 _MAX_HEADER_BYTES = 100 << 20
 
 
@@ -42,9 +43,9 @@ def find(path: Path) -> tuple[Path, ...]:
         CheckpointError: there is none, or the index names a shard that is missing.
     """
     if path.is_dir():
-        names = [name for name in (_WHOLE, _INDEX, _PICKLED) if (path / name).exists()]
+        names = [name for name in CANDIDATES if (path / name).exists()]
         if not names:
-            raise CheckpointError(f"{path} holds no {_WHOLE}, no {_INDEX} and no {_PICKLED}")
+            raise CheckpointError(f"{path} holds none of {', '.join(CANDIDATES)}")
         path = path / names[0]
     if not path.exists():
         raise CheckpointError(f"{path} does not exist")

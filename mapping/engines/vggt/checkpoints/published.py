@@ -21,7 +21,7 @@ PUBLISHED = {
     ),
 }
 UNKNOWN_LICENCE = "unknown: read the model card"
-CANDIDATES = ("model.safetensors", "model.safetensors.index.json", "model.pt")
+CANDIDATES = ("model.safetensors", "model.safetensors.index.json", "model.pt", "vggt_1B_commercial.pt")
 """What a repository or folder may call its weights, best first."""
 
 

@@ -9,7 +9,8 @@ import torch
 
 from mapping.engines.vggt.checkpoints import checkpoint, hub, seeded
 from mapping.engines.vggt.config import Config
-from mapping.engines.vggt.model.architecture import TINY, VGGT_1B
+from mapping.engines.vggt.model.architecture import TINY, VGGT_1B, Architecture
+from mapping.engines.vggt.model.precision import interleave, shorten
 from mapping.engines.vggt.model.vggt import Vggt
 
 _log = logging.getLogger(__name__)
@@ -35,9 +36,8 @@ def ready(config: Config, *, has_points: bool = False, has_tracks: bool = False)
     device = device_of(config)
     if device.type == "cpu" and config.threads:
         torch.set_num_threads(config.threads)
-    with torch.device("meta"):
-        network = Vggt({"1b": VGGT_1B, "tiny": TINY}[config.architecture], has_points=has_points, has_tracks=has_tracks)
-    network = network.to(dtype_of(config, device)).to_empty(device=device).eval().requires_grad_(False)
+    sizes = {"1b": VGGT_1B, "tiny": TINY}[config.architecture]
+    network = blank(sizes, device, dtype_of(config, device), has_points=has_points, has_tracks=has_tracks)
     if not paths:
         seeded.fill(network)
         return network, Provenance(config.weights, licence, "")
@@ -45,6 +45,18 @@ def ready(config: Config, *, has_points: bool = False, has_tracks: bool = False)
     provenance = Provenance(config.weights, licence, checkpoint.digest(paths))
     _log.info("weights %s, licence: %s, sha256 %s", provenance.weights, licence, provenance.sha256)
     return network, provenance
+
+
+def blank(
+    sizes: Architecture, device: torch.device, dtype: torch.dtype, *, has_points: bool = False, has_tracks: bool = False
+) -> Vggt:
+    """A network as it runs on a device, its products in `dtype`; its weights are whatever lay in memory."""
+    with torch.device("meta"):
+        network = Vggt(sizes, has_points=has_points, has_tracks=has_tracks)
+    shorten(network, dtype)
+    if device.type == "cuda":
+        interleave(network)
+    return network.to_empty(device=device).eval().requires_grad_(False)
 
 
 def device_of(config: Config) -> torch.device:

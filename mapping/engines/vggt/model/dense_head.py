@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mapping.engines.vggt.model.architecture import PATCH_PX, SPECIAL_TOKENS, Architecture
-from mapping.engines.vggt.model.embeddings import uv_embedding
+from mapping.engines.vggt.model.embeddings import add_places
+from mapping.engines.vggt.model.layers import normed
 
-_UV_SHARE = 0.1
 _HIDDEN = 32
 
 
@@ -104,22 +104,20 @@ class DensePyramid(nn.Module):
 
     def feature_map(self, features: Sequence[Tensor], grid: tuple[int, int], size: tuple[int, int]) -> Tensor:
         """(n, hidden, *size) of four features (n, tokens, 2 * width) of an image of `grid` patches."""
-        aspect = grid[1] / grid[0]
+        aspect, dtype = grid[1] / grid[0], self.scratch.output_conv1.weight.dtype
         pyramid = []
         for x, project, resize in zip(features, self.projects, self.resize_layers, strict=True):
-            patches = self.norm(x[:, SPECIAL_TOKENS:])
+            patches = normed(x[:, SPECIAL_TOKENS:], self.norm.weight, self.norm.bias, self.norm.eps, dtype)
             cells = project(torch.unflatten(patches.transpose(1, 2), 2, grid))
             pyramid.append(resize(self._placed(cells, aspect)))
         return self._placed(_grown(self.scratch(pyramid), size), aspect)
 
     def _placed(self, x: Tensor, aspect: float) -> Tensor:
-        if not self.knows_place:
-            return x
-        return x + _UV_SHARE * uv_embedding(x.shape[1], x.shape[2], x.shape[3], aspect, x.device, x.dtype)
+        return add_places(x, aspect) if self.knows_place else x
 
 
 class DenseHead(DensePyramid):
-    """`out` raw channels at every pixel, activations left to the caller."""
+    """`out` raw channels at every pixel, activations left to the caller. Its last convolution is made in float32."""
 
     def __init__(self, sizes: Architecture, out: int) -> None:
         super().__init__(sizes, sizes.dense_width, sizes.dense_width // 2, out, knows_place=True)
@@ -127,8 +125,9 @@ class DenseHead(DensePyramid):
     def forward(self, features: Sequence[Tensor], grid: tuple[int, int], views_at_once: int) -> Tensor:
         """(n, out, height, width) float32; views do not know of each other, so they go through in small groups."""
         size = (PATCH_PX * grid[0], PATCH_PX * grid[1])
+        hidden, last = self.scratch.output_conv2[:-1], self.scratch.output_conv2[-1]
         groups = [
-            self.scratch.output_conv2(self.feature_map(group, grid, size)).float()
+            last(hidden(self.feature_map(group, grid, size)).float())
             for group in zip(*(torch.split(x, views_at_once) for x in features), strict=True)
         ]
         return torch.cat(groups)

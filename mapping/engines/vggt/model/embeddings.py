@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import torch
 from torch import Tensor
 
 _UV_BASE = 100.0
+_UV_SHARE = 0.1
+"""By how much places count beside what is there."""
 _GRID_BASE = 10_000.0
 _FLOW_BASE = 1000.0
 
 
-@lru_cache(maxsize=64)
-@torch.inference_mode(False)
-def uv_embedding(
-    channels: int, height: int, width: int, aspect: float, device: torch.device, dtype: torch.dtype
-) -> Tensor:
-    """(1, channels, height, width): where each cell lies in an image of that aspect (width / height) and diagonal 2.
+def add_places(x: Tensor, aspect: float) -> Tensor:
+    """`x` (n, channels, height, width), changed in place: the first half of its channels learns of x, the other of y.
 
-    Half of the channels tell x, half y. Made once for each size, in float64.
+    Args:
+        aspect: of the image, width / height; its diagonal counts as 2.
     """
+    height, width = x.shape[2:]
     diagonal = (1.0 + aspect * aspect) ** 0.5
-    x = _centred(width, aspect / diagonal)[None, :].expand(height, -1)
-    y = _centred(height, 1.0 / diagonal)[:, None].expand(-1, width)
-    both = torch.cat([_waves(x, channels // 2, _UV_BASE), _waves(y, channels // 2, _UV_BASE)], dim=-1)
-    return both.permute(2, 0, 1)[None].to(device=device, dtype=dtype)
+    half = x.shape[1] // 2
+    x[:, :half] += _axis(half, width, aspect / diagonal, x.device, x.dtype)[:, None]
+    x[:, half:] += _axis(half, height, 1.0 / diagonal, x.device, x.dtype)[..., None]
+    return x
+
+
+@cache
+@torch.inference_mode(False)
+def _axis(channels: int, cells: int, extent: float, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """(channels, cells) of an axis that reaches from -extent to extent; made once, in float64.
+
+    Kept for ever, some 100 KB a canvas: a recorded pass reads it where it lies.
+    """
+    waves = _waves(_centred(cells, extent), channels, _UV_BASE).T
+    return _UV_SHARE * waves.to(device=device, dtype=dtype)
 
 
 @lru_cache(maxsize=8)

@@ -21,7 +21,7 @@ class PatchProjection(nn.Module):
         self.proj = nn.Conv2d(3, width, kernel_size=PATCH_PX, stride=PATCH_PX)
 
     def forward(self, images: Tensor) -> Tensor:
-        tokens: Tensor = self.proj(images)
+        tokens: Tensor = self.proj(images.to(self.proj.weight.dtype))
         return tokens.flatten(2).transpose(1, 2)
 
 
@@ -40,7 +40,7 @@ class PatchEncoder(nn.Module):
         self.norm = nn.LayerNorm(width, eps=_EPS)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Tokens (n, rows * columns, width) of normalised images (n, 3, 14 * rows, 14 * columns)."""
+        """Tokens (n, rows * columns, width), float32, of normalised images (n, 3, 14 * rows, 14 * columns)."""
         count, grid = len(images), (images.shape[2] // PATCH_PX, images.shape[3] // PATCH_PX)
         of_class, of_patches = self._positions(grid)
         x = torch.cat(
@@ -60,7 +60,7 @@ class PatchEncoder(nn.Module):
         """The learned embedding of the class token, and that of the patches resampled to this grid."""
         of_class, of_patches = self.pos_embed[:, :1], self.pos_embed[:, 1:]
         if grid != (POSITION_GRID, POSITION_GRID):
-            square = torch.unflatten(of_patches.float().transpose(1, 2), 2, (POSITION_GRID, POSITION_GRID))
+            square = torch.unflatten(of_patches.transpose(1, 2), 2, (POSITION_GRID, POSITION_GRID))
             resampled = functional.interpolate(square, size=grid, mode="bicubic", antialias=True)
-            of_patches = resampled.flatten(2).transpose(1, 2).to(of_patches.dtype)
+            of_patches = resampled.flatten(2).transpose(1, 2)
         return of_class, of_patches

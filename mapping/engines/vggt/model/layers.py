@@ -1,11 +1,15 @@
 """What all parts of the network are built of: attention, a two-layer perceptron and the residual block around them.
 
+Products of matrices are made in the numbers of their weights, float32 or shorter ones; everything between them, and the
+stream that blocks add to, is float32, as where the published network runs under autocast.
+
 Attribute names are those of the published checkpoints, because `state_dict` is made of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -14,17 +18,40 @@ from torch.nn import functional
 from mapping.engines.vggt.model.rotary import Rotation, rotate
 
 _MLP_RATIO = 4
+_QUERY_EPS = 1e-5
+
+
+def normed(x: Tensor, weight: Tensor, bias: Tensor, eps: float, dtype: torch.dtype) -> Tensor:
+    """`x` normalised in float32, in the numbers of the product that reads it."""
+    return functional.layer_norm(x.float(), x.shape[-1:], weight, bias, eps).to(dtype)
+
+
+def turned(x: Tensor, weight: Tensor, bias: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Queries or keys (b, heads, tokens, head), normalised and turned by `Rotation(cos, sin)` in float32."""
+    straight = functional.layer_norm(x.float(), x.shape[-1:], weight, bias, _QUERY_EPS)
+    return rotate(straight, Rotation(cos, sin)).to(x.dtype)
+
+
+def added(x: Tensor, change: Tensor, gamma: Tensor) -> Tensor:
+    """The float32 stream after a change, each channel of which counts by a learned factor."""
+    return x + change * gamma
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """What lies between products of matrices; a compiler can make one kernel of each."""
+
+    normed: Callable[[Tensor, Tensor, Tensor, float, torch.dtype], Tensor] = normed
+    turned: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor] = turned
+    added: Callable[[Tensor, Tensor, Tensor], Tensor] = added
 
 
 class Scale(nn.Module):
-    """Multiplies each channel by a learned factor."""
+    """A learned factor for each channel."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.gamma = nn.Parameter(torch.ones(width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.gamma
 
 
 class Perceptron(nn.Module):
@@ -40,43 +67,29 @@ class Perceptron(nn.Module):
         return out
 
 
-Turn = Callable[[Tensor, Tensor, Tensor, float, Tensor, Tensor], Tensor]
-
-
-def turned(x: Tensor, weight: Tensor, bias: Tensor, eps: float, cos: Tensor, sin: Tensor) -> Tensor:
-    """Queries or keys (b, heads, tokens, head), normalised and turned by `Rotation(cos, sin)`."""
-    return rotate(functional.layer_norm(x, x.shape[-1:], weight, bias, eps), Rotation(cos, sin))
-
-
 class Attention(nn.Module):
-    """Self-attention with optional LayerNorm of queries and keys; only where there is one, rotation by position."""
+    """Self-attention; where it normalises queries and keys, it turns them by position, too."""
 
     def __init__(self, width: int, heads: int, *, norm_queries: bool) -> None:
         super().__init__()
         self.heads = heads
         self.qkv = nn.Linear(width, 3 * width)
-        self.q_norm = nn.LayerNorm(width // heads) if norm_queries else nn.Identity()
-        self.k_norm = nn.LayerNorm(width // heads) if norm_queries else nn.Identity()
+        self.q_norm = nn.LayerNorm(width // heads, eps=_QUERY_EPS) if norm_queries else None
+        self.k_norm = nn.LayerNorm(width // heads, eps=_QUERY_EPS) if norm_queries else None
         self.proj = nn.Linear(width, width)
-        self.turn: Turn = turned
 
-    def forward(self, x: Tensor, rotation: Rotation | None = None, answering: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, steps: Steps, rotation: Rotation | None, answering: Tensor | None) -> Tensor:
         """Mix tokens (b, n, width) among the n of each b, or among those at indices `answering`."""
         batch, tokens, width = x.shape
         q, k, v = self.qkv(x).view(batch, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-        q, k = self._prepared(q, self.q_norm, rotation), self._prepared(k, self.k_norm, rotation)
+        if self.q_norm is not None and self.k_norm is not None and rotation is not None:
+            q = steps.turned(q, self.q_norm.weight, self.q_norm.bias, rotation.cos, rotation.sin)
+            k = steps.turned(k, self.k_norm.weight, self.k_norm.bias, rotation.cos, rotation.sin)
         if answering is not None:
             k, v = k.index_select(2, answering), v.index_select(2, answering)
         mixed = functional.scaled_dot_product_attention(q, k, v)
         out: Tensor = self.proj(mixed.transpose(1, 2).reshape(batch, tokens, width))
         return out
-
-    def _prepared(self, x: Tensor, norm: nn.Module, rotation: Rotation | None) -> Tensor:
-        """Queries or keys, normalised and turned as far as this attention does."""
-        if rotation is None or not isinstance(norm, nn.LayerNorm):
-            out: Tensor = norm(x)
-            return out
-        return self.turn(x, norm.weight, norm.bias, norm.eps, rotation.cos, rotation.sin)
 
 
 class Block(nn.Module):
@@ -84,6 +97,7 @@ class Block(nn.Module):
 
     def __init__(self, width: int, heads: int, *, norm_queries: bool = False, eps: float = 1e-5) -> None:
         super().__init__()
+        self.steps = Steps()
         self.norm1 = nn.LayerNorm(width, eps=eps)
         self.attn = Attention(width, heads, norm_queries=norm_queries)
         self.ls1 = Scale(width)
@@ -92,6 +106,9 @@ class Block(nn.Module):
         self.ls2 = Scale(width)
 
     def forward(self, x: Tensor, rotation: Rotation | None = None, answering: Tensor | None = None) -> Tensor:
-        x = x + self.ls1(self.attn(self.norm1(x), rotation, answering))
-        x = x + self.ls2(self.mlp(self.norm2(x)))
-        return x
+        """The float32 stream (b, n, width) after this block."""
+        x = self.steps.added(x, self.attn(self._normed(x, self.norm1), self.steps, rotation, answering), self.ls1.gamma)
+        return self.steps.added(x, self.mlp(self._normed(x, self.norm2)), self.ls2.gamma)
+
+    def _normed(self, x: Tensor, norm: nn.LayerNorm) -> Tensor:
+        return self.steps.normed(x, norm.weight, norm.bias, norm.eps, self.mlp.fc1.weight.dtype)

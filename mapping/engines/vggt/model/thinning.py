@@ -6,7 +6,7 @@ answers is chosen by place alone, so nothing is computed to choose it.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -14,12 +14,13 @@ from torch import Tensor
 from mapping.engines.vggt.model.architecture import SPECIAL_TOKENS
 
 
-@lru_cache(maxsize=32)
+@cache
 @torch.inference_mode(False)
 def answering(views: int, grid: tuple[int, int], every: int, device: torch.device) -> Tensor:
     """Indices (n,) into the tokens of all views: every special token, all of the first view, every n-th patch else.
 
     The chosen patches lie on diagonals, which move on from view to view, so that what one view leaves out another has.
+    Kept for ever: a recorded pass reads it where it lies.
     """
     rows, columns = grid
     diagonal = (torch.arange(rows)[:, None] + torch.arange(columns)).reshape(-1)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mapping.engines.vggt.model.aggregator import Aggregator
+from mapping.engines.vggt.model.aggregator import Aggregator, Features
 from mapping.engines.vggt.model.architecture import Architecture
 from mapping.engines.vggt.model.camera_head import CameraHead
 from mapping.engines.vggt.model.dense_head import DenseHead
@@ -52,32 +52,30 @@ class Vggt(nn.Module):
         """Patch tokens (n, rows * columns, width) of images (n, 3, 14 * rows, 14 * columns) in 0..1, each by itself."""
         channels = zip(images.unbind(1), _MEAN, _STD, strict=True)
         normalised = torch.stack([(values - mean) / std for values, mean, std in channels], dim=1)
-        tokens: Tensor = self.aggregator.patch_embed(normalised.to(self.aggregator.camera_token.dtype))
-        return tokens
+        tokens: Tensor = self.aggregator.patch_embed(normalised)
+        return tokens.to(self.aggregator.product_dtype)
 
-    def aggregate(
-        self, patches: Tensor, grid: tuple[int, int], also: Sequence[int] = (), every: int = 1
-    ) -> dict[int, Tensor]:
+    def aggregate(self, patches: Tensor, grid: tuple[int, int], also: Sequence[int] = (), every: int = 1) -> Features:
         """Features of the layers that heads read (and of `also`) of patch tokens (b, views, rows * columns, width).
 
         Args:
             every: 1 is the published network; more thins out what views look at in each other (see `thinning`).
         """
         layers = {*self.sizes.feature_layers, *also}
-        features: dict[int, Tensor] = self.aggregator(patches, grid, layers, every)
+        features: Features = self.aggregator(patches, grid, layers, every)
         return features
 
-    def cameras(self, features: dict[int, Tensor]) -> Tensor:
+    def cameras(self, features: Features) -> Tensor:
         """Pose encodings (iterations, b, views, 9), float32."""
-        encodings: Tensor = self.camera_head(features[self.sizes.feature_layers[-1]][:, :, 0])
+        encodings: Tensor = self.camera_head(features.cameras)
         return encodings
 
-    def depth(self, features: dict[int, Tensor], grid: tuple[int, int], last: int, views_at_once: int = 8) -> Depth:
+    def depth(self, features: Features, grid: tuple[int, int], last: int, views_at_once: int = 8) -> Depth:
         """Depth of the `last` views of each window; the earlier ones cost nothing."""
         raw = self._dense(self.depth_head, features, grid, last, views_at_once)
         return Depth(raw[:, :, 0].exp(), 1 + raw[:, :, 1].exp())
 
-    def points(self, features: dict[int, Tensor], grid: tuple[int, int], last: int, views_at_once: int = 8) -> Points:
+    def points(self, features: Features, grid: tuple[int, int], last: int, views_at_once: int = 8) -> Points:
         """Points of the `last` views of each window.
 
         Raises:
@@ -89,9 +87,7 @@ class Vggt(nn.Module):
         places = raw[:, :, :3]
         return Points((places.sign() * places.abs().expm1()).movedim(2, -1), 1 + raw[:, :, 3].exp())
 
-    def tracks(
-        self, features: dict[int, Tensor], grid: tuple[int, int], points_px: Tensor, views_at_once: int = 8
-    ) -> Tracks:
+    def tracks(self, features: Features, grid: tuple[int, int], points_px: Tensor, views_at_once: int = 8) -> Tracks:
         """Follow points (n, 2) of the first view through the one window.
 
         Raises:
@@ -99,16 +95,16 @@ class Vggt(nn.Module):
         """
         if self.track_head is None:
             raise ValueError("this network has no track head: make it with has_tracks=True")
-        layers = [features[layer] for layer in self.sizes.feature_layers]
+        layers = [features.layers[layer] for layer in self.sizes.feature_layers]
         if len(layers[0]) != 1:
             raise ValueError("points are followed in one window at a time")
         tracks: Tracks = self.track_head([x[0] for x in layers], grid, points_px, views_at_once)
         return tracks
 
     def _dense(
-        self, head: nn.Module, features: dict[int, Tensor], grid: tuple[int, int], last: int, views_at_once: int
+        self, head: nn.Module, features: Features, grid: tuple[int, int], last: int, views_at_once: int
     ) -> Tensor:
         """Raw values (b, last, channels, height, width)."""
-        layers = [features[layer][:, -last:] for layer in self.sizes.feature_layers]
+        layers = [features.layers[layer][:, -last:] for layer in self.sizes.feature_layers]
         raw: Tensor = head([x.flatten(0, 1) for x in layers], grid, views_at_once)
         return torch.unflatten(raw, 0, layers[0].shape[:2])

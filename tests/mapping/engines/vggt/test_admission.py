@@ -18,7 +18,7 @@ import torch  # noqa: E402
 
 from mapping.engines import Window  # noqa: E402
 from mapping.engines.vggt.admission import Admission, shortened  # noqa: E402
-from mapping.engines.vggt.passes import Said  # noqa: E402
+from mapping.engines.vggt.passes import Said, Shape  # noqa: E402
 from tests.mapping.engines.vggt.test_known_room import Knows, depth_of, engine_of, view  # noqa: E402
 
 PER_TOKEN, FIXED = 1000, 50_000
@@ -35,6 +35,9 @@ class Device:
 
     def free(self) -> int | None:
         return self.capacity - self.others
+
+    def total(self) -> int | None:
+        return self.capacity
 
     def held(self) -> int:
         return 0
@@ -57,11 +60,17 @@ class Cramped(Knows):
 
     memory: Device = field(default_factory=lambda: Device(10**9))
     asked: list[int] = field(default_factory=list)
+    recorded: set[int] = field(default_factory=set)
+    """Lengths of windows that are replayed, in memory set aside for that."""
 
-    def ask(self, patches: torch.Tensor, grid: tuple[int, int], depths: int) -> list[Said]:
-        self.asked.append(patches.shape[1])
-        self.memory.run(patches.shape[0] * patches.shape[1] * (5 + grid[0] * grid[1]))
-        return Knows.ask(self, patches, grid, depths)
+    def needs_no_memory(self, shape: Shape) -> bool:
+        return shape.views in self.recorded
+
+    def ask(self, patches: torch.Tensor, shape: Shape) -> list[Said]:
+        self.asked.append(shape.views)
+        if not self.needs_no_memory(shape):
+            self.memory.run(shape.tokens)
+        return Knows.ask(self, patches, shape)
 
 
 TOKENS = 5 + 8 * 11
@@ -100,6 +109,31 @@ def test_under_pressure_windows_shrink_and_grow_again_and_that_is_told_once(capl
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
     assert "windows of 8 views need" in caplog.records[0].message
     assert "room for 8 views again" in caplog.records[1].message
+
+
+def test_a_replayed_window_is_never_shortened_and_says_nothing_of_what_others_take() -> None:
+    phone = Phone("a")
+    poses = phone.poses(9)
+    network = Cramped(poses, memory=Device(FIXED + PER_TOKEN * TOKENS * 5), recorded={8})
+    engine = engine_of(network)
+    views = [view(phone, pose, n) for n, pose in enumerate(poses)]
+    engine.predict(Window(tuple(views[:4])))
+    engine.predict(Window(tuple(views[:8])))
+    assert network.asked == [4, 8], "what four views took does not keep out eight that take nothing more"
+    network.recorded.clear()
+    network.asked.clear()
+    engine.predict(Window(tuple(views[1:9])))
+    assert network.asked == [4], "the replay, which took nothing, was not taken for a measurement"
+
+
+def test_memory_that_runs_out_is_given_back_before_the_next_try() -> None:
+    phone = Phone("a")
+    poses = phone.poses(8)
+    network = Cramped(poses, memory=Device(FIXED + PER_TOKEN * TOKENS * 5))
+    engine = engine_of(network)
+    engine.predict(Window(tuple(view(phone, pose, n) for n, pose in enumerate(poses))))
+    assert network.forgotten == 1
+    assert engine.tokens.encoded == 8 + 4, "cached tokens went, too"
 
 
 def test_windows_that_do_not_fit_together_are_asked_one_by_one() -> None:

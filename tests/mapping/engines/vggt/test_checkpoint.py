@@ -51,12 +51,17 @@ def pickled(folder: Path, state: State) -> Path:
     return folder
 
 
+def commercial(folder: Path, state: State) -> Path:
+    torch.save(state, folder / "vggt_1B_commercial.pt")
+    return folder
+
+
 def nested(folder: Path, state: State) -> Path:
     torch.save({"model": state, "epoch": 3}, folder / "model.pt")
     return folder
 
 
-@pytest.mark.parametrize("write", [whole, sharded, pickled, nested])
+@pytest.mark.parametrize("write", [whole, sharded, pickled, commercial, nested])
 def test_every_form_loads_the_same(tmp_path: Path, state: State, write: Callable[[Path, State], Path]) -> None:
     fresh = network()
     load(fresh, find(write(tmp_path, state)))
@@ -142,7 +147,7 @@ def test_a_hostile_index_is_refused(tmp_path: Path, index: str) -> None:
 
 
 def test_nowhere_and_empty_folders_say_what_was_looked_for(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"holds no model\.safetensors"):
+    with pytest.raises(CheckpointError, match=r"holds none of model\.safetensors"):
         find(tmp_path)
     with pytest.raises(CheckpointError, match=r"neither a file"):
         hub.locate(str(tmp_path / "model.pt"))

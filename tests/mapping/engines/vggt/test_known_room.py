@@ -27,7 +27,7 @@ from mapping.engines.vggt.canvas import Placement, arrange  # noqa: E402
 from mapping.engines.vggt.checkpoints.ready import Provenance  # noqa: E402
 from mapping.engines.vggt.config import Config  # noqa: E402
 from mapping.engines.vggt.engine import VggtEngine  # noqa: E402
-from mapping.engines.vggt.passes import Said  # noqa: E402
+from mapping.engines.vggt.passes import Said, Shape  # noqa: E402
 
 SIDE_PX = 154
 CONFIG = Config(weights="seeded", architecture="tiny", device="cpu", long_side_px=SIDE_PX)
@@ -50,15 +50,19 @@ class Knows:
     seed: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     memory: Memory = field(default_factory=HostMemory)
+    forgotten: int = 0
 
     def encode(self, rgb: list[NDArray[np.uint8]], places: list[Placement]) -> torch.Tensor:
         return torch.stack([torch.full((4, 2), float(picture[0, 0, 0])) for picture in rgb])
 
     def forget(self) -> None:
-        pass
+        self.forgotten += 1
 
-    def ask(self, patches: torch.Tensor, grid: tuple[int, int], depths: int) -> list[Said]:
-        return [self.say(window, depths) for window in patches]
+    def needs_no_memory(self, shape: Shape) -> bool:
+        return False
+
+    def ask(self, patches: torch.Tensor, shape: Shape) -> list[Said]:
+        return [self.say(window, shape.depths) for window in patches]
 
     def say(self, patches: torch.Tensor, depths: int) -> Said:
         """In the first camera's frame and in a unit that is another one each time."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -19,10 +20,10 @@ from torch.utils._pytree import tree_leaves  # noqa: E402
 
 from benchmarks.vggt_probe import seeded_network  # noqa: E402
 from mapping.engines.vggt.canvas import arrange  # noqa: E402
+from mapping.engines.vggt.checkpoints.ready import blank  # noqa: E402
 from mapping.engines.vggt.config import Config  # noqa: E402
 from mapping.engines.vggt.model.architecture import TINY  # noqa: E402
-from mapping.engines.vggt.model.vggt import Vggt  # noqa: E402
-from mapping.engines.vggt.passes import Passes  # noqa: E402
+from mapping.engines.vggt.passes import Passes, Shape  # noqa: E402
 from mapping.engines.vggt.pixels import on_canvas  # noqa: E402
 from mapping.engines.vggt.replays import Replays, Run  # noqa: E402
 from mapping.engines.vggt.transfers import Transfers  # noqa: E402
@@ -34,60 +35,125 @@ def double(x: Tensor) -> tuple[Tensor, ...]:
     return (2 * x,)
 
 
-class Recorder:
-    """Stands in for CUDA graphs: a recording writes into one output, as theirs do."""
+class Graphs:
+    """Stands in for CUDA graphs: a recording writes into one output, and a memory all of whose recordings are gone
+    takes no more of them, as theirs do."""
 
     def __init__(self) -> None:
-        self.recorded = 0
-        self.refuses = False
+        self.memories: list[Memory] = []
+        self.fails: list[RuntimeError] = []
+
+    def __call__(self) -> Memory:
+        self.memories.append(Memory(self))
+        return self.memories[-1]
+
+    @property
+    def recorded(self) -> int:
+        return sum(memory.recorded for memory in self.memories)
+
+
+class Memory:
+    def __init__(self, graphs: Graphs) -> None:
+        self._graphs = graphs
+        self._alive: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.recorded = self.held_bytes = 0
+        self._was_used = False
 
     def __call__(self, run: Run, inputs: tuple[Tensor, ...]) -> Run:
-        if self.refuses:
-            raise RuntimeError("operation not permitted when stream is capturing\nand more")
+        assert not self._was_used or self._alive, "this memory is gone"
+        self._was_used = True
+        if self._graphs.fails:
+            raise self._graphs.fails.pop()
         self.recorded += 1
+        self.held_bytes += 100
         (out,) = run(*inputs)
 
         def replay(*fresh: Tensor) -> tuple[Tensor, ...]:
             out.copy_(run(*fresh)[0])
             return (out,)
 
+        self._alive.add(replay)
         return replay
 
 
 def test_what_comes_again_is_recorded_and_answers_are_the_callers_own() -> None:
-    recorder = Recorder()
-    replays = Replays(recorder, 4)
+    graphs = Graphs()
+    replays = Replays(graphs, 4)
     answers = [replays("a", double, torch.full((2,), float(n)))[0] for n in range(4)]
-    assert (recorder.recorded, replays.replayed) == (1, 3), "the first is run as it is, the second recorded"
+    assert (graphs.recorded, replays.replayed) == (1, 3), "the first is run as it is, the second recorded"
     assert [answer[0].item() for answer in answers] == [0, 2, 4, 6]
-    replays.is_warming = True
-    replays("b", double, torch.ones(3))
-    assert recorder.recorded == 2, "at once, while warming up"
+    assert "a" in replays
+    with replays.warming():
+        replays("b", double, torch.ones(3))
+    assert graphs.recorded == 2, "at once, while warming up"
+    assert replays.held_bytes == 200
 
 
-def test_the_least_recently_used_recording_goes() -> None:
-    recorder = Recorder()
-    replays = Replays(recorder, 2)
-    replays.is_warming = True
-    for key in "abacb":
+def test_the_least_recently_used_recording_goes_and_has_to_come_twice_again() -> None:
+    graphs = Graphs()
+    replays = Replays(graphs, 2)
+    for key in "aabbabbaccb":
         replays(key, double, torch.ones(1))
     assert len(replays) == 2
-    assert recorder.recorded == 4, "b had to make room for c"
+    assert graphs.recorded == 3
+    assert "b" not in replays, "one more look at what was dropped is not worth a recording"
+    replays("b", double, torch.ones(1))
+    assert "b" in replays
 
 
 def test_what_cannot_be_recorded_is_run_and_told_once(caplog: pytest.LogCaptureFixture) -> None:
-    recorder = Recorder()
-    recorder.refuses = True
-    replays = Replays(recorder, 2)
+    graphs = Graphs()
+    graphs.fails = [RuntimeError("operation not permitted when stream is capturing\nand more")]
+    replays = Replays(graphs, 2)
     for n in range(4):
         assert replays("a", double, torch.full((1,), float(n)))[0].item() == 2 * n
+    replays.clear()
+    replays("a", double, torch.ones(1))
+    assert graphs.recorded == 0, "never"
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "run step by step: operation not permitted" in caplog.text
     assert "and more" not in caplog.text
 
 
-def test_without_a_way_to_record_everything_is_run() -> None:
-    replays = Replays(None, 2)
+def out_of_memory_while_recording() -> RuntimeError:
+    """What comes out of a recording that is ended because memory ran out."""
+    try:
+        try:
+            raise torch.OutOfMemoryError("no room")
+        finally:
+            raise RuntimeError("the recording was invalidated")
+    except RuntimeError as error:
+        return error
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("no room"), out_of_memory_while_recording()])
+def test_what_found_no_memory_is_recorded_once_memory_was_given_back(error: RuntimeError) -> None:
+    graphs = Graphs()
+    graphs.fails = [error]
+    replays = Replays(graphs, 2)
+    for _ in range(3):
+        assert replays("a", double, torch.ones(1))[0].item() == 2
+    assert graphs.recorded == 0
+    replays.clear()
+    replays("a", double, torch.ones(1))
+    assert "a" in replays
+    assert len(graphs.memories) == 2, "the broken recording's memory is not recorded into again"
+
+
+def test_memory_of_recordings_that_are_all_gone_is_not_used_again() -> None:
+    graphs = Graphs()
+    replays = Replays(graphs, 2)
+    for _ in range(3):
+        with replays.warming():
+            replays("a", double, torch.ones(1))
+        assert replays.held_bytes == 100
+        replays.clear()
+        assert replays.held_bytes == 0
+    assert len(graphs.memories) == 3
+
+
+@pytest.mark.parametrize("replays", [Replays(None, 2), Replays(Graphs(), 0)])
+def test_without_a_way_or_room_to_record_everything_is_run(replays: Replays) -> None:
     for _ in range(3):
         replays("a", double, torch.ones(1))
     assert (len(replays), replays.replayed) == (0, 0)
@@ -97,7 +163,7 @@ def test_transfers_copy() -> None:
     transfers = Transfers(torch.device("cpu"))
     pixels = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
     pixels.flags.writeable = False
-    there = transfers.up(pixels)
+    (there,) = transfers.up([pixels])
     there += 1
     assert pixels[0, 0, 0] == 0
     (back,) = transfers.down([there])
@@ -132,12 +198,12 @@ class Watch(TorchDispatchMode):
 
 def passes_of(every: int) -> tuple[Callable[[], object], Callable[[], object]]:
     """Both passes on a device that has no numbers: reading one fails, and what comes from the host shows."""
+    network = blank(TINY, torch.device("meta"), torch.bfloat16)
     with torch.device("meta"):
-        network = Vggt(TINY).eval().requires_grad_(False)
         images = torch.empty(1, 3, 14 * GRID[0], 14 * GRID[1])
-        patches = torch.empty(2, 3, GRID[0] * GRID[1], TINY.width)
+        patches = torch.empty(2, 3, GRID[0] * GRID[1], TINY.width, dtype=torch.bfloat16)
     passes = Passes(network, Config(thin_above=None if every == 1 else 2, thin_every=max(every, 2)))
-    return lambda: passes._encode(images), lambda: passes._ask(patches, GRID, 2)
+    return lambda: passes._encode(images), lambda: passes._ask(patches, Shape(2, 3, GRID, 2))
 
 
 @pytest.mark.parametrize("every", [1, 4], ids=["exact", "thinned"])
@@ -175,7 +241,8 @@ def test_thinning_is_off_unless_a_window_is_longer_than_told() -> None:
 
     def depth(**config: Any) -> np.ndarray:
         with torch.inference_mode():
-            return Passes(network, Config(**config)).ask(network.encode(images)[None], GRID, 1)[0].depth
+            asked = Shape(1, 4, GRID, 1)
+            return Passes(network, Config(**config)).ask(network.encode(images)[None], asked)[0].depth
 
     np.testing.assert_array_equal(depth(), depth(thin_above=4))
     assert not np.array_equal(depth(), depth(thin_above=3))
@@ -201,12 +268,13 @@ def test_replayed_windows_say_what_run_ones_say_and_never_wait() -> None:
     network = seeded_network(TINY).requires_grad_(False).to(device)
     patches = torch.rand(1, 3, GRID[0] * GRID[1], TINY.width, device=device)
     with torch.inference_mode():
-        [expected] = Passes(network, Config(replayed=0)).ask(patches, GRID, 2)
+        asked = Shape(1, 3, GRID, 2)
+        [expected] = Passes(network, Config(replayed=0)).ask(patches, asked)
         passes = Passes(network, Config())
         for _ in range(3):
-            [found] = passes.ask(patches, GRID, 2)
+            [found] = passes.ask(patches, asked)
             np.testing.assert_allclose(found.depth, expected.depth, rtol=1e-4)
         assert passes.replays.replayed == 2
         torch.cuda.set_sync_debug_mode("error")
-        passes._ask(patches, GRID, 2)
+        passes._ask(patches, asked)
         torch.cuda.set_sync_debug_mode("default")
