@@ -28,7 +28,7 @@ def _told_apart(file: AssetFile, blobs: Blobs) -> AssetFile:
         if file.format == "ply" and is_splat(_head(blobs.path(file.sha256), HEAD_BYTES)):
             return file.model_copy(update={"role": "splat"})
         if file.format == "glb" and not file.extensions:
-            return file.model_copy(update=_of_glb(blobs.path(file.sha256)))
+            return AssetFile.model_validate(file.model_dump() | _of_glb(blobs.path(file.sha256)))
     except (OSError, ValueError, TypeError, AttributeError, RecursionError, struct.error):
         pass  # a missing blob is refused elsewhere, and a broken file is what its publisher says
     return file

@@ -44,6 +44,9 @@ _MAGIC = {
     "usdz": b"PK",
     "ply": b"ply",
     "ktx2": b"\xabKTX 20",
+    "spz": b"\x1f\x8b",
+    "sog": b"PK",
+    "step": b"ISO-10303-21;",
 }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mapping.exporters import ply as mesh_ply
-from mapping.objects import glb, meshopt
+from mapping.objects import chunks, glb, meshopt
 from mapping.objects.splats import gltf, ply
 from server.assets.bus import AssetBus
 from server.assets.catalog import Config
@@ -49,6 +49,7 @@ def test_what_is_published(tmp_path: Path) -> None:
         (glb.encode(CUBE), "lod0", ()),
         (meshopt.encode(CUBE, "cube", {}), "lod0", ("EXT_meshopt_compression",)),
         (gltf.encode(cloud(5, 1), "splats", {}), "splat", ("KHR_gaussian_splatting",)),
+        (chunks.join({"extensionsRequired": ["no name!"]}, b""), "lod0", ()),
         (b"glTF but broken", "lod0", ()),
         (b"glTF\2\0\0\0\x20\0\0\0\x02\0\0\0JSON[]", "lod0", ()),
     ],

@@ -10,6 +10,8 @@ import pytest
 from server.assets.bus import AssetBus
 from server.assets.swap import Policy, target
 from server.assets.values import AssetFile, NewAsset, NewVersion, Ref
+from server.generation.provider import GenerationFailed
+from server.generation.providers import prims
 from server.generation.publish import Publisher
 from server.jobs.values import Job, Wanted
 
@@ -73,3 +75,19 @@ def test_without_a_slot_none_is_made(bus: AssetBus) -> None:
     one = job(slot=None)
     Publisher(bus).publish(one, made(bus, b"cube", one))
     assert bus.do(lambda catalog, _: catalog.slots()) == []
+
+
+@pytest.mark.parametrize(
+    ("suffix", "right"),
+    [("step", b"ISO-10303-21;\n"), ("spz", b"\x1f\x8b\x08"), ("sog", b"PK\x03\x04"), ("ktx2", b"\xabKTX 20\xbb")],
+)
+def test_files_are_what_their_names_say(suffix: str, right: bytes, bus: AssetBus, tmp_path: Path) -> None:
+    publisher, description = Publisher(bus), prims.create({}).describe()
+    path = tmp_path / f"thing.{suffix}"
+    file = {"role": "other", "path": str(path), "encoding": "identity", "extensions": [], "triangles": None}
+    told = {"files": [file], "metadata": {}}
+    path.write_bytes(right + b"more")
+    assert publisher.store(job(), description, told, tmp_path).files[0].format == suffix
+    path.write_bytes(b"something else")
+    with pytest.raises(GenerationFailed, match=f"is no {suffix}"):
+        publisher.store(job(), description, told, tmp_path)
