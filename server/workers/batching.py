@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
+from statistics import median
+
 from pydantic import BaseModel, ConfigDict, Field
 
-_SMOOTHING = 0.2
+_RUNS = 3
+"""A cost is the median of so many: an engine that compiles or records a new shape is slow once."""
 
 
 class Config(BaseModel):
@@ -25,8 +29,8 @@ class Batching:
 
     def __init__(self, config: Config = Config()) -> None:  # noqa: B008
         self._config = config
-        self._cost: dict[int, float] = {}
-        """Seconds per window and view, smoothed, by how many ran together."""
+        self._seconds: dict[int, deque[float]] = {}
+        """Per window and view, of the last runs, by how many ran together."""
         self._choices = 0
 
     def choose(self, waiting: int, together: int) -> int:
@@ -36,14 +40,14 @@ class Batching:
             return 1
         self._choices += 1
         if self._choices % self._config.retry_after == 0:
-            self._cost.pop(most, None)
-        unknown = [n for n in range(1, most + 1) if n not in self._cost]
+            self._seconds.pop(most, None)
+        unknown = [n for n in range(1, most + 1) if len(self._seconds.get(n, ())) < _RUNS]
         if unknown:
             return unknown[0]
-        best = min(range(1, most + 1), key=self._cost.__getitem__)
-        return best if self._cost[best] < (1 - self._config.gain) * self._cost[1] else 1
+        cost = {n: median(self._seconds[n]) for n in range(1, most + 1)}
+        best = min(cost, key=cost.__getitem__)
+        return best if cost[best] < (1 - self._config.gain) * cost[1] else 1
 
     def learn(self, count: int, seconds: float) -> None:
         """`count` windows ran together and took so long in all, for each view of one: windows differ in length."""
-        cost, known = seconds / count, self._cost.get(count)
-        self._cost[count] = cost if known is None else known + _SMOOTHING * (cost - known)
+        self._seconds.setdefault(count, deque(maxlen=_RUNS)).append(seconds / count)

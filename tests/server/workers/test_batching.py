@@ -45,6 +45,15 @@ def test_what_changes_is_noticed() -> None:
     assert batching.choose(2, 2) == 2
 
 
+def test_a_run_that_records_a_new_shape_is_not_what_windows_cost() -> None:
+    batching, runs = Batching(Config()), dict.fromkeys(range(1, 5), 0)
+    for _ in range(40):
+        count = batching.choose(4, 4)
+        runs[count] += 1
+        batching.learn(count, 50.0 if (count, runs[4]) == (4, 1) else 1.0 + 0.2 * count)
+    assert batching.choose(4, 4) == 4
+
+
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9), st.floats(0.001, 10))), st.integers(1, 5))
 def test_never_more_than_wait_or_are_taken(story: list[tuple[int, int, float]], most: int) -> None:
     batching = Batching(Config(most=most))
