@@ -115,9 +115,11 @@ class Device:
         config: Config,
         quarantine: Quarantine,
         gate: GateMemory | None = None,
+        move: Callable[[Job[Work]], bool] = lambda _: False,
     ) -> None:
+        """`move` lets another device do a waiting job, if one is up; called when this one has lost its worker."""
         self.name, self._engine, self._engine_config, self._config = name, engine, engine_config, config
-        self._quarantine, self._gate = quarantine, gate
+        self._quarantine, self._gate, self._move = quarantine, gate, move
         self._ahead = Perception(gate, AHEAD) if gate is not None else None
         self._clock: Callable[[], float] = asyncio.get_running_loop().time
         self._lanes: Lanes[Work] = Lanes(config.lanes)
@@ -226,6 +228,7 @@ class Device:
                 self._last_death = await worker.kill(f"was given up ({type(error).__name__}: {error})")
             self._state = "restarting"
             self._restarts += 1
+            self._hand_over()
             _log.warning("the worker of device %s %s; starting another", self.name, self._last_death)
             worker = await self._respawn()
 
@@ -256,6 +259,12 @@ class Device:
             self._failed += len(jobs)
             for each in jobs:
                 each.work.resolve(JobFailed(type(error).__name__, str(error)))
+
+    def _hand_over(self) -> None:
+        """Let devices that are up do what waits here; windows that a worker died over stay and harm nobody else."""
+        for job in reversed(self._lanes.drain(lambda job: not job.work.deaths)):
+            if not self._move(job):
+                self._lanes.put_back(job, self._clock())
 
     async def _respawn(self) -> WorkerProcess:
         """Start workers until one is warm, ever more slowly; nobody is left waiting for a device that cannot."""

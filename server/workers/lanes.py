@@ -160,13 +160,13 @@ class Lanes(Generic[P]):
                 return True
         return False
 
-    def drain(self) -> list[Job[P]]:
-        """Take every waiting job out (the device closes)."""
+    def drain(self, leaves: Callable[[Job[P]], bool] = lambda _: True) -> list[Job[P]]:
+        """Take every waiting job out that leaves; by default all do (the device closes)."""
         jobs = [*self._realtime.values(), *(waiting.job for queue in self._queues.values() for waiting in queue)]
-        self._realtime.clear()
-        for queue in self._queues.values():
-            queue.clear()
-        return jobs
+        leaving = [job for job in jobs if leaves(job)]
+        for job in leaving:
+            self.cancel(job)
+        return leaving
 
     def depths(self) -> Counter[Lane]:
         """How many jobs wait in each lane."""

@@ -91,7 +91,9 @@ class Pool:
         """
         settings = DeviceConfig(**{name: getattr(self._config, name) for name in DeviceConfig.model_fields})
         self._devices = {
-            name: Device(name, self._engine, self._engine_config, settings, self._quarantine, self._gates.get(name))
+            name: Device(
+                name, self._engine, self._engine_config, settings, self._quarantine, self._gates.get(name), self._move
+            )
             for name in self._config.devices
         }
         try:
@@ -127,15 +129,15 @@ class Pool:
             raise JobFailed("quarantined", f"workers died over keyframe {window.views[-1].keyframe}")
         views = tuple(view for view in window.views if view.keyframe not in self._quarantine)
         loop = asyncio.get_running_loop()
-        device = self._device_of(stream)
         deadline = None if deadline_s is None else loop.time() + deadline_s
         job = Job(lane, stream, Work(dataclasses.replace(window, views=views), loop.create_future()), deadline)
-        device.submit(job)
-        timer = None if deadline is None else loop.call_at(deadline, device.expire)
+        self._device_of(stream).submit(job)
+        timer = None if deadline is None else loop.call_at(deadline, self._expire)
         try:
             return await job.work.result
         finally:
-            device.cancel(job)
+            for each in self._devices.values():  # it may have moved
+                each.cancel(job)
             if timer is not None:
                 timer.cancel()
 
@@ -147,6 +149,20 @@ class Pool:
         """End every worker; predictions still awaited raise `JobFailed("closed")`."""
         devices, self._devices = self._devices, {}
         await asyncio.gather(*(device.close() for device in devices.values()))
+
+    def _expire(self) -> None:
+        for device in self._devices.values():
+            device.expire()
+
+    def _move(self, job: Job[Work]) -> bool:
+        """Let a device that is up do a job that waits for one that is not; False if there is none with room."""
+        if not any(device.ready for device in self._devices.values()):
+            return False
+        try:
+            self._device_of(StreamId(job.key)).submit(job)
+        except LaneFull:
+            return False
+        return True
 
     def _device_of(self, stream: StreamId) -> Device:
         up = [name for name, device in self._devices.items() if device.ready]

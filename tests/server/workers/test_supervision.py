@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,22 +16,38 @@ from mapping.changes import KeyframeId
 from mapping.engines import View, Window
 from server.workers.batching import Batching
 from server.workers.lanes import Lane, Lanes
+from server.workers.messages import Beat, Ready
 from server.workers.pool import Config, JobFailed, Pool
 from server.workers.process import WorkerProcess
 from tests.server.toy_engine import SAY
-from tests.server.workers.pools import ENGINE, FAST, A, pid_of, until, window
-
-IMPATIENT = FAST.model_copy(update={"start_timeout_s": 3.0})
+from tests.server.workers.pools import ENGINE, FAST, PATIENT, A, pid_of, until, waiting, window
 
 
-async def test_a_download_has_the_time_it_takes_and_is_told() -> None:
-    pool = Pool(Config(process=IMPATIENT), ENGINE, {"fetch_s": 3.5})
+async def test_a_download_is_told() -> None:
+    pool = Pool(Config(process=FAST), ENGINE, {"fetch_s": 0.5})
     starting = asyncio.create_task(pool.start())
     await until(lambda: bool(pool.stats()) and pool.stats()[0].state == "fetching")
     assert pool.stats()[0].detail == "toy weights: 1 of 5 GB"
     await starting
     assert (pool.stats()[0].state, pool.stats()[0].detail) == ("ready", "")
     await pool.close()
+
+
+async def test_while_it_downloads_a_start_has_all_its_time_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody: Any = None
+    worker, loop = WorkerProcess("cpu", nobody, nobody, FAST), asyncio.get_running_loop()
+    warm, now = asyncio.create_task(worker.warm()), loop.time
+    await asyncio.sleep(0)
+    assert worker._limit is not None
+    before = worker._limit.when() or 0.0
+    monkeypatch.setattr(loop, "time", lambda: now() + 100.0)
+    worker._take(Beat(1))
+    assert worker._limit.when() == before, "who only lives has what he had"
+    worker._take(Beat(1, fetching="weights"))
+    assert (worker._limit.when() or 0.0) >= before + 100.0
+    worker._take(Ready(0.1))
+    await warm
+    worker._tasks.pop().cancel()
 
 
 async def test_a_mistake_of_ours_costs_the_window_not_the_device(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,3 +121,31 @@ async def test_what_a_worker_logs_is_in_our_log_with_its_device(pool: Pool, capl
     [line] = [record for record in caplog.records if record.name == "mapping.toy"]
     assert line.getMessage() == "windows of 16 views are too long"
     assert line.device == "cpu"  # type: ignore[attr-defined]
+
+
+async def test_what_waits_for_a_device_without_a_worker_moves_to_one_that_has_one(
+    make_pool: Callable[..., Awaitable[Pool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = await make_pool(devices=("cpu:0", "cpu:1"), process=PATIENT)
+    first, other = pool.stats()
+    await pool.predict(A, window())
+    pid = first.pid if pool.stats()[0].done else other.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    poisoned = asyncio.create_task(pool.predict(A, window()))
+    await asyncio.sleep(0)
+    await waiting(pool, Lane.REALTIME, 0)
+    blocked = [asyncio.create_task(pool.predict(A, window(), lane=Lane.BACKGROUND)) for _ in range(2)]
+    await asyncio.sleep(0)
+    never = asyncio.Event()
+
+    async def hang(*_: object, **__: object) -> WorkerProcess:
+        await never.wait()
+        raise AssertionError
+
+    monkeypatch.setattr(WorkerProcess, "spawn", hang)
+    os.kill(pid, signal.SIGKILL)
+    answers = await asyncio.gather(*blocked)
+    assert {int(answer.views[0].window_from_camera[0, 3]) for answer in answers} == {first.pid, other.pid} - {pid}
+    assert not poisoned.done(), "what the worker died over waits for its successor"
+    poisoned.cancel()
