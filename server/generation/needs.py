@@ -99,8 +99,9 @@ def lacking(needs: Needs, name: str, python: Path) -> list[Lack]:
     if needs == NOTHING:
         return []
     install, places = f"commonground providers install {name}", site_folders(python)
+    nobody_knows = python.exists() and not places
     if python.exists():
-        missing = [package for package in needs.packages if not has_module(places, package.module)]
+        missing = [package for package in needs.packages if not (nobody_knows or has_module(places, package.module))]
         found = [Lack("package", package.requirement, install) for package in missing]
     else:
         found = [Lack("environment", str(environment(python)), install)]
@@ -113,7 +114,7 @@ def lacking(needs: Needs, name: str, python: Path) -> list[Lack]:
     found += [
         Lack("extension", extension.module, f"{build_command(extension, python)} ({extension.licence})")
         for extension in needs.extensions
-        if not has_module(places, extension.module)
+        if not (nobody_knows or has_module(places, extension.module))
     ]
     return found + [Lack("weights", one.repo, _fetch(one, python)) for one in needs.weights if not has_weights(one)]
 
@@ -124,7 +125,7 @@ def build_command(extension: Extension, python: Path) -> str:
 
 
 def site_folders(python: Path) -> list[Path]:
-    """Where an interpreter finds packages; of one that is in no virtual environment nobody knows."""
+    """Where an interpreter finds packages; empty for one that is in no environment: nobody knows."""
     if _same(python, Path(sys.executable)):
         return [Path(entry) for entry in sys.path if entry]
     return sorted((environment(python) / "lib").glob("python3*/site-packages"))
@@ -184,8 +185,6 @@ def _fetch(weights: Weights, python: Path) -> str:
 
 
 def _hub_cache() -> Path:
-    if "HF_HUB_CACHE" in os.environ:
-        return Path(os.environ["HF_HUB_CACHE"])
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     return Path(os.environ.get("HF_HOME", cache / "huggingface")) / "hub"
 

@@ -1,7 +1,7 @@
 """Shap-E (Jun and Nichol 2023) through diffusers: one object of a text or of a picture, on a GPU or slowly without.
 
 Options: `text` (openai/shap-e) and `image` (openai/shap-e-img2img): a repository of the Hugging Face hub or a folder,
-None to do without.
+"" to do without.
 Params: `steps` (64), `guidance` (15 for text, 3 for a picture), `height_m` (0.3; nobody knows the size).
 """
 
@@ -132,7 +132,7 @@ def create(options: Mapping[str, Any]) -> ShapE:
 
 def _repos(options: Mapping[str, Any]) -> dict[str, str]:
     wanted = {kind: options.get(kind, repo) for kind, repo in REPOS.items()}
-    return {kind: str(repo) for kind, repo in wanted.items() if repo is not None}
+    return {kind: str(repo) for kind, repo in wanted.items() if repo}
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ The upstream pipelines run in an environment of their own, on a GPU of 16 GB or 
 park between transformer blocks, and stages and progress are told from their own calls. A mesh is dressed by us, from
 the colours of its vertices: upstream's own baking needs rasterisers that are not free for commercial use.
 
-Options: `image` (microsoft/TRELLIS-image-large): a repository or a folder; `text`: the same, None unless named (text to
+Options: `image` (microsoft/TRELLIS-image-large): a repository or a folder; `text`: the same, none unless named (text to
 picture to 3D is better, say its authors: microsoft/TRELLIS-text-xlarge).
 Params: `steps` (12), `structure_guidance` (7.5), `latent_guidance` (3), `views` (8; of keyframes, at most), `height_m`
 (0.3; nobody knows the size).
@@ -153,7 +153,7 @@ def create(options: Mapping[str, Any]) -> Trellis:
 
 def _repos(options: Mapping[str, Any]) -> dict[str, str]:
     wanted = {"image": options.get("image", IMAGE), "text": options.get("text")}
-    return {kind: str(repo) for kind, repo in wanted.items() if repo is not None}
+    return {kind: str(repo) for kind, repo in wanted.items() if repo}
 
 
 def _missing(message: str) -> GenerationFailed:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -27,7 +29,7 @@ def python(tmp_path: Path) -> Path:
     return python
 
 
-def test_packages_are_found_by_their_files(python: Path) -> None:
+def test_packages_are_found_by_their_files(python: Path, tmp_path: Path) -> None:
     names = ("here", "there", "built", "here.deep", "here.nowhere", "her", "absent")
     needs = Needs(tuple(Package(f"{name}==1", name) for name in names))
     lacks = lacking(needs, "x", python)
@@ -35,6 +37,9 @@ def test_packages_are_found_by_their_files(python: Path) -> None:
     assert all(str(lack).endswith("commonground providers install x") for lack in lacks)
     (python.parent.parent / "lib" / "python3.11" / "site-packages" / "absent.py").touch()
     assert "absent==1" not in [lack.what for lack in lacking(needs, "x", python)]
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").touch()
+    assert lacking(needs, "x", tmp_path / "bin" / "python") == [], "it is in no environment: nobody knows"
     elsewhere = python.parent / "nobody" / "bin" / "python"
     assert [lack.kind for lack in lacking(needs, "x", elsewhere)] == ["environment"]
 
@@ -42,7 +47,7 @@ def test_packages_are_found_by_their_files(python: Path) -> None:
 def test_code_extensions_and_weights_are_named_with_their_terms(
     python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     needs = Needs(
         checkouts=(Checkout("https://example.org/code.git", "a/b.py", "MIT"),),
@@ -84,6 +89,32 @@ def test_the_registry_uses_the_environment_that_was_made(tmp_path: Path) -> None
     made.parent.mkdir(parents=True)
     made.touch()
     assert registry.get("shap-e").python == str(made)
+
+
+def test_an_environment_gets_all_that_our_own_code_imports_there() -> None:
+    code = (
+        "import sys\n"
+        "from server.generation import handing, sources, flows\n"
+        "from mapping.objects import dressing, finishing, formats, glb, judging\n"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    makers = metadata.packages_distributions()
+    imported = {maker.lower().replace("_", "-") for name in ran.stdout.split() for maker in makers.get(name, ())}
+    allowed, grown = {"commonground", "setuptools"}, set(installing.FINISHING)
+    while grown:
+        allowed |= grown
+        lines = [line for one in grown for line in _requires(one)]
+        grown = {installing._name(line).replace("_", "-") for line in lines} - allowed
+    optional = {"networkx", "pyyaml", "cascadio", "charset-normalizer"}  # trimesh takes them where they are
+    assert imported <= allowed | optional
+
+
+def _requires(distribution: str) -> list[str]:
+    try:
+        return [line for line in metadata.requires(distribution) or [] if "extra ==" not in line]
+    except metadata.PackageNotFoundError:  # for another platform
+        return []
 
 
 @pytest.mark.slow

@@ -14,11 +14,14 @@ import pytest
 pytest.importorskip("diffusers", reason="pip install 'commonground[shap-e]'")
 
 from mapping.objects import glb
+from server.generation.gate import Perception
 from server.generation.needs import lacking
 from server.generation.provider import Cancelled, GenerationFailed
 from server.generation.providers import shap_e
+from server.jobs.values import Wanted
 from tests.server.generation import tiny_shap_e
 from tests.server.generation.test_embedded_providers import Run, check, request
+from tests.server.generation.test_lane import lane, until_phase
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
@@ -133,3 +136,34 @@ def _lacks(options: dict[str, Any]) -> list[Any]:
     import sys
 
     return lacking(shap_e.needs(options), "shap-e", Path(sys.executable))
+
+
+@pytest.mark.slow
+async def test_in_its_own_process_it_yields_to_perception_and_what_it_makes_is_published(tmp_path: Path) -> None:
+    options = tiny_shap_e.save(tmp_path / "weights", has_surface=True)
+    config = {"registry": {"providers": {"shap-e": {"options": options}}}}
+    async with lane(tmp_path, config) as (generation, gate, bus):
+        wanted = Wanted(task="text-to-3d-asset", text="a cup", provider="shap-e", params={"steps": 4})
+        job, _ = await generation.desk.submit(wanted, ())
+        await until_phase(generation, job, "running")
+        with Perception(gate).closed():
+            await until_phase(generation, job, "yielding")
+            worker = generation.lanes["cpu"].worker
+            assert worker is not None
+            assert not worker.is_stopped, "it parked by itself"
+        done = await generation.desk.wait(job.job, 60)
+        assert done.failure is None
+        assert (done.state, done.attempt) == ("succeeded", 1)
+        version = await bus.ask(lambda catalog, _: catalog.version(done.asset, None))
+        assert {"lod0", "lod1", "lod2", "collision", "thumbnail"} <= {file.role for file in version.files}
+        assert version.provenance["provider"] == "shap-e"
+
+
+async def test_weights_that_are_not_there_are_named_at_once(tmp_path: Path) -> None:
+    options = {"text": str(tmp_path / "nowhere"), "image": None}
+    async with lane(tmp_path, {"registry": {"providers": {"shap-e": {"options": options}}}}) as (generation, _, _bus):
+        job, _ = await generation.desk.submit(Wanted(text="a cup", provider="shap-e"), ())
+        done = await generation.desk.wait(job.job, 60)
+        assert done.failure is not None
+        assert "weights" in done.failure.hint
+        assert done.attempt == 0
