@@ -18,7 +18,7 @@ from PIL import Image
 
 from mapping.objects import basisu, glb, meshopt
 from mapping.objects.collision import convex_parts, hull
-from mapping.objects.decimation import levels_of_detail
+from mapping.objects.decimation import decimated, levels_of_detail
 from mapping.objects.mesh import U8, Mesh, joined
 from mapping.objects.quality import Quality, measure
 from mapping.objects.thumbnail import thumbnail, turntable
@@ -27,6 +27,8 @@ MAX_FACES = {"prop": 8000, "character": 20_000, "environment": 50_000}
 """By type of asset: what a game expects one to have at most."""
 BUDGET_RANGE = (100, 300_000)
 """What can be asked for instead."""
+MAX_PICTURE_PX = 2048
+"""A side of a picture."""
 _MIN_PICTURE_PX = 64
 
 
@@ -40,6 +42,15 @@ class Made:
     triangles: int | None = None
     extensions: tuple[str, ...] = ()
     """Of glTF, that a reader has to know."""
+
+
+def fitted(mesh: Mesh, max_faces: int) -> Mesh:
+    """The mesh within a game's budget: of triangles, and of pixels in its picture."""
+    thin = decimated(mesh, max_faces)
+    halvings = 0
+    while thin.texture is not None and max(thin.texture.shape[:2]) >> halvings > MAX_PICTURE_PX:
+        halvings += 1
+    return _smaller_picture(thin, halvings)
 
 
 def shown(mesh: Mesh, name: str, max_faces: int, extras: Mapping[str, Any]) -> tuple[tuple[Made, ...], Quality]:
@@ -95,7 +106,7 @@ def png(rgb: U8) -> bytes:
 
 
 def _smaller_picture(mesh: Mesh, halvings: int) -> Mesh:
-    """A coarser level is seen from farther away."""
+    """Half as many pixels a side, again and again: a coarser level is seen from farther away."""
     if mesh.texture is None or not halvings:
         return mesh
     height, width = (max(_MIN_PICTURE_PX, n >> halvings) for n in mesh.texture.shape[:2])

@@ -24,7 +24,7 @@ from mapping.objects.mesh import U8, Material, Mesh, MeshError, compacted, verte
 
 MAX_BYTES = 256 << 20
 MAX_ELEMENTS, MAX_NODES = 20_000_000, 10_000
-MAX_TEXTURE_PIXELS = 8192 * 8192
+MAX_TEXTURE_PX, MAX_TEXTURE_PIXELS = 8192, 8192 * 8192
 _GENERATOR = "Commonground"
 
 
@@ -193,6 +193,8 @@ def _check_pictures(tree: Tree, body: bytes) -> None:
         view = tree["bufferViews"][image["bufferView"]]
         begin = int(view.get("byteOffset", 0))
         with Image.open(io.BytesIO(body[begin : begin + int(view["byteLength"])])) as picture:
+            if max(picture.size) > MAX_TEXTURE_PX:
+                raise MeshError(f"a picture of {picture.width} x {picture.height} pixels is too large")
             pixels += picture.width * picture.height
     if pixels > MAX_TEXTURE_PIXELS:
         raise MeshError(f"pictures of {pixels} pixels are too large; at most {MAX_TEXTURE_PIXELS} are read")

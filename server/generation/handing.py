@@ -37,13 +37,12 @@ def hand_over(mesh: Mesh, request: Request, context: Context, more: Mapping[str,
         Cancelled: nobody wants it any more.
     """
     from mapping.objects import finishing
-    from mapping.objects.decimation import decimated
     from mapping.objects.formats import FACETED
 
     name = str(request.params.get("name") or request.text or "object")[:64]
     max_faces = budget(request)
     wanted = _formats(request.params.get("formats", ()))
-    mesh = decimated(mesh, max_faces)
+    mesh = finishing.fitted(mesh, max_faces)
     extras = {"generator": "Commonground"}  # nothing of this job alone: equal requests are equal bytes
     context.stage("show")
     context.park()

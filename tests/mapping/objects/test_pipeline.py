@@ -62,6 +62,16 @@ def test_smoothing_takes_noise_and_keeps_the_volume() -> None:
     assert volume_m3(even) == pytest.approx(volume_m3(body), rel=0.02)
 
 
+def test_a_mesh_is_fitted_into_a_budget() -> None:
+    flat = unwrapped(ball(), 64)
+    large = replace(flat, texture=np.full((1024, 4200, 3), 90, np.uint8))
+    small = finishing.fitted(large, 500)
+    assert 0 < len(small.faces) <= 500
+    assert small.texture is not None
+    assert small.texture.shape == (256, 1050, 3)
+    assert finishing.fitted(flat, 10**6) is flat
+
+
 def test_levels_are_smaller_near_the_shape_and_share_its_picture() -> None:
     flat = unwrapped(ball(), 64)
     fine = replace(flat, texture=np.full((64, 64, 3), 90, np.uint8))
