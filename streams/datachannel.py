@@ -16,8 +16,9 @@
 (1) Sensors in OpenCV camera axes: unit vector against gravity, angular velocity in rad/s.
 (2) A calibrated camera in pixels; holds for every frame size of the same shape.
 (3) Where a frame was taken. capture_ns: decimal text, as JavaScript numbers cannot hold it. state: starting, tracked or
-lost. is_aligned: the pose lies in the shared map; false: in a frame of this phone's own, until the map knows where that
-lies. world_from_camera: `{"t":[3],"q_wxyz":[4]}` or null. seen_share: 0..1. scale_source: text. points: count.
+lost; a pose while starting says how a camera that has hardly moved is turned, and that it is about where it was.
+is_aligned: the pose lies in the shared map; false: in a frame of this phone's own, until the map knows where that lies.
+world_from_camera: `{"t":[3],"q_wxyz":[4]}` or null. seen_share: 0..1. scale_source: text. points: count.
 (4) Once, after the first pose of a map: where frames were that had been answered without a pose, oldest first, in the
 frame that this first pose is in.
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.tracking.bundle_kernels import levenberg_marquardt, squared_errors
+from mapping.tracking.bundle_kernels import by_point, levenberg_marquardt, squared_errors
 from mapping.transforms import F64
 
 
@@ -60,9 +60,7 @@ def adjust(
         raise ValueError("fix at least one camera")
     if not len(bundle.camera_index) == len(bundle.point_index) == len(bundle.pixels):
         raise ValueError("camera_index, point_index and pixels differ in length")
-    order = np.argsort(bundle.point_index, kind="stable")
-    point_index = bundle.point_index[order]
-    starts = np.searchsorted(point_index, np.arange(len(bundle.points) + 1))
+    order, starts = by_point(bundle.point_index, len(bundle.points))
     slots = np.where(free, np.cumsum(free) - 1, -1)
     cameras, points = bundle.camera_from_map.copy(), bundle.points.copy()
     focal, focal_sigma = levenberg_marquardt(

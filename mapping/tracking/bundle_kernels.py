@@ -40,6 +40,21 @@ def squared_errors(
 
 
 @kernel
+def by_point(point_index: NDArray[np.int64], num_points: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The order (o,) that sorts observations by point and keeps it otherwise, and where each point's begin (p + 1,)."""
+    starts = np.zeros(num_points + 1, np.int64)
+    for o in range(len(point_index)):
+        starts[point_index[o] + 1] += 1
+    for p in range(num_points):
+        starts[p + 1] += starts[p]
+    order, filled = np.empty(len(point_index), np.int64), starts.copy()
+    for o in range(len(point_index)):
+        order[filled[point_index[o]]] = o
+        filled[point_index[o]] += 1
+    return order, starts
+
+
+@kernel
 def move_pose(pose: F64, step: F64, out: F64) -> None:
     """out = exp(step) * pose for (3, 4) poses; step (6,) = translation, rotation vector. Stays orthonormal."""
     wx, wy, wz = step[3], step[4], step[5]

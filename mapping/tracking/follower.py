@@ -15,7 +15,7 @@ from mapping.tracking.places import solve
 from mapping.tracking.pose import PoseFit, fit_pose, project
 from mapping.tracking.proof import Proof
 from mapping.tracking.tracks import Tracks
-from mapping.tracking.two_view import ray_angles
+from mapping.tracking.triangulation import ray_angles
 from mapping.tracking.view import View, seconds_between
 from mapping.transforms import F64, angle_between
 
@@ -259,7 +259,9 @@ class Follower:
         tracked = tracks.ids[self.map.placed[tracks.ids]]
         points = self.map.points[tracked]
         self._depth = float(np.median(project(self.pose, points, self.map.focal_px)[:, 2]))
-        overlap = float(np.isin(self._reference_ids, tracked).mean()) if len(self._reference_ids) else 0.0
+        is_tracked = np.zeros(self.map.capacity, np.bool_)
+        is_tracked[tracked] = True
+        overlap = float(is_tracked[self._reference_ids].mean()) if len(self._reference_ids) else 0.0
         parallax = float(np.median(ray_angles(points, self.pose, self.map.poses[self._reference])))
         return Step(self.pose, fit.inliers, overlap, parallax, is_news=self._moved_on(overlap))
 

@@ -44,7 +44,7 @@ def _neighbourhood(local_map: LocalMap, newest: int, window: int, anchors: int) 
     shared[max(0, newest - window // 2) : newest + 1] += 10**6
     ranked = np.argsort(-shared, kind="stable")[:window]
     free = ranked[shared[ranked] > _FEW]
-    seen = local_map.covisible(np.unique(np.concatenate([local_map.placed_of(int(k)) for k in free])))
+    seen = local_map.covisible(_placed_by(local_map, free))
     seen[free] = -1
     rest = np.argsort(-seen, kind="stable")[:anchors]
     fixed = rest[seen[rest] > _FEW]
@@ -56,7 +56,7 @@ def _neighbourhood(local_map: LocalMap, newest: int, window: int, anchors: int) 
 
 def _adjust(local_map: LocalMap, free: I64, fixed: I64, iterations: int, focal_sigma: float) -> float:
     """Run the adjustment and write it back; returns the standard deviation of the focal length in pixels."""
-    ids = np.unique(np.concatenate([local_map.placed_of(int(k)) for k in free]))
+    ids = _placed_by(local_map, free)
     chosen = np.concatenate([free, fixed])
     slot = np.full(local_map.capacity, -1, np.int64)
     slot[ids] = np.arange(len(ids))
@@ -81,3 +81,11 @@ def _adjust(local_map: LocalMap, free: I64, fixed: I64, iterations: int, focal_s
             node.landmarks, node.pixels = np.delete(node.landmarks, row[bad]), np.delete(node.pixels, row[bad], axis=0)
     local_map.placed[ids[local_map.support()[ids] < 2]] = False
     return result.focal_sigma_px
+
+
+def _placed_by(local_map: LocalMap, nodes: I64) -> I64:
+    """Ids, ascending, of the placed landmarks that any of these nodes sees."""
+    seen = np.zeros(local_map.capacity, np.bool_)
+    for k in nodes.tolist():
+        seen[local_map.nodes[k].landmarks] = True
+    return np.flatnonzero(seen & local_map.placed)

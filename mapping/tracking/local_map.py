@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.tracking import patches
+from mapping.tracking import patches, triangulation
 from mapping.tracking.flow import F32, Pyramid
 from mapping.tracking.lens import Lens
 from mapping.tracking.turn import Thumbnail
-from mapping.tracking.two_view import ray_angles, triangulate
 from mapping.tracking.visibility import look
 from mapping.transforms import F64
 
@@ -31,13 +30,14 @@ class Node:
     descriptors: NDArray[np.uint8]  # (m, 32) ORB, for finding the place again
     described: I64  # (m,) the landmark each descriptor belongs to
 
-    def rows(self, ids: I64) -> I64:
-        """Where landmarks (n,) stand among this node's own; -1 where it does not see one."""
-        if not len(self.landmarks):
-            return np.full(len(ids), -1)
-        order = np.argsort(self.landmarks)
-        found = order[np.minimum(np.searchsorted(self.landmarks, ids, sorter=order), len(order) - 1)]
-        return np.asarray(np.where(self.landmarks[found] == ids, found, -1))
+    def pixels_of(self, ids: I64) -> F64:
+        """Where this node sees landmarks (n,): ideal pixels (n, 2), NaN for those it does not see."""
+        out = np.full((len(ids), 2), np.nan)
+        row_of = np.full(1 + max(self.landmarks.max(initial=0), ids.max(initial=0)), -1)
+        row_of[self.landmarks] = np.arange(len(self.landmarks))
+        rows = row_of[ids]
+        out[rows >= 0] = self.pixels[rows[rows >= 0]]
+        return out
 
 
 class LocalMap:
@@ -83,22 +83,25 @@ class LocalMap:
 
     def place_new(self, ids: I64, pixels: F64, pose: F64, min_angle_rad: float, max_error_px: float) -> None:
         """Triangulate unplaced landmarks, seen at ideal pixels (n, 2) from `pose`, where rays meet well."""
-        for k in np.unique(self.home[ids]).tolist():
-            mine = np.flatnonzero(self.home[ids] == k)
-            rows = self.nodes[k].rows(ids[mine])
-            mine, rows = mine[rows >= 0], rows[rows >= 0]
-            if not len(mine):
-                continue
-            before = self.nodes[k].pixels[rows]
-            points = triangulate(self.poses[k], pose, before, pixels[mine], self.focal_px)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                good = ray_angles(points, self.poses[k], pose) >= min_angle_rad
-                for camera, seen in ((self.poses[k], before), (pose, pixels[mine])):
-                    local = points @ camera[:, :3].T + camera[:, 3]
-                    error = np.linalg.norm(self.focal_px * local[:, :2] / local[:, 2:] - seen, axis=1)
-                    good &= (error < max_error_px) & (local[:, 2] > 0)
-            self.points[ids[mine[good]]] = points[good]
-            self.placed[ids[mine[good]]] = True
+        homes = self.home[ids]
+        at_home = np.full((len(ids), 2), np.nan)
+        for k in set(homes.tolist()):
+            mine = homes == k
+            at_home[mine] = self.nodes[k].pixels_of(ids[mine])
+        known = np.flatnonzero(np.isfinite(at_home[:, 0]))
+        points = np.empty((len(known), 3))
+        good = triangulation.place(
+            self.poses[homes[known]],
+            at_home[known],
+            pose,
+            pixels[known],
+            self.focal_px,
+            min_angle_rad,
+            max_error_px,
+            points,
+        )
+        self.points[ids[known[good]]] = points[good]
+        self.placed[ids[known[good]]] = True
 
     def placed_of(self, node: int) -> I64:
         """Ids of the placed landmarks a node sees."""
@@ -109,7 +112,8 @@ class LocalMap:
         """(k,) how many of these landmarks each node sees."""
         wanted = np.zeros(self.capacity, np.bool_)
         wanted[ids] = True
-        return np.array([int(np.count_nonzero(wanted[n.landmarks])) for n in self.nodes], np.int64)
+        seen, node = self._sightings()
+        return np.bincount(node[wanted[seen]], minlength=len(self.nodes))
 
     def visible(self, pose: F64, lens: Lens, skip: NDArray[np.bool_]) -> tuple[I64, F64, F64]:
         """Placed landmarks (n,) that `pose` should see, their OpenCV pixels (n, 2) and patch warps (n, 2, 2).
@@ -167,6 +171,8 @@ class LocalMap:
 
     def _release(self, gone: NDArray[np.bool_]) -> None:
         """Free the slots (capacity,) of landmarks; nobody may go on naming them."""
+        if not gone.any():
+            return
         self.placed[gone] = self._used[gone] = False
         for node in self.nodes:
             if len(node.landmarks) and (stale := gone[node.landmarks]).any():
@@ -176,8 +182,13 @@ class LocalMap:
 
     def support(self) -> I64:
         """(capacity,) how many nodes see each landmark."""
-        seen = [node.landmarks for node in self.nodes if len(node.landmarks)]
-        return np.bincount(np.concatenate(seen), minlength=self.capacity) if seen else np.zeros(self.capacity, np.int64)
+        return np.bincount(self._sightings()[0], minlength=self.capacity)
+
+    def _sightings(self) -> tuple[I64, I64]:
+        """Every sighting (n,) by landmark, and the node whose it is."""
+        counts = [len(node.landmarks) for node in self.nodes]
+        seen = np.concatenate([node.landmarks for node in self.nodes])
+        return seen, np.repeat(np.arange(len(counts)), counts)
 
     def _take(self, count: int) -> I64:
         """Free landmark slots, ascending."""

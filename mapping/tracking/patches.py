@@ -35,6 +35,9 @@ def _cut(gray: NDArray[np.uint8], half: NDArray[np.uint8], pixels: F64, out: NDA
             height, width = image.shape
             u0 = int(np.rint(pixels[i, 0] / (1 + level))) - SIZE // 2
             v0 = int(np.rint(pixels[i, 1] / (1 + level))) - SIZE // 2
+            if u0 >= 0 and v0 >= 0 and u0 + SIZE <= width and v0 + SIZE <= height:
+                out[i, level] = image[v0 : v0 + SIZE, u0 : u0 + SIZE]
+                continue
             for r in range(SIZE):
                 v = min(max(v0 + r, 0), height - 1)
                 for c in range(SIZE):

@@ -18,8 +18,8 @@ from mapping.tracking.turn import Thumbnail, difference
 from mapping.transforms import F64
 
 _PATCH_PX = 31.0  # ORB's patch, which its descriptor reads
-_SCALE = 1.2
-_OCTAVES = (0, 2)  # each corner is described as seen from here and from 1.44 times further away
+_SCALE = 1.44
+_OCTAVES = (0, 1)  # each corner is described as seen from here and from 1.44 times further away
 _RADIUS = 15
 
 
@@ -41,7 +41,7 @@ def describe(gray: NDArray[np.uint8], corners: F32) -> Described:
         for octave in _OCTAVES
         for i, (u, v) in enumerate(corners.tolist())
     ]
-    kept, descriptors = cv2.ORB.create(nlevels=4, scaleFactor=_SCALE).compute(gray, keypoints)
+    kept, descriptors = cv2.ORB.create(nlevels=len(_OCTAVES), scaleFactor=_SCALE).compute(gray, keypoints)
     if descriptors is None:
         return Described(np.empty((0, 32), np.uint8), np.empty(0, np.int64))
     return Described(np.asarray(descriptors, np.uint8), np.array([k.class_id for k in kept], np.int64))

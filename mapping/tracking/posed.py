@@ -8,7 +8,7 @@ import numpy as np
 
 from mapping.tracking.flow import F32, follow, fresh_corners
 from mapping.tracking.pose import project
-from mapping.tracking.two_view import ray_angles, triangulate
+from mapping.tracking.triangulation import ray_angles, triangulate
 from mapping.tracking.view import View
 from mapping.transforms import F64, angle_between, invert
 from streams.frame import DepthMap

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from mapping.tracking.local_map import I64, LocalMap
-from mapping.tracking.two_view import ray_angles, stands
+from mapping.tracking.triangulation import ray_angles
+from mapping.tracking.two_view import stands
 
 _ENOUGH_RAD = np.radians(12.0)  # a map that stands at this parallax is not asked again
 _MIN_SHARED = 40
@@ -39,7 +40,7 @@ class Proof:
             shared = np.intersect1d(shared, local_map.nodes[k].landmarks)
         if len(shared) < _MIN_SHARED:
             return False
-        views = [local_map.nodes[k].pixels[local_map.nodes[k].rows(shared)] for k in chosen]
+        views = [local_map.nodes[k].pixels_of(shared) for k in chosen]
         self.stood = stands(np.stack(views), local_map.focal_px, local_map.poses[chosen])
         return not self.stood
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from mapping.tracking import ambiguity, bundle, flow, patches, places, pose, turn, visibility
+from mapping.tracking import ambiguity, bundle, flow, patches, places, pose, triangulation, turn, visibility
 from mapping.tracking.beginning import begin
 from mapping.tracking.follower import FollowConfig, Follower, Step
 from mapping.tracking.gyro import Gyro
@@ -51,7 +51,8 @@ class Tracked:
     component: int
     """Numbers the maps of this stream: a new one whenever the tracker had to start anew, unconnected."""
     component_from_camera: F64 | None
-    """(4, 4); None unless tracked. The unit is the component's own (metres only on posed streams)."""
+    """(4, 4). The unit is the component's own (metres only on posed streams). None when lost; while `starting` only the
+    turn of a camera that has hardly moved, in the frame of the map to come."""
     intrinsics: Intrinsics
     """The camera used, of this frame's size: given, guessed, or refined from a guess."""
     keyframe: bool = False
@@ -216,14 +217,28 @@ class Tracker:
         """Before the first map, or beside a lost one."""
         first = self._starter.offer(view, turned, may_start=not self._still_hoping(view))
         begun = begin(first, self._config.follow.grow) if first is not None else None
-        if begun is None:
-            return self._untracked(view, "starting" if self._lost_since_ns is None else "lost")
+        if first is None or begun is None:
+            return self._wait(view)
         if self._follower is not None:
             self._remember(self._component, self._follower)
-        self._component = self._new_component()
+        if not first.is_told:
+            self._component = self._new_component()
         self._follower = Follower(begun, self._config.follow, is_guess=view.is_guess)
         self._starter, self._lost_since_ns = self._new_starter(), None
         return self._tracked(view, self._follower.first_step())
+
+    def _wait(self, view: View) -> Tracked:
+        """No map yet: while the camera has hardly moved, its turn is known, and that it is about where it began."""
+        if self._follower is not None:
+            return self._untracked(view, "lost")
+        was_told = self._starter.is_told
+        turn = self._starter.turn_so_far()
+        if turn is None:
+            return self._untracked(view, "starting")
+        if not was_told:
+            self._component = self._new_component()
+        pose = component_from_camera(np.column_stack([turn, np.zeros(3)]))
+        return replace(self._untracked(view, "starting"), component_from_camera=pose)
 
     def _still_hoping(self, view: View) -> bool:
         """Just lost: known ground may come back into view, and a new start would cut the map in two."""
@@ -385,5 +400,5 @@ def component_from_camera(camera_from_map: F64) -> F64:
 
 def warm_up() -> None:
     """Compile every kernel, so that the first frames of the first phone are not slow."""
-    for module in (ambiguity, bundle, flow, patches, places, pose, turn, visibility):
+    for module in (ambiguity, bundle, flow, patches, places, pose, triangulation, turn, visibility):
         module.warm_up()

@@ -13,13 +13,16 @@ from numpy.typing import NDArray
 
 from mapping.kernels import kernel
 from mapping.tracking.cholesky import cholesky_solve
-from mapping.transforms import F64, exp_so3
+from mapping.transforms import F64, angle_between, exp_so3
 
 F32 = NDArray[np.float32]
 
 UNCONVINCING = 0.25
 """Residual from which a turn found in the miniatures is to be doubted."""
 _WIDER_TURNS = [exp_so3(np.radians(v)) for v in ([0, 8, 0], [0, -8, 0], [8, 0, 0], [-8, 0, 0], [0, 16, 0], [0, -16, 0])]
+
+_SAME_PX = 0.25
+"""Two guesses that meet within this much, in pixels of a thumbnail, are one."""
 
 WIDTH = 80  # pixels of a thumbnail's long side
 
@@ -65,6 +68,8 @@ def _best_of(before: Thumbnail, after: Thumbnail, guesses: list[F64]) -> tuple[F
     for guess in guesses:
         rotation = guess.copy()
         _align(before.coarse, after.coarse, 0.5 * before.focal_px, 0.5 * after.focal_px, rotation, 12)
+        if best_error < np.inf and angle_between(rotation, best) * before.focal_px < _SAME_PX:
+            continue  # it leads to where the one before did
         error = _align(before.fine, after.fine, before.focal_px, after.focal_px, rotation, 8)
         if error < best_error - 1e-3:
             best, best_error = rotation, error

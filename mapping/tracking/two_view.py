@@ -8,7 +8,7 @@ clearly better than the others and than none.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import poselib
@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from mapping.tracking.ambiguity import Valley, scan
 from mapping.tracking.bundle import Bundle, adjust, centres
+from mapping.tracking.triangulation import ray_angles, triangulate
 from mapping.transforms import F64, angle_between, exp_so3, log_so3
 
 _VALLEY_RATIO = 1.3  # directions that cost at most this much more than the best are as good as it
@@ -52,6 +53,11 @@ class Start:
     good: NDArray[np.bool_]  # (n,) well triangulated and seen consistently
     parallax_rad: float
 
+    def seen_from(self, turn: F64) -> Start:
+        """The same map in the frame of a camera at the same place; `turn` (3, 3) is origin_from_that_camera."""
+        cameras = np.concatenate([self.camera_from_map[:, :, :3] @ turn, self.camera_from_map[:, :, 3:]], axis=2)
+        return replace(self, camera_from_map=cameras, points=self.points @ turn)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Hypothesis:
@@ -72,7 +78,7 @@ def start_map(pixels: F64, focal_px: float, config: StartConfig = StartConfig())
     if len(first) < config.min_points:
         return None
     turn = fit_rotation(first, last, focal_px)
-    turning_cost = float(np.median(_rotation_error2(turn, first, last, focal_px)))
+    turning_cost = float(np.median(rotation_error2(turn, first, last, focal_px)))
     if turning_cost < config.min_turning_px**2:  # cheapest refusal first
         return None
     valley = scan(first, last, focal_px, turn)
@@ -176,32 +182,8 @@ def rays(pixels: F64, focal_px: float) -> F64:
     return np.asarray(directions / np.linalg.norm(directions, axis=1, keepdims=True))
 
 
-def ray_angles(points: F64, camera_a: F64, camera_b: F64) -> F64:
-    """Angle in radians (n,) under which each point (n, 3) sees two cameras (3, 4)."""
-    centre_a, centre_b = centres(np.stack([camera_a, camera_b]))
-    a, b = points - centre_a, points - centre_b
-    cosine = np.sum(a * b, axis=1) / np.maximum(np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1), 1e-12)
-    return np.asarray(np.arccos(np.clip(cosine, -1.0, 1.0)))
-
-
-def triangulate(camera_a: F64, camera_b: F64, pixels_a: F64, pixels_b: F64, focal_px: float) -> F64:
-    """Points (n, 3) nearest to both rays (midpoint); NaN where the rays do not meet in front of both cameras."""
-    a, b = (
-        np.column_stack([pixels_a / focal_px, np.ones(len(pixels_a))]),
-        np.column_stack([pixels_b / focal_px, np.ones(len(pixels_b))]),
-    )
-    da, db = a @ camera_a[:, :3], b @ camera_b[:, :3]
-    centre_a, centre_b = centres(np.stack([camera_a, camera_b]))
-    aa, ab, bb = np.sum(da * da, axis=1), np.sum(da * db, axis=1), np.sum(db * db, axis=1)
-    ga, gb = da @ (centre_b - centre_a), db @ (centre_b - centre_a)
-    det = np.maximum(aa * bb - ab * ab, 1e-12 * aa * bb)
-    depth_a, depth_b = (bb * ga - ab * gb) / det, (ab * ga - aa * gb) / det
-    points = 0.5 * (centre_a + depth_a[:, None] * da + centre_b + depth_b[:, None] * db)
-    points[(depth_a <= 0) | (depth_b <= 0)] = np.nan
-    return np.asarray(points)
-
-
-def _rotation_error2(rotation: F64, first: F64, last: F64, focal_px: float) -> F64:
+def rotation_error2(rotation: F64, first: F64, last: F64, focal_px: float) -> F64:
+    """Squared error (n,) in px^2 of pixels (n, 2) seen again by a camera that only turned by `rotation` (3, 3)."""
     turned = np.column_stack([first / focal_px, np.ones(len(first))]) @ rotation.T
     return np.asarray(np.sum((focal_px * turned[:, :2] / turned[:, 2:] - last) ** 2, axis=1))
 

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from mapping.alignment import fit_cameras
 from mapping.engines import View
 from mapping.tracking.bundle import Bundle, adjust
-from mapping.tracking.two_view import StartConfig, start_map, triangulate
+from mapping.tracking.triangulation import triangulate
+from mapping.tracking.two_view import StartConfig, start_map
 from mapping.transforms import F64, invert, rigid
 from streams.frame import Intrinsics
 

@@ -36,7 +36,7 @@ def follow(images: list[np.ndarray], tracker: Tracker, *, first_seq: int = 0) ->
 
 def aligned(tracked: list[Tracked], truth: list[F64]) -> tuple[Sim3, F64]:
     """Sim(3) onto the truth and the position error (n,) of every tracked frame; seq indexes the truth."""
-    posed = [t for t in tracked if t.component_from_camera is not None]
+    posed = [t for t in tracked if t.state == "tracked"]
     mine = np.array([t.component_from_camera[:3, 3] for t in posed])
     true = np.array([truth[t.seq][:3, 3] for t in posed])
     sim3 = umeyama(mine, true)
@@ -97,10 +97,47 @@ def test_frames_that_waited_for_the_map_get_their_poses(images: list[np.ndarray]
     assert [late.capture_ns for late in first.backfilled] == [t.capture_ns for t in tracked[: first.seq]]
     assert not any(t.backfilled for t in tracked if t is not first)
     waited = [
-        replace(t, component_from_camera=late.component_from_camera)
+        replace(t, state="tracked", component_from_camera=late.component_from_camera)
         for t, late in zip(tracked, first.backfilled, strict=False)
     ]
     assert aligned(waited + tracked[first.seq :], walk(130))[1].max() < 0.02
+
+
+def test_a_camera_that_hardly_moves_is_answered_in_the_frame_of_the_map_to_come(room: PaintedRoom) -> None:
+    """Two black pictures, two seconds in an unsteady hand, then the walk: longer than frames are remembered."""
+    random = np.random.default_rng(3)
+    first, *path = walk(130)[:45]
+    held = [first @ rigid(exp_so3(random.normal(0, 0.002, 3)), random.normal(0, 0.002, 3)) for _ in range(58)]
+    truth = [first, first, *held, *path]
+    images = [room.render(pose) for pose in truth]
+    images[0] = images[1] = np.zeros_like(images[0])
+    tracked = follow(images, Tracker(STREAM))
+    assert [t.component_from_camera is None for t in tracked[:4]] == [True, True, True, False]
+    assert tracked[-1].state == "tracked"
+    early = [t for t in tracked if t.state == "starting" and t.component_from_camera is not None]
+    assert len(early) > 50
+    assert {t.component for t in early} == {tracked[-1].component}
+    assert not any(t.keyframe for t in early)
+    world_from_component = truth[early[0].seq - 1]  # stands where the first picture was taken that shows anything
+    later = [t for t in tracked if t.state == "tracked"]
+    mine = np.array([t.component_from_camera[:3, 3] for t in later])
+    true = np.array([(np.linalg.inv(world_from_component) @ truth[t.seq])[:3, 3] for t in later])
+    scale = np.sum(mine * true) / np.sum(mine * mine)
+    assert np.linalg.norm(scale * mine - true, axis=1).max() < 0.03
+    for t in early + later:
+        turned = world_from_component[:3, :3] @ t.component_from_camera[:3, :3]
+        assert np.degrees(angle_between(turned, truth[t.seq][:3, :3])) < 1.5
+
+
+def test_a_camera_that_moves_on_without_a_map_is_not_answered(room: PaintedRoom) -> None:
+    """Turning is not enough for a map, and too much to be taken for standing still."""
+    first = walk(2)[0]
+    turning = [
+        room.render(first @ rigid(exp_so3(np.array([0.0, np.radians(0.5 * i), 0.0])), np.zeros(3))) for i in range(12)
+    ]
+    tracked = follow(turning, Tracker(STREAM))
+    assert {t.state for t in tracked} == {"starting"}
+    assert all(t.component_from_camera is None for t in tracked[4:])
 
 
 def test_same_frames_same_bytes(images: list[np.ndarray]) -> None:
