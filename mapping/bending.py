@@ -84,7 +84,7 @@ class _Walk:
 
 
 def bend(
-    standing: Sequence[Component], hung: Sequence[Component], before: Mapping[KeyframeId, F64], links: Links
+    standing: Sequence[Component], hung: Sequence[Component], before: Mapping[KeyframeId, Sim3], links: Links
 ) -> Iterator[tuple[Component, Placement]]:
     """Place the components in the world that recognised places link, each keyframe where all together want it.
 
@@ -92,11 +92,11 @@ def bend(
         standing: lie in the world by themselves. Those of them that bring poses stay as they are; where there is none,
             the first of what hangs together keeps its place on the whole.
         hung: lie where others put them.
-        before: world_from_camera (4, 4) of places of before a restart, which stay.
+        before: world_from_camera of places of before a restart, which stay, in the unit of their depths.
     """
     here = [component for component in (*standing, *hung) if component.placement is not None and component.poses]
     stride = -(-sum(len(component.poses) for component in here) // _MAX_STATIONS)
-    ids, places, walks = list(before), [Sim3.from_rigid(pose) for pose in before.values()], []
+    ids, places, walks = list(before), list(before.values()), []
     for component in here:
         walks.append(_Walk.of(component, len(ids), stride))
         ids += [keyframe_id(component.key[0], seq) for seq in component.poses]

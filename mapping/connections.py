@@ -26,7 +26,7 @@ class Connections:
         self._world, self._kept = world, kept
         self._ties, self._links = Ties(config), Links()
         self._poses_before: dict[KeyframeId, F64] = {}
-        """world_from_camera (4, 4) of places of before a restart."""
+        """(4, 4) of places of before a restart, in the frame and unit that the world had then: that of `BEFORE`."""
         self._is_urgent = False
         """Something is believed that the map does not show yet."""
 
@@ -58,7 +58,10 @@ class Connections:
         """Do that, and let all that lies in the world give way to what was heard."""
         self._is_urgent = False
         self.hang()
-        self._world.bend(self._links, self._poses_before)
+        earlier = self._world.components.get(BEFORE)
+        world = earlier.world_from_component if earlier is not None else None
+        before = {} if world is None else {k: world @ Sim3.from_rigid(p) for k, p in self._poses_before.items()}
+        self._world.bend(self._links, before)
 
     def forget(self, stream: StreamId) -> None:
         """Drop all that concerns a phone."""

@@ -7,7 +7,9 @@ volume and lets all of them wait.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +18,10 @@ from mapping.changes import KeyframeId
 from mapping.kept import Kept, KeptKeyframes
 from mapping.transforms import F64, Sim3
 from mapping.volume import tsdf
+from mapping.volume.stretching import stretched
 from mapping.volume.visibility import DepthView, Sight, line_of_sight
 
+_LOG = logging.getLogger(__name__)
 _MOVED_VOXELS = 1.0
 _MOVED_DEG = 0.5
 
@@ -72,6 +76,28 @@ class Fusion:
         self._waiting = dict.fromkeys(kept.id for kept in self._kept)
         self._anew = {kept.id for kept in self.pending()}
         return self.volume.clear()
+
+    def stretch(self, factor: float) -> NDArray[np.int32]:
+        """Bring the volume as it is to another unit, for a world that was stretched about its origin.
+
+        Keyframes that stand in it go on standing in it. Returns the blocks that were there, and are there.
+        """
+        made = stretched(self.volume, factor)
+        room = self.volume.max_blocks
+        if len(made.keys) > room:
+            _LOG.warning("the map grew beyond its %d blocks: the %d least seen are gone", room, len(made.keys) - room)
+            made = made.only(np.sort(np.argsort(-made.weight.sum(axis=(1, 2, 3)), kind="stable")[:room]))
+        before = self.volume.clear()
+        self.volume.load(made)
+        for kept in self._kept:
+            world = self._world_around(kept)
+            if kept.fused_as is not None and world is not None:
+                kept.fused_as = replace(
+                    kept.fused_as,
+                    world_from_camera=world.apply_pose(kept.component_from_camera),
+                    metres_per_unit=kept.fused_as.metres_per_unit * factor,
+                )
+        return np.concatenate([before, made.keys])
 
     def step(self, batch: Iterable[Kept]) -> list[NDArray[np.int32]]:
         """Fuse pending keyframes as they stand now; returns the blocks that changed, keyframe by keyframe."""

@@ -36,7 +36,8 @@ from mapping.volume import depth as depth_maps
 from mapping.volume import surface, tsdf, visibility
 from mapping.volume.depth import working_size
 from mapping.volume.visibility import DepthView, Sight
-from mapping.world import World, WorldState
+from mapping.world import World
+from mapping.world_state import WorldState
 from streams.frame import DepthMap, Frame, Intrinsics, StreamId
 
 __all__ = ["Config", "Points", "SceneMap", "Status", "StreamOptions", "warm_up"]
@@ -140,7 +141,7 @@ class SceneMap:
         holds is not the map.
         """
         moved = self._world.reconsider()
-        dirty = [] if moved is None or moved[1] in ("merge", "loop") else [self._start_anew(moved[1])]
+        dirty = [] if moved is None else self._follow(*moved)
         batch = self._fusion.pending()[: self._config.fuse_batch]
         news = self._poses(kept for kept in batch if self._fusion.is_new(kept))
         dirty += self._fusion.step(batch)
@@ -306,7 +307,7 @@ class SceneMap:
         return self._world.state
 
     def restore(self, blocks: tsdf.Blocks, state: WorldState) -> None:
-        """Go on from a stored volume: its world is settled, so no later cue turns or scales it.
+        """Go on from a stored volume: its world is settled, so no later cue turns it, or scales it twice.
 
         Raises:
             ValueError: keyframes were observed already, or the blocks do not fit (see `Tsdf.load`).
@@ -351,9 +352,14 @@ class SceneMap:
         self._connections.forget(stream)
         return gone
 
-    def _start_anew(self, reason: str) -> NDArray[np.int32]:
+    def _follow(self, new_from_old: Sim3, reason: str) -> list[NDArray[np.int32]]:
+        """Let the volume follow the world into a new epoch; returns the blocks that changed."""
+        if reason in ("merge", "loop"):
+            return []
+        if self._world.is_settled:
+            return [self._fusion.stretch(new_from_old.scale)]
         _LOG.info("map epoch %d (%s): fusing %d keyframes anew", self._world.state.epoch, reason, len(self._kept))
-        return self._fusion.start_anew()
+        return [self._fusion.start_anew()]
 
     def _look_again(self, component: Component, depths: dict[KeyframeId, DepthMap]) -> list[Kept]:
         """Give keyframes that are kept the better depth an engine has for them by now; returns those it is for."""

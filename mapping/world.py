@@ -9,7 +9,7 @@ everything in it moves along.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -26,48 +26,17 @@ from mapping.placement import Placement
 from mapping.places.links import Links
 from mapping.places.ties import Tie
 from mapping.transforms import F64, Sim3, invert
+from mapping.world_state import WorldState
 from streams.frame import StreamId
 
 _TIE_SIGMA = 0.02
 """Relative error of the scale between components whose place recognition found."""
-_SETTLED = (
-    "no cue can scale this map any more: it was restored after a restart, or the phones that made it were deleted, and "
-    "without their keyframes it cannot be built anew; film the place into a new scene and give the cue there"
+_HAS_SCALE = (
+    "this map has its scale ({source}), and nobody carries it any more who could learn it better: it was restored, or "
+    "the phones that made it were deleted"
 )
 _MIN_FOUNDING = 4
 """A component with fewer keyframes than this may lose the world to its phone's next one."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class WorldState:
-    """The frame that all aligned components share, and the ways into it."""
-
-    epoch: int = 0
-    scale_source: str = "none"
-    scale_sigma: float = float("inf")
-    scale_contradicted_by: tuple[str, ...] = ()
-    """Sources of cues that cannot be right if this scale is."""
-    gravity_source: str = "cameras"
-    gravity_sigma_deg: float = 180.0
-    world_from_start: F64 | None = None
-    """(4, 4) of the first phone's first camera: where those who start together start."""
-    markers: dict[int, Sim3] = field(default_factory=dict)
-    """world_from_marker of every marker whose place is known; its scale is 1 in a metric world."""
-    declared: MarkerConfig | None = None
-    """What somebody said the printed markers are; None = as the settings say."""
-    named_worlds: dict[str, Sim3] = field(default_factory=dict)
-    """world_from_named of every world that posed streams speak of."""
-
-    def moved(self, new_from_old: Sim3) -> WorldState:
-        """The same knowledge in the next epoch's world."""
-        start = self.world_from_start
-        return replace(
-            self,
-            epoch=self.epoch + 1,
-            world_from_start=None if start is None else new_from_old.apply_pose(start),
-            markers={marker: new_from_old @ place for marker, place in self.markers.items()},
-            named_worlds={name: new_from_old @ place for name, place in self.named_worlds.items()},
-        )
 
 
 class World:
@@ -86,6 +55,9 @@ class World:
         self._news: Literal["merge", "loop"] | None = None
         """What is to be told of by a new epoch."""
         self._is_settled = False
+        """Nobody carries it: restored, or its phones were deleted. It may still learn its scale, once."""
+        self._distances: list[scale.Scale] = []
+        """Typed while it is settled: metres for one metre of the world."""
         self._looked_at_cues = -1
 
     def join(self, stream: StreamId, options: StreamOptions) -> None:
@@ -102,6 +74,11 @@ class World:
         """Where a keyframe's component lies in the world around it; None while it does not."""
         known = self.components.get(kept.component)
         return known.world_around(kept.seq) if known is not None else None
+
+    @property
+    def is_settled(self) -> bool:
+        """Nobody carries it, and no depth is left to fuse all of it anew."""
+        return self._is_settled
 
     def settle(self, state: WorldState) -> None:
         """Take over a stored world: nobody founds another, nothing moves it."""
@@ -176,11 +153,11 @@ class World:
             self._looked_at_cues = -1  # they may know scale
         return hung
 
-    def bend(self, links: Links, before: Mapping[KeyframeId, F64]) -> None:
+    def bend(self, links: Links, before: Mapping[KeyframeId, Sim3]) -> None:
         """Let all keyframes in the world give way to what was recognised.
 
         Args:
-            before: world_from_camera (4, 4) of places of before a restart, which stay.
+            before: world_from_camera of places of before a restart, which stay, in the unit of their depths.
         """
         hung = [component for key, component in self.components.items() if key in self._hung]
         standing = [component for key, component in self.components.items() if key not in self._hung]
@@ -211,33 +188,30 @@ class World:
                 self.state = replace(self.state, markers=hung)
 
     def declare_distance(self, a_world: F64, b_world: F64, distance_m: float, point_sigma_m: float) -> None:
-        """Give the founder a measured distance as a scale cue; the ends are as uncertain as the depth they lie on.
+        """Take a measured distance for a scale cue; the ends are as uncertain as the depth they lie on.
 
         Raises:
             ValueError: the distance is not positive, the points coincide, there is no map, it brings its own scale, or
-                it was settled and nobody carries it.
+                it has one and nobody carries it.
         """
         founder = self._founder
-        if self._is_settled:
-            raise ValueError(_SETTLED)
-        if founder is None or founder.world_from_component is None:
+        if self._is_settled and self.state.scale_source != "none":
+            raise ValueError(_HAS_SCALE.format(source=self.state.scale_source))
+        if not self._is_settled and (founder is None or founder.world_from_component is None):
             raise ValueError("there is no map yet to measure in; film first")
-        if founder.is_posed:
+        if founder is not None and founder.is_posed:
             raise ValueError("this map is in metres already, by the poses that its first phone brought along")
         views = [(kept, world) for kept in self._kept if (world := self.around(kept)) is not None]
         length_sigma_m = float(np.hypot(clicks.length_sigma_m(a_world, b_world, views), np.sqrt(2.0) * point_sigma_m))
-        length_m, metres_per_unit = float(np.linalg.norm(b_world - a_world)), founder.world_from_component.scale
-        cue = scale.from_distance(length_m / metres_per_unit, length_sigma_m / metres_per_unit, distance_m)
-        founder.distances.append(cue)
+        length_m, unit_m = float(np.linalg.norm(b_world - a_world)), 1.0
+        told = self._distances
+        if founder is not None and founder.world_from_component is not None:
+            told, unit_m = founder.distances, founder.world_from_component.scale
+        told.append(scale.from_distance(length_m / unit_m, length_sigma_m / unit_m, distance_m))
         self._looked_at_cues = -1
 
     def declare_markers(self, declared: MarkerConfig, was_size_m: float) -> None:
-        """Take all markers to be of this kind, those seen before, too; where they hang stays.
-
-        Raises:
-            ValueError: the world has no scale and nobody carries it who could learn one.
-        """
-        self._must_not_be_stuck()
+        """Take all markers to be of this kind, those seen before, too; where they hang stays."""
         ratio = declared.size_m / was_size_m
         hung = {marker: replace(place, scale=place.scale / ratio) for marker, place in self.state.markers.items()}
         self.state = replace(self.state, declared=declared, markers=hung)
@@ -249,12 +223,7 @@ class World:
         self._looked_at_cues = -1
 
     def declare_camera_height(self, stream: StreamId, height_m: float) -> None:
-        """A phone is carried that high above the floor: a scale cue for what it sees, before and after.
-
-        Raises:
-            ValueError: as of `declare_markers`.
-        """
-        self._must_not_be_stuck()
+        """A phone is carried that high above the floor: a scale cue for what it sees, before and after."""
         known = self._options.get(stream, StreamOptions())
         self._options[stream] = known.model_copy(update={"camera_height_m": height_m})
         for key, component in self.components.items():
@@ -264,7 +233,12 @@ class World:
 
     def reconsider(self) -> tuple[Sim3, str] | None:
         """Move the world if that is worth it: `new_from_old` and why. The kept keyframes have to be fused anew."""
-        return self._give_up_false_start() or self._move_to_better_anchor() or self._tell_news()
+        return (
+            self._give_up_false_start()
+            or self._move_to_better_anchor()
+            or self._learn_scale_when_settled()
+            or self._tell_news()
+        )
 
     def _tell_news(self) -> tuple[Sim3, str] | None:
         """Components joined the world, or it bent: it stays where it is, but what lies in it is another state."""
@@ -312,22 +286,16 @@ class World:
         self.marker_joins.let_go(heir.key)
         self._looked_at_cues = -1
 
-    def _must_not_be_stuck(self) -> None:
-        if self._is_settled and self.state.scale_source == "none":
-            raise ValueError(_SETTLED)
-
-    def _told_by_others(self, founder: Component) -> list[scale.Scale]:
-        """Scale cues of the phones whose place recognition found, in the founder's unit."""
-        assert founder.world_from_component is not None
-        founder_from_world = founder.world_from_component.inverse()
+    def _told_by(self, others: Iterable[Component], reference_from_world: Sim3) -> list[scale.Scale]:
+        """Scale cues of phones that lie in the world, in the unit of something else that does."""
         told = []
-        for other in (self.components[key] for key in self._hung):
+        for other in others:
             if other.world_from_component is None:
                 continue
-            founder_from_other = founder_from_world @ other.world_from_component
+            reference_from_other = reference_from_world @ other.world_from_component
             kept = self._kept.of(other.key)
             told += [
-                cue.through(founder_from_other.scale, _TIE_SIGMA)
+                cue.through(reference_from_other.scale, _TIE_SIGMA)
                 for cue in other.scale_cues(kept, other.gravity(kept).up)
             ]
         return told
@@ -368,15 +336,41 @@ class World:
         self._looked_at_cues = founder.num_observed
         kept: list[Kept] = self._kept.of(founder.key)
         gravity = founder.gravity(kept)
-        size = founder.scale(kept, gravity.up, self._told_by_others(founder))
+        assert founder.world_from_component is not None
+        others = (self.components[key] for key in self._hung)
+        size = founder.scale(kept, gravity.up, self._told_by(others, founder.world_from_component.inverse()))
         moved = anchor.better(now, gravity, size)
         if moved is None:
             self._stand_on(anchor.reworded(now, gravity, size))
             return None
         made, new_from_old, reason = moved
+        self._move(new_from_old)
+        self._stand_on(made)
+        return new_from_old, reason
+
+    def _learn_scale_when_settled(self) -> tuple[Sim3, str] | None:
+        """A settled world without scale takes the first cue there is: people's, or of phones that came back into it."""
+        if not self._is_settled or self.state.scale_source != "none":
+            return None
+        here = [component for component in self._in_world() if component.num_observed and not component.is_posed]
+        num = sum(component.num_observed for component in here)
+        if self._looked_at_cues >= 0 and (num == self._looked_at_cues or not anchor.is_time_to_look(num)):
+            return None
+        self._looked_at_cues = num
+        found = scale.fuse([*self._distances, *self._told_by(here, Sim3.identity())])
+        if found is None:
+            return None
+        new_from_old = Sim3(found.metres_per_unit, np.eye(3), np.zeros(3))
+        self._move(new_from_old)
+        self.state = replace(
+            self.state,
+            scale_source=found.source, scale_sigma=found.sigma, scale_contradicted_by=found.contradicted_by,
+        )  # fmt: skip
+        return new_from_old, "scale"
+
+    def _move(self, new_from_old: Sim3) -> None:
+        """Into the next epoch, with all that lies in it."""
         for component in self.components.values():
             if component.world_from_component is not None:
                 component.world_from_component = new_from_old @ component.world_from_component
-        self._stand_on(made)
         self.state = self.state.moved(new_from_old)
-        return new_from_old, reason

@@ -11,7 +11,7 @@ from mapping.kept import ComponentKey
 from mapping.metric import markers
 from mapping.store.state import SceneState
 from mapping.transforms import Sim3, quat_from_rotation, rotation_from_quat
-from mapping.world import WorldState
+from mapping.world_state import WorldState
 from navmesh.tiles import TILE_CELLS
 from server.bus.channel import Channel, Entry
 from server.bus.encode import Footprint

@@ -128,7 +128,7 @@ class Writer:
         """Tiles of before a restart that were not built anew yet."""
         self._seen: dict[StreamId, set[tuple[int, int, int]]] = {}
         self._earlier: dict[KeyframeId, StoredKeyframe] = {}
-        """From before a restart: only where they were taken from is left. A restored world never moves."""
+        """From before a restart: only where they were taken from is left."""
         self._components_before: dict[ComponentKey, Sim3] = {}
         self.places_before: list[Place] = []
         """What can be recognised of the world of before a restart."""
@@ -294,6 +294,7 @@ class Writer:
         moves = tuple(c for c in changes if c.new_from_old is not None)
         if moves:
             self._unsaved.start_afresh(self.map.voxels)
+            self._move_earlier(moves)
         change, status = _merged(changes), self.map.status
         self._unsaved.note(change.dirty_blocks)
         self._points_due |= change.poses
@@ -310,6 +311,19 @@ class Writer:
         self._unconfirmed -= {(item.layer, item.key) for item in publications}
         seconds = seconds | {"tiles": built - began, "encode": time.perf_counter() - built}
         return Step(status, moves, publications, self._wait_s(status), seconds)
+
+    def _move_earlier(self, moves: Iterable[MapChange]) -> None:
+        """What is left of before a restart follows the world: it may have learnt its scale."""
+        for change in moves:
+            if (new_from_old := change.new_from_old) is None or change.reason != "scale":
+                continue
+            self._components_before = {key: new_from_old @ place for key, place in self._components_before.items()}
+            moved = {key: new_from_old.apply_pose(k.world_from_camera) for key, k in self._earlier.items()}
+            self._earlier = {
+                key: msgspec.structs.replace(k, world_from_camera=moved[key]) for key, k in self._earlier.items()
+            }
+            if moved:
+                self.store.append(MovedKeyframes(ids=list(moved), world_from_camera=np.stack(list(moved.values()))))
 
     def _wait_s(self, status: Status) -> float | None:
         """How long until `build` has something to do; None = not before the map changes."""

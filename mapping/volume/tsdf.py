@@ -55,6 +55,10 @@ class Blocks:
     weight: NDArray[np.float32]  # (n, 8, 8, 8)
     rgb: NDArray[np.uint8]  # (n, 8, 8, 8, 3)
 
+    def only(self, rows: NDArray[np.int64]) -> Blocks:
+        """Some of them."""
+        return Blocks(self.keys[rows], self.tsdf_m[rows], self.weight[rows], self.rgb[rows])
+
 
 class Tsdf:
     """All voxels of one world. Is a `mapping.changes.VoxelSource`."""
@@ -75,6 +79,10 @@ class Tsdf:
     @property
     def num_blocks(self) -> int:
         return self._count
+
+    @property
+    def max_blocks(self) -> int:
+        return self._config.max_blocks
 
     @property
     def is_full(self) -> bool:

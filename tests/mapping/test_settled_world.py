@@ -7,6 +7,7 @@ import pytest
 
 from mapping.metric import markers
 from mapping.scene_map import SceneMap
+from mapping.transforms import Sim3
 from tests.mapping.test_scene_map import visit_marker
 from tests.mapping.walking import Phone, feed, off_room, surface_error_m
 
@@ -69,24 +70,76 @@ def test_a_metric_world_keeps_its_claims_when_its_first_phone_goes() -> None:
     assert off_room(scene, second).scale == pytest.approx(1.0, rel=0.03)
 
 
-def test_a_restored_map_without_scale_refuses_every_cue_and_says_what_to_do() -> None:
+def restored(*, metric: bool = False) -> tuple[SceneMap, Sim3]:
+    """A map of before a restart, with world_from_room."""
     scene, phone = SceneMap(), Phone("a", unit=0.4)
-    feed(scene, phone, phone.poses(4))
+    feed(scene, phone, phone.poses(8))
+    if metric:
+        scene.declare_distance(*off_room(scene, phone).apply(EDGE), 0.8)
+        scene.fuse()
     again = SceneMap()
     again.restore(scene.blocks(scene.voxels.block_keys()), scene.snapshot())
-    with pytest.raises(ValueError, match="new scene"):
-        again.declare_distance(np.zeros(3), np.ones(3), 1.0)
-    with pytest.raises(ValueError, match="new scene"):
-        again.declare_camera_height(phone.stream, 1.5)
-    with pytest.raises(ValueError, match="new scene"):
-        again.declare_markers(markers.Config(size_m=0.2))
-    assert again.snapshot().declared is None
+    return again, off_room(scene, phone)
 
 
-def test_so_does_a_map_whose_only_phone_was_deleted() -> None:
-    scene, phone = SceneMap(), Phone("a", unit=0.4)
+def returned(scene: SceneMap, world_from_room: Sim3) -> Phone:
+    """A phone that comes back, and is found where it is."""
+    phone = Phone("b", unit=2.0, seed=5)
     feed(scene, phone, phone.poses(4))
-    scene.forget(phone.stream)
-    with pytest.raises(ValueError, match="new scene"):
-        scene.declare_distance(np.zeros(3), np.ones(3), 1.0)
+    scene.align(phone.stream, 0, world_from_room @ phone.component_from_room.inverse())
+    return phone
+
+
+def test_a_restored_map_learns_its_scale_from_a_typed_distance() -> None:
+    scene, world_from_room = restored()
+    epoch, before = scene.status.epoch, world_from_room.scale
+    assert abs(before - 1) > 0.1
+    scene.declare_distance(*world_from_room.apply(EDGE), 0.8)
+    change = scene.fuse()
+    assert (change.epoch, change.reason) == (epoch + 1, "scale")
+    assert change.new_from_old is not None
+    assert change.new_from_old.scale * before == pytest.approx(1.0, rel=0.02)
+    assert (scene.status.scale_source, scene.status.is_rebuilding) == ("distance", False)
+    assert surface_error_m(scene, change.new_from_old @ world_from_room) < 0.02
+    phone = returned(scene, change.new_from_old @ world_from_room)
     assert scene.fuse().new_from_old is None
+    assert off_room(scene, phone).scale == pytest.approx(1.0, rel=0.02)
+    with pytest.raises(ValueError, match="has its scale"):
+        scene.declare_distance(*EDGE, 0.8)
+
+
+def test_or_from_a_phone_that_comes_back_and_knows_it() -> None:
+    scene, world_from_room = restored()
+    phone = returned(scene, world_from_room)
+    assert scene.fuse().new_from_old is None
+    scene.declare_camera_height(phone.stream, 1.5)
+    change = scene.fuse()
+    assert change.reason == "scale"
+    assert scene.status.scale_source == "camera_height"
+    assert off_room(scene, phone).scale == pytest.approx(1.0, rel=0.08)
+    assert surface_error_m(scene, off_room(scene, phone)) < 0.02
+    assert scene.fuse().new_from_old is None, "what was fused since the restart stands where it should"
+    assert scene.status.num_pending == 0
+
+
+def test_a_restored_metric_map_is_not_scaled_again() -> None:
+    scene, world_from_room = restored(metric=True)
+    with pytest.raises(ValueError, match="has its scale"):
+        scene.declare_distance(*world_from_room.apply(EDGE), 0.9)
+    phone = returned(scene, world_from_room)
+    scene.declare_camera_height(phone.stream, 3.0)
+    scene.declare_markers(markers.Config(size_m=0.2))
+    assert scene.fuse().new_from_old is None
+    assert scene.status.scale_source == "distance"
+
+
+def test_a_map_whose_only_phone_was_deleted_learns_it_as_well() -> None:
+    scene, phone = SceneMap(), Phone("a", unit=0.4)
+    feed(scene, phone, phone.poses(8))
+    world_from_room = off_room(scene, phone)
+    scene.forget(phone.stream)
+    assert scene.fuse().new_from_old is None
+    scene.declare_distance(*world_from_room.apply(EDGE), 0.8)
+    change = scene.fuse()
+    assert change.new_from_old is not None
+    assert surface_error_m(scene, change.new_from_old @ world_from_room) < 0.02

@@ -12,7 +12,7 @@ from benchmarks import synthetic
 from mapping.metric import markers
 from mapping.store.records import SceneMeta
 from mapping.store.state import SceneState
-from mapping.world import WorldState
+from mapping.world_state import WorldState
 from server.api.contract import StreamOptions
 from server.app import mapping
 from server.config import Settings

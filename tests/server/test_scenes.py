@@ -110,7 +110,7 @@ async def test_a_camera_height_is_taken_only_for_a_camera_that_was_here(film: li
     await scenes.close()
 
 
-async def test_a_map_that_came_back_without_scale_refuses_every_cue_and_says_why(tmp_path: Path) -> None:
+async def test_a_map_that_came_back_without_scale_learns_it_from_the_next_cue(tmp_path: Path) -> None:
     config = Config()
     with contextlib.closing(Store.open(tmp_path / MAIN, config.each.map.store)) as store:
         writer, phone = Writer(MAIN, config.each.map, store), Phone("a", unit=0.4)
@@ -119,12 +119,15 @@ async def test_a_map_that_came_back_without_scale_refuses_every_cue_and_says_why
         writer.save("lineage", 10, [])
         store.commit()
     scenes = await open_scenes(tmp_path, config)
-    assert scenes.scene(MAIN).scale_source == "none"
-    for cue in (
-        DistanceCue(kind="distance", a_m=(0, 0, 0), b_m=(1, 0, 0), distance_m=2.0),
-        CameraHeightCue(kind="camera_height", stream="a", height_m=1.5),
-        MarkerCue(kind="marker", size_m=0.16),
-    ):
-        with pytest.raises(ValueError, match=r"restored after a restart.*film the place into a new scene"):
-            await scenes.add_cue(MAIN, cue)
+    before = scenes.scene(MAIN)
+    assert before.scale_source == "none"
+    for cue in (CameraHeightCue(kind="camera_height", stream="a", height_m=1.5), MarkerCue(kind="marker", size_m=0.16)):
+        await scenes.add_cue(MAIN, cue)  # of use to whoever comes back into it
+    distance = DistanceCue(kind="distance", a_m=(0, 0, 0), b_m=(1, 0, 0), distance_m=2.0)
+    await scenes.add_cue(MAIN, distance)
+    await scenes.settle(MAIN)
+    now = scenes.scene(MAIN)
+    assert (now.scale_source, now.epoch) == ("distance", before.epoch + 1)
+    with pytest.raises(ValueError, match="has its scale"):
+        await scenes.add_cue(MAIN, distance)
     await scenes.close()

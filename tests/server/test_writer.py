@@ -142,3 +142,36 @@ def test_where_cameras_were_outlives_a_restart_but_not_its_term(tmp_path: Path) 
         assert CONFIG.store.keyframe_ttl_s is not None
         again.expire(newest_ns + int(CONFIG.store.keyframe_ttl_s * 1e9) + 1)
         assert again.export_scene().cameras == ()
+
+
+def test_what_was_there_before_a_restart_follows_a_map_that_learns_its_scale_after_it(tmp_path: Path) -> None:
+    with contextlib.closing(Store.open(tmp_path, CONFIG.store)) as store:
+        writer, phone = Writer("main", CONFIG, store), Phone("a", unit=0.4)
+        for pose in phone.poses(NUM_KEYFRAMES):
+            writer.add(*phone.sees(pose), viewers=())
+        while writer.build(()).wait_s is not None:
+            pass
+        room = off_room(writer.map, phone)
+        writer.save("lineage", 10, [])
+        again = Writer("main", CONFIG, store)
+        again.restore(store.load())
+        before = {c.name: c.world_from_camera for c in again.export_scene().cameras}
+        again.map.declare_distance(*room.apply(np.array([[-0.4, 0.6, -1.0], [0.4, 0.6, -1.0]])), 0.8)
+        step = again.build(())
+        (move,) = step.moves
+        assert (move.reason, step.status.scale_source) == ("scale", "distance")
+        assert "nav" in layers(step.publications), "nothing has to be fused anew first"
+        again.save("lineage", 20, [])
+        store.commit()
+        third = Writer("main", CONFIG, store)
+        third.restore(store.load())
+    assert move.new_from_old is not None
+    for known in (again, third):
+        for camera in known.export_scene().cameras:
+            np.testing.assert_allclose(
+                camera.world_from_camera, move.new_from_old.apply_pose(before[camera.name]), atol=1e-9
+            )
+    assert third.map.status.scale_source == "distance"
+    assert set(map(tuple, third.map.voxels.block_keys().tolist())) == set(
+        map(tuple, again.map.voxels.block_keys().tolist())
+    )
