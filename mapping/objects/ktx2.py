@@ -18,7 +18,7 @@ IDENTIFIER = b"\xabKTX 20\xbb\r\n\x1a\n"
 MAX_PX = 8192
 _ZSTANDARD = 2  # supercompressionScheme
 _MODEL_UASTC, _BT709, _SRGB = 166, 1, 2  # of the Khronos Data Format
-_LEVEL = 15
+_LEVEL = 19
 
 
 def encode(rgb: U8) -> bytes:
