@@ -198,9 +198,9 @@ def _memory() -> dict[str, float]:
     """Peaks so far."""
     unit = 1 if sys.platform == "darwin" else 1024
     used = {"rss_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30, "vram_gb": 0.0}
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        used["vram_gb"] = torch.cuda.max_memory_reserved() / 2**30
+    cuda = sys.modules.get("torch.cuda")
+    if cuda is not None and getattr(cuda, "is_initialized", bool)():  # else it is being imported at this moment
+        used["vram_gb"] = cuda.max_memory_reserved() / 2**30
     return used
 
 
