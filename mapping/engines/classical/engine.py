@@ -9,15 +9,15 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.agreement import Heard, PosedDepth, hear
 from mapping.changes import KeyframeId
 from mapping.engines import View, ViewPrediction, Window, WindowPrediction, checked
 from mapping.engines.classical.confidence import confidence
 from mapping.engines.classical.config import Config
-from mapping.engines.classical.consistency import compare
 from mapping.engines.classical.poses import pose_views
 from mapping.engines.classical.stereo import Stereo
 from mapping.engines.classical.views import Prepared, choose_sources, depth_range, prepare, share_seen_twice
-from mapping.transforms import invert, rigid
+from mapping.transforms import rigid
 from streams.frame import Intrinsics
 
 DepthByKeyframe = OrderedDict[KeyframeId, NDArray[np.float32]]
@@ -71,7 +71,8 @@ class ClassicalEngine:
         """Depth and confidence of one view, after hearing its neighbours; what is as likely wrong as right goes."""
         view, others = views[index], [*views[:index], *views[index + 1 :]]
         depth, margin = self._depth(view, others)
-        sure = confidence(margin, *self._hear(view, others, depth, known))
+        heard = self._heard(view, others, depth, known)
+        sure = confidence(margin, heard.agree, heard.through)
         depth = np.where(sure > 0, depth, np.float32(0))
         self._remember(known, view.keyframe, depth)
         return depth, sure
@@ -97,11 +98,11 @@ class ClassicalEngine:
         near, far = depth_range(view, (self._config.near, self._config.far))
         return (near, far), 2.0 / (1.0 / near + 1.0 / far)
 
-    def _hear(
+    def _heard(
         self, view: Prepared, others: Sequence[Prepared], depth: NDArray[np.float32], known: DepthByKeyframe
-    ) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
-        """How many of the best neighbours confirm each pixel, and how many look through it."""
-        agree, contradict = np.zeros(depth.shape, np.int16), np.zeros(depth.shape, np.int16)
+    ) -> Heard:
+        """What the best neighbours say of each pixel."""
+        neighbours = []
         seen = depth[depth > 0]
         typical = float(np.median(seen)) if len(seen) else 1.0
         for other in choose_sources(view, others, typical, _NUM_CHECKS):
@@ -109,11 +110,8 @@ class ClassicalEngine:
             if other_depth is None or other_depth.shape != other.gray.shape:
                 other_depth, _ = self._depth(other, [rest for rest in [*others, view] if rest is not other])
                 self._remember(known, other.keyframe, other_depth)
-            compare(
-                depth, view.pinhole, invert(other.window_from_camera) @ view.window_from_camera,
-                other_depth, other.pinhole, self._config.tolerance, agree, contradict,
-            )  # fmt: skip
-        return agree, contradict
+            neighbours.append(PosedDepth(other.window_from_camera, other.intrinsics, other_depth))
+        return hear(PosedDepth(view.window_from_camera, view.intrinsics, depth), neighbours, self._config.tolerance)
 
     def _remember(self, known: DepthByKeyframe, keyframe: KeyframeId, depth: NDArray[np.float32]) -> None:
         known[keyframe] = depth

@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.agreement import PosedDepth, hear
 from mapping.engines import View, ViewPrediction, WindowPrediction
 from mapping.engines.vggt.cameras import shared_focal_px, window_from_camera
 from mapping.engines.vggt.canvas import Placement
 from mapping.engines.vggt.config import Config
 from mapping.engines.vggt.landmarks import compare
 from mapping.engines.vggt.passes import Said
-from mapping.engines.vggt.reprojection import DepthView, hear
 from mapping.engines.vggt.trust import confidence
 from mapping.engines.vggt.unit import window_from_network
 from mapping.transforms import F64, Sim3
@@ -46,7 +46,7 @@ def answer(views: Sequence[View], places: Sequence[Placement], said: Said, confi
     if poses[-1] is None:
         raise ValueError(f"{last.keyframe} could not be posed: the network's answer is not finite")
     *others, newest = (
-        DepthView(pose, cameras[n], depth * np.float32(window_from_own.scale))
+        PosedDepth(pose, cameras[n], depth * np.float32(window_from_own.scale))
         for n, depth in zip(deep, raw, strict=True)
         if (pose := poses[n]) is not None
     )

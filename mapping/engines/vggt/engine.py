@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 import torch
 
+from mapping.agreement import PosedDepth, hear
 from mapping.engines import View, Window, WindowPrediction, checked
 from mapping.engines.vggt.admission import Admission, shortened
 from mapping.engines.vggt.answers import answer
@@ -19,7 +20,6 @@ from mapping.engines.vggt.config import Config
 from mapping.engines.vggt.model.architecture import PATCH_PX
 from mapping.engines.vggt.passes import Passes, Said, Shape
 from mapping.engines.vggt.pixels import straightened
-from mapping.engines.vggt.reprojection import DepthView, hear
 from mapping.engines.vggt.token_cache import Key, TokenCache
 from streams.frame import Intrinsics
 
@@ -51,7 +51,7 @@ class VggtEngine:
 
     def warm_up(self) -> None:
         """Run two small views through every part; on a GPU windows of full size, every usual length and orientation."""
-        flat = DepthView(np.eye(4), Intrinsics.from_fov(8, 8), np.ones((8, 8), np.float32))
+        flat = PosedDepth(np.eye(4), Intrinsics.from_fov(8, 8), np.ones((8, 8), np.float32))
         hear(flat, [flat], 1.0)
         for shape in self._usual():
             try:

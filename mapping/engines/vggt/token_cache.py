@@ -39,7 +39,7 @@ class TokenCache:
     """Least recently used tokens go first when `capacity_bytes` are full."""
 
     def __init__(self, capacity_bytes: int) -> None:
-        self._capacity_bytes = capacity_bytes
+        self.capacity_bytes = capacity_bytes
         self._tokens: OrderedDict[Key, Tensor] = OrderedDict()
         self._held_bytes = 0
         self.encoded = 0
@@ -72,6 +72,6 @@ class TokenCache:
             self._tokens[key] = tokens.clone()  # of its own: a view would keep its whole batch alive
             self._held_bytes += tokens.numel() * tokens.element_size()
         self._tokens.move_to_end(key)
-        while self._held_bytes > self._capacity_bytes:
+        while self._held_bytes > self.capacity_bytes:
             _, dropped = self._tokens.popitem(last=False)
             self._held_bytes -= dropped.numel() * dropped.element_size()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.agreement import Heard
 from mapping.engines.vggt.landmarks import Comparison
-from mapping.engines.vggt.reprojection import Heard
 
 
 def confidence(

@@ -17,8 +17,14 @@ from tests.mapping.engines.vggt.needs import needs_torch
 
 needs_torch()
 
+import torch  # noqa: E402
+
+from mapping.engines.vggt.canvas import Placement  # noqa: E402
+from mapping.engines.vggt.checkpoints.ready import Provenance  # noqa: E402
 from mapping.engines.vggt.config import Config  # noqa: E402
 from mapping.engines.vggt.engine import VggtEngine  # noqa: E402
+from mapping.engines.vggt.passes import Shape  # noqa: E402
+from tests.mapping.engines.vggt.test_admission import FIXED, PER_TOKEN, Device  # noqa: E402
 
 K = Intrinsics.from_fov(96, 72)
 TINY = Config(weights="seeded", architecture="tiny", device="cpu", threads=1, long_side_px=98, min_confidence=0)
@@ -141,6 +147,14 @@ def test_portrait_and_landscape_share_a_window_and_nothing_is_cropped(engine: Vg
     assert (last.intrinsics.cx, last.intrinsics.cy) == (35, 49)
 
 
+def test_a_first_picture_taken_with_the_phone_held_otherwise_is_left_out(engine: VggtEngine) -> None:
+    portrait = View(KeyframeId("phone/first"), picture(7, 96, 72), None)
+    views = engine.predict(Window((portrait, *(bare(n) for n in range(4))))).views
+    assert [view.keyframe for view in views] == ["phone/0", "phone/1", "phone/2", "phone/3"]
+    assert views[-1].depth is not None
+    assert views[-1].depth.shape == (70, 98)
+
+
 def test_without_anything_that_tells_the_unit_it_refuses(engine: VggtEngine) -> None:
     alone = replace(tracked(0), landmarks_window=None)
     with pytest.raises(ValueError, match="unit"):
@@ -187,3 +201,70 @@ def test_together_the_malformed_one_is_told_and_the_others_answered(engine: Vggt
     assert not isinstance(first, Exception)
     assert not isinstance(third, Exception)
     assert len(third.views) == 3
+
+
+def test_new_pictures_of_windows_asked_together_are_encoded_together(
+    engine: VggtEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups = []
+    encode = engine._passes.encode
+
+    def counted(rgb: list[NDArray[np.uint8]], places: list[Placement]) -> torch.Tensor:
+        groups.append(len(rgb))
+        return encode(rgb, places)
+
+    monkeypatch.setattr(engine._passes, "encode", counted)
+    engine.tokens.clear()
+    engine.predict_together([Window((tracked(0), tracked(1))), Window((tracked(5), tracked(6)))])
+    assert groups == [4]
+
+
+class OnGpu:
+    """Stands in for `Passes` on a GPU: notes what is warmed up, and how."""
+
+    def __init__(self, memory: Device, too_large: int = 10**9) -> None:
+        self.device, self.memory = torch.device("cuda"), memory
+        self._too_large = too_large
+        self.warmed: list[Shape] = []
+        self.was_inference = True
+
+    def warm_up(self, shape: Shape) -> None:
+        self.was_inference &= torch.is_inference_mode_enabled()
+        if shape.tokens > self._too_large:
+            raise torch.OutOfMemoryError
+        self.memory.run(shape.tokens)
+        self.warmed.append(shape)
+
+
+def on_gpu(passes: OnGpu, **config: object) -> VggtEngine:
+    return VggtEngine(Config(**config), passes, Provenance("none", "none", ""))  # type: ignore[arg-type]
+
+
+def test_warm_up_sees_every_usual_length_both_orientations_and_windows_together() -> None:
+    passes = OnGpu(Device(10**12))
+    engine = on_gpu(passes, warm_views=5, together=3)
+    engine.warm_up()
+    assert passes.was_inference, "recorded and compiled as windows will run"
+    assert {shape.grid for shape in passes.warmed} == {(28, 37), (37, 28)}
+    for grid in ((28, 37), (37, 28)):
+        done = [(shape.windows, shape.views, shape.depths) for shape in passes.warmed if shape.grid == grid]
+        assert done == [(1, 1, 1), (1, 2, 2), (1, 3, 3), (1, 4, 4), (1, 5, 4), (2, 5, 4), (3, 5, 4)]
+    assert len(passes.warmed) + len({(s.windows, s.grid) for s in passes.warmed}) <= Config().replayed
+    assert engine._admission.expected(5 * TOKENS) == FIXED + PER_TOKEN * 5 * TOKENS, "and tells what windows take"
+
+
+def test_what_does_not_fit_at_start_stops_nothing() -> None:
+    passes = OnGpu(Device(10**12), too_large=3 * TOKENS)
+    engine = on_gpu(passes, warm_views=4, together=2)
+    engine.warm_up()
+    assert max(shape.tokens for shape in passes.warmed) == 3 * TOKENS
+    assert not engine._admission.has_room(4 * TOKENS)
+
+
+TOKENS = 5 + 28 * 37
+
+
+@pytest.mark.parametrize(("gib", "mib"), [(8, 1024), (24, 3072), (140, 4096)])
+def test_a_gpu_keeps_tokens_of_many_keyframes_but_leaves_room(gib: int, mib: int) -> None:
+    assert on_gpu(OnGpu(Device(gib << 30))).tokens.capacity_bytes == mib << 20
+    assert on_gpu(OnGpu(Device(gib << 30)), cached_mib=7).tokens.capacity_bytes == 7 << 20

@@ -7,14 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mapping.agreement import Heard, hear
 from mapping.engines.vggt.cameras import camera_from_world, focal_px, shared_focal_px, window_from_camera
-from mapping.engines.vggt.canvas import arrange
+from mapping.engines.vggt.canvas import alike, arrange
 from mapping.engines.vggt.landmarks import Comparison, compare
-from mapping.engines.vggt.reprojection import DepthView, Heard, hear
 from mapping.engines.vggt.trust import confidence
 from mapping.engines.vggt.unit import window_from_network
 from mapping.transforms import F64, Sim3, exp_so3, quat_from_rotation, rigid
 from streams.frame import Intrinsics
+from tests.mapping.test_agreement import wall
 
 RNG = np.random.default_rng(5)
 
@@ -131,6 +132,25 @@ def test_landmarks_are_looked_up_where_they_lie() -> None:
     assert compare(window[:5].astype(np.float32), pose, camera, depth, depth).scale is None
 
 
+PORTRAIT, LANDSCAPE, HALF = (640, 480), (480, 640), (240, 320)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "kept"),
+    [
+        ([PORTRAIT, *[LANDSCAPE] * 4], [1, 2, 3, 4]),
+        ([PORTRAIT, LANDSCAPE, HALF, LANDSCAPE, HALF], [1, 2, 3, 4]),
+        ([*[PORTRAIT] * 9, *[LANDSCAPE] * 3], list(range(12))),
+        ([LANDSCAPE] * 3, [0, 1, 2]),
+    ],
+    ids=["an anchor held otherwise", "one shape in two sizes", "just turned", "all alike"],
+)
+def test_pictures_of_another_shape_are_left_out_where_enough_remain(
+    sizes: list[tuple[int, int]], kept: list[int]
+) -> None:
+    assert alike(sizes) == kept
+
+
 def silent(height: int, width: int) -> Heard:
     none = np.zeros((height, width), np.int16)
     return Heard(np.zeros((height, width), np.float32), none, none)
@@ -154,33 +174,9 @@ def test_without_any_measure_confidence_still_grows_with_certainty() -> None:
     np.testing.assert_allclose(sure, [[0.0, 0.75]])
 
 
-CAMERA = Intrinsics(50.0, 50.0, 32.0, 24.0, 64, 48)
-
-
-def wall(x: float, depth: float, noise: float = 0.0) -> DepthView:
-    """A wall `depth` before a camera that stands at x."""
-    seen = np.full((48, 64), depth) * (1 + RNG.normal(0, noise, (48, 64)) if noise else 1)
-    return DepthView(rigid(np.eye(3), [x, 0.0, 0.0]), CAMERA, seen.astype(np.float32))
-
-
-def test_views_agree_about_one_wall_and_say_how_far_they_are_off() -> None:
-    exact = hear(wall(0.0, 2.0), [wall(0.3, 2.0), wall(-0.3, 2.0)], 0.15)
-    assert exact.agree[24, 32] == 2
-    assert exact.agree[24, 0] == exact.agree[24, 63] == 1, "the other one is beyond the picture"
-    assert exact.error.max() < 1e-6
-    noisy = hear(wall(0.0, 2.0, 0.02), [wall(0.3, 2.0, 0.02)], 0.15)
-    factor = noisy.factor(np.full((48, 64), 4.0, np.float32))
-    assert factor == pytest.approx(4 * 0.02 * 2**0.5 * 0.6745, rel=0.1), "the median of |difference| of two normals"
-
-
-def test_what_others_look_through_is_not_there_and_what_hides_it_says_nothing() -> None:
-    person, behind = wall(0.0, 1.0), wall(0.1, 3.0)
-    assert hear(person, [behind], 0.15).is_refuted[:, 5:].all()
-    hidden = hear(behind, [person], 0.15)
-    assert not hidden.is_refuted.any()
-    assert not hidden.agree.any()
+def test_what_others_look_through_is_trusted_nowhere() -> None:
     certainty = np.full((48, 64), 9.0, np.float32)
-    assert not confidence(certainty, NO_LANDMARKS, hear(person, [behind], 0.15), 0.05)[:, 5:].any()
+    assert not confidence(certainty, NO_LANDMARKS, hear(wall(0.0, 1.0), [wall(0.1, 3.0)], 0.15), 0.05)[:, 5:].any()
 
 
 def test_depth_that_differs_between_views_is_worth_less() -> None:

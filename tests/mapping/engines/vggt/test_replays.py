@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -168,6 +169,63 @@ def test_transfers_copy() -> None:
     assert pixels[0, 0, 0] == 0
     (back,) = transfers.down([there])
     np.testing.assert_array_equal(back, pixels + 1)
+
+
+class Cuda:
+    """Stands in for `torch.cuda`: notes what the host asks of the device, and where it waits."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.log: list[str] = []
+        self._current = "work"
+        empty, copy = torch.empty, Tensor.to
+
+        def pinned(*args: Any, pin_memory: bool, **settings: Any) -> Tensor:
+            assert pin_memory, "other memory makes the host wait for each copy"
+            return empty(*args, **settings)
+
+        def copied(tensor: Tensor, *args: Any, **settings: Any) -> Tensor:
+            self.log.append(f"copy on {self._current}")
+            return copy(tensor, *args, **settings)
+
+        monkeypatch.setattr(torch, "empty", pinned)
+        monkeypatch.setattr(Tensor, "to", copied)
+        monkeypatch.setattr(Tensor, "record_stream", lambda tensor, stream: self.log.append(f"kept for {stream}"))
+        monkeypatch.setattr(torch.cuda, "Stream", lambda device: "copies")
+        monkeypatch.setattr(torch.cuda, "stream", self.on)
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda device: self)
+        monkeypatch.setattr(torch.cuda, "Event", lambda: self)
+
+    def __str__(self) -> str:
+        return self._current
+
+    @contextmanager
+    def on(self, stream: str) -> Iterator[None]:
+        self._current = stream
+        yield
+        self._current = "work"
+
+    def wait_stream(self, stream: str) -> None:
+        self.log.append(f"{self._current} after {stream}")
+
+    def record(self, stream: object) -> None:
+        self.log.append("mark")
+
+    def synchronize(self) -> None:
+        self.log.append("wait")
+
+
+def test_pictures_go_up_on_a_stream_of_their_own_and_the_host_waits_once_an_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cuda = Cuda(monkeypatch)
+    transfers = Transfers(torch.device("cuda"))
+    transfers.device = torch.device("cpu")
+    there = transfers.up([np.full((2, 2, 3), n, np.uint8) for n in range(2)])
+    assert cuda.log == ["copy on copies", "copy on copies", "work after copies", "kept for work", "kept for work"]
+    cuda.log.clear()
+    back = transfers.down(there)
+    assert [int(array[0, 0, 0]) for array in back] == [0, 1]
+    assert cuda.log == ["mark", "wait"]
 
 
 # -- nothing waits -----------------------------------------------------------------------------------------------------

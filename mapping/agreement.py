@@ -1,4 +1,4 @@
-"""What the views before it say about the depth of the newest: what it claims to see they must see, or something nearer.
+"""Whether views agree about depth: what one claims to see the others must see, or something nearer.
 
 Who walks through the picture is seen through: views from a moment before show what lies behind.
 """
@@ -20,12 +20,12 @@ _MIN_HEARD = 200
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class DepthView:
-    """A view's depth as it will be fused."""
+class PosedDepth:
+    """A view's depth, and where it was seen from."""
 
     window_from_camera: F64  # (4, 4)
     camera: Intrinsics  # of the depth map's size
-    depth: F32  # (h, w) window units, 0 = unknown
+    depth: F32  # (h, w) in the pose's unit, 0 = unknown
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +49,7 @@ class Heard:
         return float(np.median(self.error[known] * certainty[known]))
 
 
-def hear(view: DepthView, others: Sequence[DepthView], reach: float) -> Heard:
+def hear(view: PosedDepth, others: Sequence[PosedDepth], reach: float) -> Heard:
     """Ask others about a view.
 
     Args:
