@@ -137,14 +137,19 @@ def newest(prediction: WindowPrediction) -> np.ndarray:
     return depth
 
 
+def assert_is_pose(matrix: F64) -> None:
+    assert matrix.shape == (4, 4)
+    assert matrix.dtype == np.float64
+    np.testing.assert_allclose(matrix[:3, :3] @ matrix[:3, :3].T, np.eye(3), atol=1e-6)
+    assert np.linalg.det(matrix[:3, :3]) > 0
+    np.testing.assert_array_equal(matrix[3], [0, 0, 0, 1])
+    assert np.isfinite(matrix).all()
+
+
 def assert_well_formed(answer: ViewPrediction) -> None:
-    rotation = answer.window_from_camera[:3, :3]
-    assert answer.window_from_camera.shape == (4, 4)
-    assert answer.window_from_camera.dtype == np.float64
-    np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-6)
-    assert np.linalg.det(rotation) > 0
-    np.testing.assert_array_equal(answer.window_from_camera[3], [0, 0, 0, 1])
-    assert np.isfinite(answer.window_from_camera).all()
+    assert_is_pose(answer.window_from_camera)
+    if answer.own_from_camera is not None:
+        assert_is_pose(answer.own_from_camera)
     if answer.descriptor is not None:
         assert np.linalg.norm(answer.descriptor) == pytest.approx(1.0, abs=1e-3)
     if answer.depth is None:
