@@ -35,6 +35,7 @@ from server.workers.messages import (
     unpack_from_worker,
 )
 
+_log = logging.getLogger(__name__)
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -225,9 +226,7 @@ class WorkerProcess:
         match message:
             case Beat():
                 self.rss_bytes, self.device_bytes = message.rss_bytes, message.device_bytes
-                self.fetching = message.fetching
-                if self.fetching and self._limit is not None and not self._ready.done():
-                    self._limit.reschedule(asyncio.get_running_loop().time() + self._config.start_timeout_s)
+                self._note_fetching(message.fetching)
                 self._beat.set()
             case Logged():
                 logging.getLogger(message.logger).log(message.level, message.message, extra={"device": self._device})
@@ -239,6 +238,14 @@ class WorkerProcess:
             case Answers():
                 if self._reply is not None and not self._reply.done():
                     self._reply.set_result(message)
+
+    def _note_fetching(self, what: str) -> None:
+        """While it downloads, its start has as much time as if it began only now."""
+        if what and not self.fetching:
+            _log.info("device %s downloads what its engine needs: %s", self._device, what)
+        self.fetching = what
+        if what and self._limit is not None and not self._ready.done():
+            self._limit.reschedule(asyncio.get_running_loop().time() + self._config.start_timeout_s)
 
     async def _watch(self) -> None:
         """Kill a worker that falls silent for two halves of the timeout in a row: one alone may be our own pause."""
