@@ -45,8 +45,7 @@ class Config(BaseModel):
     max_turn_deg: float = Field(default=3.0, gt=0)
     """RMS by which the engine may be off."""
     max_shift: float = Field(default=0.05, gt=0)
-    """The same, in median depths."""
-    max_scale_sigma: float = Field(default=0.05, gt=0)
+    """The same, in median depths; for each pair with what an uncertain unit adds to it on the way between the two."""
     max_pairs: int = Field(default=3, ge=1)
     """A window tells: each costs some 20 ms."""
     points: int = Field(default=400, ge=40)
@@ -123,27 +122,26 @@ def _judge(near: Sequence[_Eye], newest: Kept, config: Config) -> _Judged | None
     turn, shift = unfitted * float(np.sqrt(np.mean(np.square(turned)))), unfitted * float(np.sqrt(np.mean(off**2)))
     scale = max(fit.scale_sigma, shift / (max(fit.spread, 1e-9) * np.sqrt(len(near))))
     is_good = turn <= np.radians(config.max_turn_deg) and shift <= config.max_shift * _median_depth(newest)
-    return _Judged(fit.b_from_a, turn, shift, scale) if is_good and scale <= config.max_scale_sigma else None
+    return _Judged(fit.b_from_a, turn, shift, scale) if is_good else None
 
 
 def _pair(eye: _Eye, far: Iterable[_Eye], newest: Kept, judged: _Judged, config: Config) -> Seen | None:
     """The engine's word on one keyframe, if both sides' depth and looks bear it out."""
-    a, b = eye.kept, newest
+    a, b, depth = eye.kept, newest, _median_depth(newest)
     turn = max([judged.turn_rad, *_turned_among(eye, far)])
-    if turn > np.radians(config.max_turn_deg):
+    b_from_a_camera = invert(b.component_from_camera) @ judged.component_from_own.apply_pose(eye.own_from_camera)
+    on_the_way = float(np.linalg.norm(b_from_a_camera[:3, 3])) * float(np.hypot(judged.scale, turn))
+    if turn > np.radians(config.max_turn_deg) or np.hypot(judged.shift, on_the_way) > config.max_shift * depth:
         return None
-    b_camera_from_own = invert(b.component_from_camera) @ judged.component_from_own.apply_pose(eye.own_from_camera)
-    scaled = _unit(a, b, b_camera_from_own, config)
+    scaled = _unit(a, b, b_from_a_camera, config)
     if scaled is None:
         return None
     b_from_a, scale = scaled
     forward, backward = _sights(a, b, b_from_a, config), _sights(b, a, b_from_a.inverse(), config)
     if forward is None or backward is None or not _looks_alike(a, b, b_from_a, config):
         return None
-    information = _information(b_from_a, turn, judged, scale)
-    pair = Pair(
-        b_from_a, information, forward, backward, min(len(forward), len(backward)), _median_depth(a), _median_depth(b)
-    )
+    information = _information(b_from_a, turn, judged.shift, on_the_way, scale)
+    pair = Pair(b_from_a, information, forward, backward, min(len(forward), len(backward)), _median_depth(a), depth)
     return Seen(a.id, a.component, b.id, b.component, pair)
 
 
@@ -215,12 +213,11 @@ def _looks_alike(a: Kept, b: Kept, b_from_a: Sim3, config: Config) -> bool:
     return found.compared >= config.looks.min_pixels and found.unlike <= config.looks.max_share * found.compared
 
 
-def _information(b_from_a: Sim3, turn_rad: float, judged: _Judged, scale: float) -> F64:
-    """(7, 7) as of `Pair`: camera a is off by as much as the engine is elsewhere, and the more the farther it is."""
-    way = float(np.linalg.norm(b_from_a.translation))
-    at_a = np.repeat([turn_rad, judged.shift / b_from_a.scale, 0.0], [3, 3, 1]) ** 2
+def _information(b_from_a: Sim3, turn_rad: float, shift: float, on_the_way: float, scale: float) -> F64:
+    """(7, 7) as of `Pair`, of what camera a, the way to it and the unit are off by; shifts in the unit of b."""
+    at_a = np.repeat([turn_rad, shift / b_from_a.scale, 0.0], [3, 3, 1]) ** 2
     moves = adjoints(Poses.of([b_from_a]))[0]
-    at_b = np.repeat([0.0, way * np.hypot(judged.scale, judged.turn_rad), scale], [3, 3, 1]) ** 2
+    at_b = np.repeat([0.0, on_the_way, scale], [3, 3, 1]) ** 2
     return np.asarray(NOISE_PX**2 * np.linalg.inv(moves @ np.diag(at_a) @ moves.T + np.diag(at_b) + 1e-12 * np.eye(7)))
 
 
