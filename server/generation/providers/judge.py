@@ -34,7 +34,9 @@ class Judge:
         )
 
     def load(self, device: str) -> None:
-        """Nothing is needed."""
+        """Only libraries are, which take longer to load than a run takes."""
+        from mapping.objects import glb, judging  # noqa: F401
+        from server.generation import sources  # noqa: F401
 
     def run(self, request: Request, context: Context) -> Result:
         from mapping.objects.capture.region import NothingThere

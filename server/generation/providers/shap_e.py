@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from server.generation.handing import STAGES, budget, hand_over
+from server.generation.handing import STAGES, budget, get_ready, hand_over
 from server.generation.needs import Needs, Package, Weights
 from server.generation.provider import Context, Description, GenerationFailed, Licence, Request, Result, Stage
 
@@ -64,6 +64,10 @@ class ShapE:
         )
 
     def load(self, device: str) -> None:
+        from mapping.objects import dressing  # noqa: F401
+        from server.generation import sources  # noqa: F401
+
+        get_ready()
         try:
             import torch
             from diffusers import ShapEImg2ImgPipeline, ShapEPipeline

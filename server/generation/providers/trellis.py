@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from server.generation.handing import STAGES, budget, hand_over
+from server.generation.handing import STAGES, budget, get_ready, hand_over, hand_over_splats
 from server.generation.needs import Checkout, Extension, Needs, Package, Weights
 from server.generation.provider import Context, Description, GenerationFailed, Licence, MadeFile, Request, Result, Stage
 
@@ -32,6 +32,7 @@ STAGE_OF = {"sample_sparse_structure": "structure", "sample_slat": "latent", "de
 UP = ((1, 0, 0), (0, 0, 1), (0, -1, 0))
 """From its axes (z up, front to -y) to ours."""
 TEXTURE_PX = 1024
+_OTHER_SEED = "try another seed"
 _PYPI = (
     "torch==2.4.0", "torchvision==0.19.0", "xformers==0.0.27.post2", "spconv-cu120", "numpy", "pillow", "imageio",
     "tqdm", "easydict", "scipy", "rembg", "onnxruntime", "trimesh", "transformers", "open3d", "plyfile", "safetensors",
@@ -82,8 +83,11 @@ class Trellis:
         )  # fmt: skip
 
     def load(self, device: str) -> None:
+        from mapping.objects import dressing  # noqa: F401
+        from server.generation import sources  # noqa: F401
         from server.generation.flows import use_checkout
 
+        get_ready()
         use_checkout()
         os.environ.setdefault("ATTN_BACKEND", "xformers")
         os.environ.setdefault("SPCONV_ALGO", "native")  # else it measures all algorithms at every new size
@@ -105,10 +109,10 @@ class Trellis:
         made = self._generated(request, context)
         context.stage("dress")
         context.park()
-        if request.output == "mesh":
-            return _handed_over(_mesh(made), height_m, request, context)
-        write = _write_splats if request.output == "3dgs" else _write_field
-        return write(made, context.spool)
+        if request.output == "radiance_field":
+            return _write_field(made, context.spool)
+        hand_on = _splats_handed_over if request.output == "3dgs" else _mesh_handed_over
+        return hand_on(made, height_m, request, context)
 
     def unload(self) -> None:
         from server.generation import blocks
@@ -178,7 +182,7 @@ def _mesh(made: Any) -> Mesh:
     from mapping.objects.mesh import Mesh
 
     if not made.success:
-        raise GenerationFailed("no_surface", "what it imagined has no surface", hint="try another seed")
+        raise GenerationFailed("no_surface", "what it imagined has no surface", hint=_OTHER_SEED)
     places = made.vertices.float().cpu().numpy() @ np.array(UP, np.float32).T
     rgb = np.full(places.shape, 180, np.uint8)
     if made.vertex_attrs is not None:  # colours, then normals
@@ -186,32 +190,36 @@ def _mesh(made: Any) -> Mesh:
     return Mesh(places, made.faces.cpu().numpy().astype(np.uint32), rgb=rgb)
 
 
-def _handed_over(raw: Mesh, height_m: float, request: Request, context: Context) -> Result:
+def _mesh_handed_over(made: Any, height_m: float, request: Request, context: Context) -> Result:
     from mapping.objects.dressing import dressed
     from mapping.objects.mesh import MeshError, on_its_pivot, scaled
 
     try:
-        mesh = dressed(raw, budget(request), TEXTURE_PX)
+        mesh = dressed(_mesh(made), budget(request), TEXTURE_PX)
     except MeshError as error:
-        raise GenerationFailed(
-            "no_surface", f"what it imagined is no body: {error}", hint="try another seed"
-        ) from error
+        raise GenerationFailed("no_surface", f"what it imagined is no body: {error}", hint=_OTHER_SEED) from error
     mesh = on_its_pivot(scaled(mesh, height_m / float(mesh.extents_m()[1])))
-    confidence = 0.5 if "height_m" in request.params else 0.1
-    return hand_over(mesh, request, context, {"scale_confidence": confidence})
+    return hand_over(mesh, request, context, {"scale_confidence": _confidence(request)})
 
 
-def _write_splats(made: Any, spool: Path) -> Result:
-    """Upstream's own PLY, turned to +Y up; its size is upstream's: within a cube of one metre."""
-    import numpy as np
+def _splats_handed_over(made: Any, height_m: float, request: Request, context: Context) -> Result:
+    from mapping.objects.mesh import MeshError
+    from mapping.objects.splats import cloud, ply
 
-    path = spool / "splat.ply"
+    path = context.spool / "upstream.ply"
     made.save_ply(str(path), transform=[list(row) for row in UP])
-    places = made.get_xyz.detach().float().cpu().numpy() @ np.array(UP, np.float32).T
-    low, high = places.min(0), places.max(0)
-    foot = [float(low[0] + high[0]) / 2, float(low[1]), float(low[2] + high[2]) / 2]
-    facts = {"bbox_m": [low.tolist(), high.tolist()], "pivot_m": foot, "scale_confidence": 0.0}
-    return Result((MadeFile("splat", path),), facts)
+    try:
+        splats = ply.decode(path.read_bytes(), is_upright=True)
+    except MeshError as error:
+        raise GenerationFailed("no_surface", f"what it imagined is nothing: {error}", hint=_OTHER_SEED) from error
+    path.unlink()
+    low, high = splats.bounds_m()
+    splats = cloud.scaled(splats, height_m / max(float(high[1] - low[1]), 1e-6))
+    return hand_over_splats(splats, request, context, {"scale_confidence": _confidence(request)})
+
+
+def _confidence(request: Request) -> float:
+    return 0.5 if "height_m" in request.params else 0.1
 
 
 def _write_field(made: Any, spool: Path) -> Result:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from server.generation.handing import STAGES, budget, hand_over
+from server.generation.handing import STAGES, budget, get_ready, hand_over
 from server.generation.needs import Checkout, Extension, Needs, Package, Weights
 from server.generation.provider import Context, Description, GenerationFailed, Licence, MadeFile, Request, Result, Stage
 
@@ -85,8 +85,10 @@ class Trellis2:
         )  # fmt: skip
 
     def load(self, device: str) -> None:
+        from server.generation import sources  # noqa: F401
         from server.generation.flows import use_checkout
 
+        get_ready()
         use_checkout()
         os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
         try:

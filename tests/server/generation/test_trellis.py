@@ -21,6 +21,8 @@ import torch
 
 from benchmarks import capture as scene_of
 from mapping.objects import glb, solid
+from mapping.objects.splats import ply
+from mapping.objects.splats.cloud import Splats, upside_down
 from server.generation import keyframes
 from server.generation.flows import watched
 from server.generation.gate import GateMemory, Perception
@@ -83,7 +85,11 @@ class Pipeline:
             vertices=torch.tensor(box.vertices_m[:, [0, 2, 1]] * [1, -1, 1], dtype=torch.float32),
             vertex_attrs=torch.tensor([[1.0, 0.0, 0.0, 0, 0, 1]]).repeat(len(box.vertices_m), 1),
         )  # fmt: skip
-        made = {"mesh": mesh, "gaussian": Splats(), "radiance_field": SimpleNamespace(density=torch.ones(8, 2), rank=2)}
+        made = {
+            "mesh": mesh,
+            "gaussian": Gaussians(),
+            "radiance_field": SimpleNamespace(density=torch.ones(8, 2), rank=2),
+        }
         return {name: [made[name]] for name in formats}
 
     def run(self, what: Any, **asked: Any) -> dict[str, list[Any]]:
@@ -95,11 +101,16 @@ class Pipeline:
     run_multi_image = run
 
 
-class Splats:
-    get_xyz = torch.tensor([[0.0, 0.0, 0.0], [0.1, 0.2, 0.3]])
+class Gaussians:
+    """A row of three, along upstream's own up."""
 
     def save_ply(self, path: str, transform: list[list[int]]) -> None:
-        Path(path).write_text(f"ply {transform}")
+        centres = np.array([[0.0, 0.0, 0.0], [0.1, 0.2, 0.3], [0.0, 0.0, 0.5]]) @ np.array(transform).T
+        row = Splats(
+            centres.astype(np.float32), np.full((3, 3), 0.05, np.float32), np.tile(np.float32([1, 0, 0, 0]), (3, 1)),
+            np.ones(3, np.float32), np.zeros((3, 1, 3), np.float32),
+        )  # fmt: skip
+        Path(path).write_bytes(ply.encode(upside_down(row)))  # `encode` turns it once more
 
 
 @pytest.fixture
@@ -145,14 +156,18 @@ def test_a_mesh_of_a_text_is_upright_coloured_and_of_the_wanted_height(
     assert asked["slat_sampler_params"] == {"steps": 3, "cfg_strength": 3.0}
 
 
-def test_splats_and_fields_are_upstreams_own_files(provider: trellis.Trellis, tmp_path: Path) -> None:
+def test_splats_stand_upright_in_every_format_and_fields_are_upstreams_own(
+    provider: trellis.Trellis, tmp_path: Path
+) -> None:
     def made(output: str) -> Result:
-        return provider.run(Request("job-1", 1, "a box", {}, {"steps": 1}, output), Noted(tmp_path))
+        return provider.run(Request("job-1", 1, "a box", {}, {"steps": 1, "height_m": 0.6}, output), Noted(tmp_path))
 
     splats = made("3dgs")
-    assert [(file.role, file.path.name) for file in splats.files] == [("splat", "splat.ply")]
-    assert "[[1, 0, 0], [0, 0, 1], [0, -1, 0]]" in (tmp_path / "splat.ply").read_text()
-    assert splats.metadata["bbox_m"][1] == pytest.approx([0.1, 0.3, 0.0])
+    first = next(file.path for file in splats.files if file.role == "splat" and file.path.suffix == ".ply")
+    centres = ply.decode(first.read_bytes()).centres_m
+    assert centres[0] == pytest.approx([0, 0, 0.12], abs=0.07)
+    assert centres[2] - centres[0] == pytest.approx([0, 0.6, 0], abs=1e-5)
+    assert {"ply", "spz", "glb"} <= {file.path.suffix[1:] for file in splats.files if file.role == "splat"}
     from safetensors.torch import load_file
 
     field = made("radiance_field")
