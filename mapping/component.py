@@ -160,10 +160,11 @@ class Component:
         if self.is_posed:
             return Gravity(np.array([0.0, 1.0, 0.0]), gravity.POSED_SIGMA_DEG, "posed")
         ups = [self._poses[seq][:3, :3] @ up for seq, up in self._ups_camera if seq in self._poses]
-        held = gravity.up_from_cameras(list(self._poses.values()))
+        points, normals = self._surfels(kept) if kept else (np.empty((0, 3)), np.empty((0, 3)))
+        held = gravity.up_from_holding(list(self._poses.values()), normals)
         sensed = gravity.up_from_motion(np.array(ups).reshape(-1, 3))
         guess = sensed or held or Gravity(-self.first_pose[:3, 1], 2 * gravity.CAMERAS_SIGMA_DEG, "cameras")
-        planes = gravity.up_from_planes(*self._surfels(kept), guess.up) if kept else None
+        planes = gravity.up_from_planes(points, normals, guess.up)
         lines = gravity.up_from_lines(self._edges(), planes or guess)
         seen = [estimate for estimate in (sensed, lines, planes) if estimate is not None]
         return gravity.fuse(seen) or guess

@@ -45,6 +45,9 @@ _MAX_POINTS = 5000
 _SEARCHES = ((45.0, 5.0, 0.06), (6.0, 2.0, 0.04), (2.5, 0.5, 0.03))
 """Radius and step of each search in degrees, and the height of a bin in sizes of the scene."""
 _LEVEL_GATE_COS = float(np.cos(np.radians(60.0)))
+_ROLLED_OVER = np.diag([-1.0, -1.0, 1.0, 1.0])
+_ROUGHLY_LEVEL_COS = float(np.cos(np.radians(45.0)))
+_MANY_TIMES = 10
 _MIN_PEAK = 1.6
 _RIVAL_DEG = 20.0
 _MAX_RIVAL = 0.85
@@ -97,6 +100,24 @@ def up_from_cameras(components_from_camera: Sequence[F64]) -> Gravity | None:
         up = _unit(up - flat.T @ np.linalg.solve(information, flat @ (rows.T @ misses) / len(axes)))
     worst_deg = float(np.degrees(np.linalg.eigvalsh(information)[0] ** -0.5))
     return Gravity(up, float(np.hypot(_HELD_DRIFT_DEG, worst_deg)), "cameras")
+
+
+def up_from_holding(components_from_camera: Sequence[F64], normals: F64) -> Gravity | None:
+    """`up_from_cameras`, unless the phone was held head over, as far as surfaces tell.
+
+    Level things are seen from above, nearly all of them: floors, tables, seats. Where ten times as many (at least 300)
+    would be seen from below, it is the phone that is the wrong way round. A bare ceiling that nothing else was filmed
+    with deceives this, until something else is.
+
+    Args:
+        normals: (n, 3) unit, of surfaces in the component's frame, towards the cameras.
+    """
+    held = up_from_cameras(components_from_camera)
+    head_over = up_from_cameras([pose @ _ROLLED_OVER for pose in components_from_camera])
+    if held is None or head_over is None:
+        return held
+    above, below = (int(np.count_nonzero(normals @ way.up > _ROUGHLY_LEVEL_COS)) for way in (held, head_over))
+    return head_over if below > max(_MIN_SURFELS, _MANY_TIMES * above) else held
 
 
 def up_from_lines(images: Sequence[Edges], guess: Gravity) -> Gravity | None:

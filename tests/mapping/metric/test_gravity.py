@@ -108,6 +108,22 @@ def test_who_looks_around_knows_up_however_he_tilts_the_phone() -> None:
     assert around.sigma_deg < 0.6 * still.sigma_deg
 
 
+@pytest.mark.parametrize("down_deg", [0.0, 25.0])
+def test_a_phone_held_head_over_is_told_by_floors_and_tables(down_deg: float) -> None:
+    _, normals = room(np.random.default_rng(1), 0.01, 0.2)
+    upright = [held(yaw, down_deg, 2.0) for yaw in range(0, 60, 10)]
+    head_over = [pose @ rigid(np.diag([-1.0, -1.0, 1.0]), np.zeros(3)) for pose in upright]
+    expected = gravity.up_from_cameras(upright)
+    assert off_deg(expected) < 20
+    for poses in (upright, head_over):
+        assert off_deg(gravity.up_from_holding(poses, normals)) == pytest.approx(off_deg(expected), abs=1e-6)
+    walls = normals[np.abs(normals @ UP) < 0.5]
+    for unsure in (walls, normals[:200], np.empty((0, 3))):
+        assert off_deg(gravity.up_from_holding(upright, unsure)) < 20
+        assert off_deg(gravity.up_from_holding(head_over, unsure)) > 120
+    assert gravity.up_from_holding([], normals) is None
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_lines_give_up_to_a_degree_and_claim_what_they_are_off(seed: int) -> None:
     rng = np.random.default_rng(seed)
