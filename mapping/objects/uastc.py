@@ -14,7 +14,6 @@ from mapping.kernels import kernel
 from mapping.objects.mesh import U8
 
 BLOCK_PX, BLOCK_BYTES = 4, 16
-_SOLID = 8
 _REFINEMENTS = 3
 
 
@@ -43,6 +42,7 @@ _ETC1_STEPS = np.array(
     [[2, 8], [5, 17], [9, 29], [13, 42], [18, 60], [24, 80], [33, 106], [47, 183]], np.float32
 )  # fmt: skip
 _NO_BIAS = 13
+"""Of the 27 ways to shift the colours of an ETC1 block."""
 _LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
