@@ -6,10 +6,12 @@ time; `interleaved`: side by side, all of them the whole walk. Played live unles
 
 What the keys mean. `merged`: phones that lay in the one world in the end, with `merged_s` when each came there.
 `inter_phone_m` and `_deg`: RMS error of the relative pose between two phones' frames that see the same things (at least
-30 % by the truth), over all pairs of phones; nothing is fitted but the map's unit. `joint_ate_m` is all phones'
-positions under one similarity. `shared_frames`: frames that saw what another phone had seen before, until the phone
-joined; `after_ten_shared_s`: from the tenth of them until it joined. null where nothing merged. `mapped_share`:
-keyframes that the map took, of those the phones' trackers wanted in it.
+30 % by the truth), over all pairs of phones, as the frames were answered; nothing is fitted but the map's unit.
+`inter_phone_mapped_m` and `_deg`: the same as the map has the frames in the end, each riding on the keyframe before it:
+what a trajectory that was adjusted afterwards (COLMAP's) compares with. `joint_ate_m` is all phones' positions under
+one similarity. `shared_frames`: frames that saw what another phone had seen before, until the phone joined;
+`after_ten_shared_s`: from the tenth of them until it joined. null where nothing merged. `mapped_share`: keyframes that
+the map took, of those the phones' trackers wanted in it.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from benchmarks.evaluation.poses import WORLD, mark_poses
 from benchmarks.evaluation.result import percentile
 from benchmarks.evaluation.session import Played, Session
 from benchmarks.evaluation.shared_view import SharedViews, shared_times_s
-from benchmarks.evaluation.together import apart, joint_ate_m
+from benchmarks.evaluation.together import apart, as_mapped, joint_ate_m
 from mapping.metric.markers import Config as MarkerConfig
 from mapping.tracking import tracker
 
@@ -61,13 +63,17 @@ def judge(session: Session, clip: Clip) -> dict[str, Any]:
     """All figures of a crowd."""
     views = SharedViews([clip])
     pairs = [t for a, b in combinations(session.played, 2) if (t := apart(session, a, b, views)) is not None]
-    weights = [pair.pairs for pair in pairs]
+    mapped = [
+        t for a, b in combinations(session.played, 2) if (t := apart(session, a, b, views, as_mapped)) is not None
+    ]
     merged = [p for p in session.played if WORLD in mark_poses(session, p).groups]
     return {
         "merged": len(merged) if len(merged) > 1 else 0,
         "merged_s": [None if p.aligned_s is None else round(p.aligned_s, 2) for p in session.played],
-        "inter_phone_m": _weighted_rms([pair.rms_m for pair in pairs], weights),
-        "inter_phone_deg": _weighted_rms([pair.rms_deg for pair in pairs], weights),
+        "inter_phone_m": _weighted_rms([(pair.rms_m, pair.pairs) for pair in pairs]),
+        "inter_phone_deg": _weighted_rms([(pair.rms_deg, pair.pairs) for pair in pairs]),
+        "inter_phone_mapped_m": _weighted_rms([(pair.rms_m, pair.pairs) for pair in mapped]),
+        "inter_phone_mapped_deg": _weighted_rms([(pair.rms_deg, pair.pairs) for pair in mapped]),
         "joint_ate_m": joint_ate_m(session) if len(merged) > 1 else None,
         "scale": _unit_ratios(session),
         **_joining(session, views),
@@ -123,7 +129,8 @@ def _unit_ratios(session: Session) -> list[float | None]:
     return [None if world is None else round(world.scale, 3) for world in found]
 
 
-def _weighted_rms(values: Sequence[float], weights: Sequence[int]) -> float | None:
+def _weighted_rms(weighted: Sequence[tuple[float, int]]) -> float | None:
+    values, weights = [value for value, _ in weighted], [weight for _, weight in weighted]
     return round(float(np.sqrt(np.average(np.square(values), weights=weights))), 4) if values else None
 
 

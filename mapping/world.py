@@ -36,7 +36,7 @@ _HAS_SCALE = (
     "the phones that made it were deleted"
 )
 _MIN_FOUNDING = 4
-"""A component with fewer keyframes than this may lose the world to its phone's next one."""
+"""A component with fewer keyframes than this may lose the world once its phone has begun another."""
 
 
 class World:
@@ -310,13 +310,15 @@ class World:
         return Sim3.from_rigid(world_from_start) @ metric @ Sim3.from_rigid(invert(component.first_pose))
 
     def _give_up_false_start(self) -> tuple[Sim3, str] | None:
-        """Give up a founder whose tracker failed at once: a phone's next component, once longer, carries the world."""
+        """Give up a founder whose tracker failed at once: its phone's next component or another phone's takes over."""
         old = self._founder
         if old is None or old.num_observed >= _MIN_FOUNDING:
             return None
-        heirs = [c for c in self.components.values() if c.key[0] == old.key[0] and c.num_observed >= _MIN_FOUNDING]
-        if not heirs:
+        phones_next = [c for c in self.components.values() if c.key[0] == old.key[0] and c is not old]
+        able = [c for c in self.components.values() if c.num_observed >= _MIN_FOUNDING]
+        if not phones_next or not able:
             return None
+        heir = next((c for c in reversed(able) if c in phones_next), max(able, key=lambda c: c.num_observed))
         for kept in self._kept.of(old.key):
             self._kept.drop(kept.id)
         for component in self.components.values():
@@ -324,7 +326,7 @@ class World:
         self._hung.clear()
         self.state = WorldState(epoch=self.state.epoch + 1, declared=self.state.declared)
         self._looked_at_cues = -1
-        self._found(heirs[-1])
+        self._found(heir)
         return Sim3.identity(), "restart"
 
     def _move_to_better_anchor(self) -> tuple[Sim3, str] | None:

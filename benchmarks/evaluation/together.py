@@ -7,7 +7,8 @@ alignment's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,7 +17,10 @@ from benchmarks.evaluation.result import rms
 from benchmarks.evaluation.session import Played, Poses, Session
 from benchmarks.evaluation.shared_view import SHARED, SharedViews
 from benchmarks.trajectory import align_by_orientation, score
+from mapping.changes import KeyframeId
 from mapping.transforms import Sim3, angle_between, invert
+
+PosesOf = Callable[[Session, Played], Poses]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +32,38 @@ class Together:
     rms_deg: float
 
 
-def apart(session: Session, a: Played, b: Played, views: SharedViews) -> Together | None:
+def as_answered(session: Session, played: Played) -> Poses:
+    """world_from_camera of a phone's frames as they were answered, carried along by where its component lies."""
+    return mark_poses(session, played).groups.get(WORLD, {})
+
+
+def as_mapped(session: Session, played: Played) -> Poses:
+    """The same as the map has them in the end: each frame rides, as answered, on the keyframe it came after.
+
+    So trajectories of keyframe-based systems are written, and COLMAP's is adjusted as a whole.
+    """
+    held = session.map.keyframe_poses()
+    keyframes = {m.tracked.seq: m.tracked for m in played.mapped if f"{played.phone.name}/{m.tracked.seq}" in held}
+    newest, poses = None, {}
+    for tracked in (answer.tracked for answer in played.answers):
+        newest = keyframes.get(tracked.seq, newest)
+        if newest is None or newest.component != tracked.component:
+            continue
+        place = session.world_from(played, newest.component, newest.seq)
+        own, ridden = newest.component_from_camera, tracked.component_from_camera
+        if place is None or own is None or ridden is None:
+            continue
+        camera = replace(place, rotation=np.eye(3), translation=np.zeros(3)).apply_pose(invert(own) @ ridden)
+        poses[tracked.seq] = held[KeyframeId(f"{played.phone.name}/{newest.seq}")] @ camera
+    return poses
+
+
+def apart(
+    session: Session, a: Played, b: Played, views: SharedViews, poses_of: PosesOf = as_answered
+) -> Together | None:
     """How far two phones are off from each other; None unless both lie in the world and see common things."""
     placed = truth_from_world(session)
-    in_a, in_b = (mark_poses(session, one).groups.get(WORLD, {}) for one in (a, b))
+    in_a, in_b = (poses_of(session, one) for one in (a, b))
     if placed is None or not in_a or not in_b or not views.knows(a.phone) or not views.knows(b.phone):
         return None
     off_m, off_deg = [], []

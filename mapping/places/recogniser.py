@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mapping.changes import KeyframeId
 from mapping.kept import ComponentKey
 from mapping.places.agreement import Seen
-from mapping.places.embedding import embed
+from mapping.places.embedding import DIMENSIONS, embed
 from mapping.places.features import detect, with_depth_of
 from mapping.places.index import Entry, LocalIndex, PlaceIndex
 from mapping.places.links import fits
@@ -77,6 +77,8 @@ class Recogniser:
         self._num_pairs: Counter[frozenset[ComponentKey]] = Counter()
         """Between two components, or within one."""
         self._unsettled: dict[KeyframeId, None] = {}
+        self._looks = np.zeros(DIMENSIONS, np.float32)
+        """Sum of all embeddings: what every place looks like says nothing about any (mean-centring)."""
         self._settling: dict[tuple[KeyframeId, KeyframeId], Sim3] = {}
         """b_from_a of pairs of which a side's landmarks still move; who was not looked at for longest comes first."""
 
@@ -170,7 +172,8 @@ class Recogniser:
     def _candidates(self, place: Place) -> list[Place]:
         c = self._config
         most = c.candidates if self._is_lonely(place.component) else c.candidates_known
-        found = self._index.nearest(place.embedding, most, without=place.component) if most else []
+        peculiar = np.asarray(place.embedding - self._looks / max(1, len(self._places)), np.float32)
+        found = self._index.nearest(peculiar, most, without=place.component) if most else []
         return [known for match in found if (known := self._places.get(match.keyframe)) is not None]
 
     def _own_candidates(self, place: Place) -> list[Place]:
@@ -246,6 +249,7 @@ class Recogniser:
         before = self._places[walk[-1]].embedding if walk else np.zeros_like(place.embedding)
         self._likeness[place.keyframe] = float(before @ place.embedding)
         self._places[place.keyframe] = place
+        self._looks += place.embedding
         walk.append(place.keyframe)
         stream, component = StreamId(place.keyframe.rpartition("/")[0]), place.component[1]
         self._index.add(
@@ -261,6 +265,7 @@ class Recogniser:
 
     def _drop(self, keyframe: KeyframeId) -> None:
         place = self._places.pop(keyframe)
+        self._looks -= place.embedding
         del self._likeness[keyframe]
         self._settling = {pair: known for pair, known in self._settling.items() if keyframe not in pair}
         self._unsettled.pop(keyframe, None)

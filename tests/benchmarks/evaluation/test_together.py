@@ -76,6 +76,28 @@ def in_one_map(tracked: Session, error: Sim3 | None) -> Session:
     return replace(tracked, map=KnownMap(tracked, error))
 
 
+class CorrectedMap(KnownMap):
+    """Has the last phone's keyframes elsewhere than it was told, by a fifth of a metre."""
+
+    def keyframe_poses(self) -> dict[KeyframeId, F64]:
+        last = self._keyframes[-1][0]
+        poses = super().keyframe_poses()
+        for keyframe, pose in poses.items():
+            if keyframe.startswith(f"{last}/"):
+                pose[:3, 3] += [0.2, 0.0, 0.0]
+        return poses
+
+
+def test_frames_ride_on_their_keyframes_as_the_map_has_them(tracked: Session) -> None:
+    clip = tracked.played[0].phone.clip
+    session = in_one_map(tracked, Sim3.identity())
+    as_told = judge(session, clip)
+    assert as_told["inter_phone_mapped_m"] == pytest.approx(as_told["inter_phone_m"], abs=0.01)
+    corrected = judge(replace(session, map=CorrectedMap(tracked, Sim3.identity())), clip)
+    assert corrected["inter_phone_mapped_m"] == pytest.approx(0.2, abs=0.03)
+    assert corrected["inter_phone_m"] < 0.05
+
+
 def test_a_right_merge_shows_a_small_error(tracked: Session) -> None:
     figures = judge(in_one_map(tracked, Sim3.identity()), tracked.played[0].phone.clip)
     assert figures["merged"] == 2

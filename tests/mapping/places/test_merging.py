@@ -95,6 +95,21 @@ def test_who_knows_only_somebody_who_is_apart_joins_when_that_one_does(room: Pai
     assert (shift / rooms[0].scale < 0.01, angle_deg < 0.3, stretch < 0.01) == (True, True, True)
 
 
+def test_a_false_start_does_not_keep_other_phones_from_a_world_of_their_own(room: PaintedRoom) -> None:
+    shared = Shared()
+    first, b, c = (Phone(name, room, seed=k) for k, name in enumerate("abc"))
+    first.room = PaintedRoom(5)
+    shared.feed(first, walk(2))
+    shared.feed(b, walk(5))
+    shared.feed(c, walk(4, start=0.1))
+    assert shared.map.status.aligned == ((first.stream, 0),), "it may go on yet"
+    first.component += 1
+    shared.feed(first, walk(1))
+    assert shared.map.status.aligned == ((b.stream, 0),)
+    shared.feed(c, walk(1, start=0.5))
+    assert set(shared.map.status.aligned) == {(b.stream, 0), (c.stream, 0)}
+
+
 def test_phones_of_different_rooms_stay_apart() -> None:
     shared = Shared()
     a, b = Phone("a", PaintedRoom(3)), Phone("b", PaintedRoom(4), seed=1)
