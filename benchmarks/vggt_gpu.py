@@ -18,11 +18,9 @@ PUBLISHED = {1: (0.04, 1.88), 8: (0.11, 3.23), 20: (0.31, 5.58), 50: (1.04, 11.4
 """Seconds and GB of the published trunk on one H100 with FlashAttention 3, by views."""
 
 PARTS_S = {
-    "rolling": 120.0,
+    "streaming": 170.0,
     "windows": 150.0,
     "outputs": 45.0,
-    "together": 75.0,
-    "under_load": 75.0,
     "golden": 45.0,
     "thinned": 45.0,
     "golden_1b": 120.0,

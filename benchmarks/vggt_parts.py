@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -19,6 +18,7 @@ from benchmarks.vggt_load import loaded
 from benchmarks.vggt_parity import compare
 from benchmarks.vggt_plain import Plain
 from benchmarks.vggt_probe import waves
+from benchmarks.vggt_random import gigabytes, random_network, scale_factors
 from benchmarks.vggt_timing import OutOfTime, settle, timed
 from mapping.changes import KeyframeId
 from mapping.engines import View, Window
@@ -79,13 +79,24 @@ class Parts:
         except Exception as error:  # nobody is there to look
             yield {"known": known, "stopped": _why(error)} if known else _why(error)
 
-    def rolling(self) -> Iterator[dict[str, Any]]:
-        """From a new picture to its depth on the host, all others of its window being known."""
+    def streaming(self) -> Iterator[dict[str, Any]]:
+        """What phones see of it: from a new picture to its depth on the host, all others of its window being known."""
         began = time.perf_counter()
-        engine = self._engine
-        warm_up_s = time.perf_counter() - began
-        for known in self._keyframes(engine):
-            yield {"device": self._name, "warm_up_s": warm_up_s, **known}
+        told: dict[str, Any] = {"device": self._name, "views": self.plan.rolling}
+        self._engine.predict(self._walk(0)(0))
+        told["warm_up_s"] = time.perf_counter() - began
+        for part in (self.rolling, self.together, self.under_load):
+            try:
+                for known in part():
+                    told[part.__name__] = known
+                    yield told
+            except Exception as error:  # the others still count
+                told[f"{part.__name__}_stopped"] = _why(error)
+                yield told
+
+    def rolling(self) -> Iterator[dict[str, Any]]:
+        """One phone, the device being its own."""
+        yield self._keyframes()
 
     def together(self) -> Iterator[dict[str, Any]]:
         """Keyframes a second of so many phones whose windows are asked at once."""
@@ -94,27 +105,30 @@ class Parts:
             walks = [self._walk(phone) for phone in range(phones)]
             seconds = []
             for n in range(1 + max(1, self.plan.keyframes // 4)):
+                windows = [walk(n) for walk in walks]
                 began = time.perf_counter()
-                answers = self._engine.predict_together([walk(n) for walk in walks])
+                answers = self._engine.predict_together(windows)
                 if failed := [answer for answer in answers if isinstance(answer, Exception)]:
                     raise failed[0]
                 if n:  # the first has a whole window to encode
                     seconds.append(time.perf_counter() - began)
                 if not self._has_time():
                     break
-            told[str(phones)] = {"keyframes_s": phones * len(seconds) / sum(seconds)} if seconds else _why(OutOfTime())
+            if not seconds:
+                raise OutOfTime
+            told[str(phones)] = {"keyframes_s": phones * len(seconds) / sum(seconds), "runs": len(seconds)}
             yield told
 
     def under_load(self) -> Iterator[dict[str, Any]]:
-        """A rolling window while another process computes without end: beside it, and behind the gate."""
-        engine, told = self._engine, {}
+        """One phone while another process computes without end: beside it, and behind the gate."""
+        told = {}
         with self._load(None):
-            *_, told["beside"] = self._keyframes(engine)
+            told["beside"] = self._keyframes()
         yield told
         gate = GateMemory.create()
         try:
             with self._load(gate):
-                *_, told["behind_gate"] = self._keyframes(engine, Perception(gate))
+                told["behind_gate"] = self._keyframes(Perception(gate))
         finally:
             gate.close()
         yield told
@@ -124,8 +138,8 @@ class Parts:
         trunks = ("aggregator.",)
         told: dict[str, Any] = {
             "weights_gb": {
-                "ours": _gigabytes(self._ours), "ours_trunk": _gigabytes(self._ours, trunks),
-                "plain": _gigabytes(self._plain), "plain_trunk": _gigabytes(self._plain, trunks),
+                "ours": gigabytes(self._ours), "ours_trunk": gigabytes(self._ours, trunks),
+                "plain": gigabytes(self._plain), "plain_trunk": gigabytes(self._plain, trunks),
             },
             "rows": [],
         }  # fmt: skip
@@ -146,7 +160,7 @@ class Parts:
         told = {}
         for name, factor in (("factors_1", 1.0), ("factors_0.01", 0.01)):
             for network in (self._plain, self._ours):
-                _scale_factors(network, factor)
+                scale_factors(network, factor)
             with whole_float32():
                 features = self._plain.aggregate(self._plain.encode(images)[None], grid)
                 exact = self._plain.cameras(features)[-1, 0], self._plain.depth(features, grid, last=4).z[0]
@@ -183,7 +197,7 @@ class Parts:
 
     @cached_property
     def _plain(self) -> Vggt:
-        return random_network(self.plan)
+        return random_network(self.plan.architecture, self._device)
 
     @cached_property
     def _ours(self) -> Vggt:
@@ -216,10 +230,12 @@ class Parts:
 
         return window
 
-    def _keyframes(self, engine: VggtEngine, gate: Perception | None = None) -> Iterator[dict[str, Any]]:
-        walk, seconds = self._walk(0), list[float]()
+    def _keyframes(self, gate: Perception | None = None) -> dict[str, Any]:
+        """Keyframes of one phone, each asked for when the one before was answered."""
+        engine, walk, seconds = self._engine, self._walk(0), list[float]()
         engine.tokens.clear()
         engine.predict(walk(0))
+        before = engine.tokens.encoded
         for n in range(1, 1 + self.plan.keyframes):
             window = walk(n)
             settle(self._device)
@@ -230,9 +246,9 @@ class Parts:
             if not self._has_time():
                 break
         p50, p95, p99, most = (float(p) * 1e3 for p in np.percentile(seconds, [50, 95, 99, 100]))
-        yield {
-            "views": self.plan.rolling, "keyframes": len(seconds), "p50_ms": p50, "p95_ms": p95, "p99_ms": p99,
-            "max_ms": most, "keyframes_s": len(seconds) / sum(seconds), "encoded": engine.tokens.encoded,
+        return {
+            "keyframes": len(seconds), "encoded": engine.tokens.encoded - before, "p50_ms": p50, "p95_ms": p95,
+            "p99_ms": p99, "max_ms": most, "keyframes_s": len(seconds) / sum(seconds),
         }  # fmt: skip
 
     def _run(self, name: str, views: int, size: tuple[int, int]) -> Callable[[], object]:
@@ -270,35 +286,12 @@ class Parts:
         return torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else "cpu"
 
 
-def random_network(plan: Plan) -> Vggt:
-    """With its point head, float32, filled on the device by the rule of the seeded weights."""
-    device = torch.device(plan.device)
-    network = blank(plan.architecture, device, torch.float32, has_points=True)
-    generator = torch.Generator(device).manual_seed(0)
-    for name, tensor in network.state_dict().items():
-        x = torch.randn(tensor.shape, generator=generator, device=device)
-        if "token" in name or "pos_embed" in name:
-            tensor.copy_(0.5 * x)
-        elif tensor.dim() >= 2:
-            tensor.copy_(x / math.sqrt(math.prod(tensor.shape[1:])))
-        else:
-            tensor.copy_(0.1 * x + (1 if name.endswith((".weight", ".gamma")) else 0))
-    return network
-
-
 def tiny_plan() -> Plan:
     """The same steps in seconds on a CPU: what is measured means nothing, that it runs does."""
     return Plan(
         architecture=_SMALL, device="cpu", views=(1, 2), sizes=((42, 56),), rolling=2, keyframes=2, picture=(42, 56),
         together=(1, 2), thinned=(3,), load_size=64, most_runs=1,
     )  # fmt: skip
-
-
-def _scale_factors(network: Vggt, by: float) -> None:
-    """Those that blocks of trunk and camera head multiply what they add by."""
-    for name, tensor in network.state_dict().items():
-        if name.endswith("gamma") and not name.startswith("aggregator.patch_embed"):
-            tensor *= by
 
 
 def _apart(found: tuple[Tensor, Tensor], exact: tuple[Tensor, Tensor]) -> dict[str, Any]:
@@ -311,11 +304,6 @@ def _apart(found: tuple[Tensor, Tensor], exact: tuple[Tensor, Tensor]) -> dict[s
         "depth_rel": {"p50": p50, "p90": p90, "p99": p99},
         "weights": "random",
     }
-
-
-def _gigabytes(network: Vggt, prefixes: tuple[str, ...] = ("",)) -> float:
-    tensors = [tensor for name, tensor in network.state_dict().items() if name.startswith(prefixes)]
-    return float(sum(tensor.numel() * tensor.element_size() for tensor in tensors)) / 1e9
 
 
 def _why(error: Exception) -> str:
