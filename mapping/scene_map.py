@@ -23,7 +23,7 @@ from mapping.engines import WindowPrediction
 from mapping.fusion import Fusion
 from mapping.kept import ComponentKey, Kept, KeptKeyframes
 from mapping.metric import markers, upright_lines
-from mapping.places import matching
+from mapping.places import matching, similarity
 from mapping.places.agreement import Config as AgreementConfig
 from mapping.places.agreement import Seen
 from mapping.places.place import Place
@@ -111,7 +111,7 @@ class SceneMap:
     def place(self, tracked: Tracked, frame: Frame, prediction: WindowPrediction | None = None) -> MapChange:
         """Give an observed keyframe its depth: the engine's, or the frame's own where `prediction` is None.
 
-        Where the engine says how it lies to keyframes that the tracker cannot vouch for, that is heard as `recognise` is.
+        How it lies to keyframes that the tracker cannot vouch for, if the engine says so, is heard as in `recognise`.
 
         Raises:
             ValueError: the keyframe was not observed, there is no depth, or it does not fit the rest.
@@ -395,3 +395,4 @@ def warm_up() -> None:
     surface.warm_up()
     visibility.warm_up()
     matching.warm_up()
+    similarity.warm_up()
