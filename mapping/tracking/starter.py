@@ -20,7 +20,7 @@ _MAX_VIEWS = 40  # remembered views; older ones are forgotten
 _VIEWS_USED = 5
 _MIN_SHARED = 0.4  # of the newer view's tracks, for two views to be compared
 _MAX_MISS_PX = 1.0  # what tracks drift by; more is left when the camera travels
-_MAX_TURN_RAD = 0.02  # before a plain wall a step to the side can look like a turn: of this share of the distance
+_MAX_TURN_RAD = 0.01  # before a plain wall a step to the side can look like a turn: of this share of the distance
 
 
 @dataclass(frozen=True, slots=True, eq=False)
