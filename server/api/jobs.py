@@ -12,7 +12,7 @@ from server.api import assets_access as access
 from server.api.guard import Guard
 from server.api.jobs_bodies import openapi
 from server.api.jobs_counter import Counter
-from server.api.jobs_view import JobView, ProviderView, job_view, provider_view
+from server.api.jobs_view import JobView, ProviderView, job_view, job_views, provider_view
 from server.api.rest import PROBLEM
 from server.jobs.desk import MAX_WAIT_S
 from server.jobs.values import State
@@ -48,10 +48,9 @@ def router(counter: Counter, guard: Guard) -> APIRouter:
         """Jobs of the scenes the caller may see, a page at a time."""
         scope = access.scope(access.reader(guard, request))
         if state not in ("loading", "running", "yielding"):
-            return [await job_view(desk, job) for job in await desk.ask(lambda s: s.page(scope, state, after, limit))]
+            return await job_views(desk, await desk.ask(lambda store: store.page(scope, state, after, limit)))
         running = await desk.ask(lambda store: store.page(scope, "running", after, PAGE))  # one a device
-        views = [await job_view(desk, job) for job in running]
-        return [view for view in views if view.state == state][:limit]
+        return [view for view in await job_views(desk, running) if view.state == state][:limit]
 
     @api.get("/jobs/{job}")
     async def get_job(

@@ -23,8 +23,9 @@ from server.api.jobs_counter import Counter
 from server.api.rest import PROBLEM
 from server.assets.values import MAX_COUNT
 from server.auth import Grant
-from server.jobs.desk import Desk, Live
-from server.jobs.store import JobEvent
+from server.jobs.desk import Desk
+from server.jobs.events import JobEvent
+from server.jobs.live import Live
 
 SUBPROTOCOL = "commonground.jobs.v1"
 MAX_MESSAGE_CHARS = 8192

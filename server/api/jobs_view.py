@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel
 
 from server.generation.provider import Description
-from server.jobs.desk import Desk, Live
+from server.jobs.desk import Desk
+from server.jobs.live import Live
 from server.jobs.values import Failure, Job, Leg, State, Wanted
 
 
@@ -92,7 +94,17 @@ class ProviderView(BaseModel):
 
 async def job_view(desk: Desk, job: Job) -> JobView:
     """A job as it stands, with how it goes if it runs."""
-    live = desk.live(job.job) if job.state == "running" else None
+    return (await job_views(desk, [job]))[0]
+
+
+async def job_views(desk: Desk, jobs: Sequence[Job]) -> list[JobView]:
+    """The same of several."""
+    positions = await desk.positions(jobs)
+    return [_job_view(job, desk.live(job.job), positions.get(job.job)) for job in jobs]
+
+
+def _job_view(job: Job, live: Live | None, position: int | None) -> JobView:
+    live = live if job.state == "running" else None
     wanted = job.wanted
     if wanted.webhook is not None and wanted.webhook.secret is not None:
         wanted = wanted.model_copy(update={"webhook": wanted.webhook.model_copy(update={"secret": None})})
@@ -108,7 +120,7 @@ async def job_view(desk: Desk, job: Job) -> JobView:
         stage=live.shown.stage or None if live is not None else None,
         eta_s=live.shown.eta_s if live is not None else None,
         yielded_ms=live.yielded_ms if live is not None else 0.0,
-        queue_position=await desk.position(job),
+        queue_position=position,
         attempt=job.attempt,
         seed=job.wanted.seed,
         priority=job.wanted.priority,

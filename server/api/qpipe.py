@@ -17,7 +17,7 @@ from server.api.jobs_counter import Counter
 from server.assets.bus import AssetBus
 from server.assets.values import AssetFile, AssetType, Version
 from server.auth import Grant
-from server.generation.geometry import Config, Infer, SceneGeometry, decode, scene_geometry
+from server.generation.geometry import Config, Infer, SceneGeometry, check_number, decode, scene_geometry
 from server.jobs.inputs import Upload, checked, from_base64
 from server.jobs.values import Job, Output, Wanted
 from server.workers.pool import NoPrediction
@@ -111,6 +111,7 @@ class Qpipe:
         def read() -> list[Any]:
             uploads = [Upload("images", from_base64(text, limits)) for text in inputs.images]
             checked(uploads, limits)
+            check_number(len(uploads), self._geometry)
             return [decode(upload.data, self._geometry) for upload in uploads]
 
         images = await asyncio.to_thread(read)

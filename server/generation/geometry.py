@@ -56,6 +56,12 @@ class SceneGeometry:
     """(n, q, 2) where the query points are in each picture, in its own pixels; NaN = not seen."""
 
 
+def check_number(images: int, config: Config) -> None:
+    """Raises: Unprocessable: they are too many, or none; better known before they are decoded."""
+    if not 1 <= images <= config.max_images:
+        raise Unprocessable(f"{images} pictures; this takes 1 to {config.max_images}")
+
+
 def decode(data: bytes, config: Config) -> NDArray[np.uint8]:
     """A picture's RGB, no larger than is used.
 
@@ -84,8 +90,7 @@ async def scene_geometry(
         Unprocessable: there are too many, or they show nothing that fits together.
         NoPrediction: the engine could not be asked.
     """
-    if not 1 <= len(images) <= config.max_images:
-        raise Unprocessable(f"{len(images)} pictures; this takes 1 to {config.max_images}")
+    check_number(len(images), config)
     views = [View(KeyframeId(f"{name}/{i}"), image, None) for i, image in enumerate(images)]
     found = await _solve(views, infer)
     size = found[-1].intrinsics.width, found[-1].intrinsics.height

@@ -25,7 +25,8 @@ from server.generation.registry import Known, Registry
 from server.generation.workers import Config as WorkersConfig
 from server.generation.workers import NoRoom, Workers
 from server.jobs import legs, machine
-from server.jobs.desk import Desk, Live
+from server.jobs.desk import Desk
+from server.jobs.live import Live
 from server.jobs.machine import UNSUITABLE, WrongState
 from server.jobs.progress import Progress
 from server.jobs.steady import PAUSE_S, happens_within, steadily
@@ -34,8 +35,6 @@ from server.jobs.values import Failure, Job
 log = logging.getLogger(__name__)
 LOOK_EVERY_S = 2.0
 """Even when nothing happens: there may be room again, or a worker that had nothing to do for long."""
-PROVIDERS_EVERY_S = 10.0
-"""So often it is looked who the providers are."""
 NO_ROOM_HINT = "name another provider, or give the device more memory"
 
 
@@ -64,7 +63,6 @@ class Lane:
         self._attempt: Attempt | None = None
         self._changed = desk.watch()
         self._mine: dict[str, Known] = {}
-        self._look_again_at = 0.0
 
     async def run(self) -> None:
         """Until cancelled; whatever goes wrong with one job, the next one gets its turn."""
@@ -97,10 +95,8 @@ class Lane:
 
     async def _choose(self) -> tuple[Job, Known] | None:
         """The most urgent job whose provider is this device's and fits on it."""
-        if time.monotonic() >= self._look_again_at:  # files are looked for
-            known_here = await asyncio.to_thread(self._registry.all)
-            self._mine = {known.name: known for known in known_here if self._is_mine(known)}
-            self._look_again_at = time.monotonic() + PROVIDERS_EVERY_S
+        known_here = await asyncio.to_thread(self._registry.all)
+        self._mine = {known.name: known for known in known_here if self._is_mine(known)}
         mine = set(self._mine)
         while (job := await self._desk.ask(lambda store: store.next_for(mine, time.time_ns()))) is not None:
             known = await self._clerk.settle(job)

@@ -13,7 +13,8 @@ from server.generation.controller import Controller
 from server.generation.escalation import Action, Seen
 from server.generation.gate import DEVICE, HOLD, PERCEPTION, TRACKER, GateMemory, Perception, Watch
 from server.generation.parking import PARKED, STOPPABLE, generator_state
-from server.jobs.desk import Desk, Live
+from server.jobs.desk import Desk
+from server.jobs.live import Live
 
 log = logging.getLogger(__name__)
 TICK_S = 0.02

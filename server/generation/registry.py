@@ -6,6 +6,7 @@ import importlib
 import logging
 import pkgutil
 import sys
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +22,7 @@ from server.jobs import legs
 from server.jobs.values import Job
 
 log = logging.getLogger(__name__)
+LOOK_EVERY_S = 5.0
 
 MODULES = providers.__name__
 
@@ -81,6 +83,8 @@ class Registry:
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        self._known: list[Known] = []
+        self._look_again_at = 0.0
 
     def names(self) -> list[str]:
         """All that are enabled, fit to be used or not."""
@@ -109,13 +113,16 @@ class Registry:
         return own if must_be or own.exists() else Path(sys.executable)
 
     def all(self) -> list[Known]:
-        """Those that can say what they are."""
+        """Those that can say what they are; what they lack is looked at every few seconds."""
+        if time.monotonic() < self._look_again_at:
+            return self._known
         found = []
         for name in self.names():
             try:
                 found.append(self.get(name))
             except Exception:
                 log.exception("a provider cannot be described", extra={"provider": name})
+        self._known, self._look_again_at = found, time.monotonic() + LOOK_EVERY_S
         return found
 
     def candidates(self, job: Job) -> list[Known]:

@@ -10,32 +10,31 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from server.api.contract import Conflict, Refused
 from server.assets.values import NewVersion
 from server.jobs import fingerprint, inputs, machine
+from server.jobs.events import JobEvent
 from server.jobs.inputs import Folder, LimitsConfig, Upload
+from server.jobs.live import Live
 from server.jobs.machine import RetryConfig
-from server.jobs.progress import Shown
 from server.jobs.spool import Spool
 from server.jobs.steady import steadily
-from server.jobs.store import JobEvent, Key, Store
-from server.jobs.values import TERMINAL, InputFile, Job, State, Wanted, asset_named
+from server.jobs.store import Key, Store
+from server.jobs.values import TERMINAL, InputFile, Job, Wanted, asset_named
 
 T = TypeVar("T")
 MAX_WAIT_S = 60.0
 MOST_RETRY_AFTER_S = 600.0
 LEAST_RETRY_AFTER_S = 5.0
 PRUNE_EVERY_S = 600.0
-NOTHING = Shown("", 0.0, None)
 
 
 class Config(BaseModel):
@@ -53,32 +52,6 @@ class Config(BaseModel):
     """What all jobs together may bring; more get 507."""
     retry: RetryConfig = RetryConfig()
     limits: LimitsConfig = LimitsConfig()
-
-
-@dataclass(frozen=True, slots=True)
-class Live:
-    """What is known of a job that runs, and is not worth writing down."""
-
-    phase: State = "loading"
-    """`loading`, `running` or `yielding`."""
-    shown: Shown = NOTHING
-    yielded_ms: float = 0.0
-
-    @property
-    def told(self) -> tuple[str, str, float]:
-        """What is worth telling those who watch, when it changes."""
-        return self.phase, self.shown.stage, round(self.shown.fraction, 3)
-
-    @property
-    def quarter(self) -> int:
-        """How many quarters of it are done."""
-        return int(4 * self.shown.fraction)
-
-    def json(self, job: str) -> bytes:
-        """What is told of it."""
-        told = {"type": "job.progress", "job": job, "state": self.phase, "stage": self.shown.stage}
-        figures = {"progress": self.shown.fraction, "eta_s": self.shown.eta_s, "yielded_ms": self.yielded_ms}
-        return msgspec.json.encode(told | figures)
 
 
 @dataclass(slots=True, eq=False)
@@ -243,9 +216,10 @@ class Desk:
         """How a job goes that runs."""
         return self._live.get(job)
 
-    async def position(self, job: Job) -> int | None:
-        """How many go before a job that waits."""
-        return await self.ask(lambda store: store.position(job)) if job.state == "queued" else None
+    async def positions(self, jobs: Iterable[Job]) -> dict[str, int]:
+        """How many go before each of these that waits."""
+        waiting = [job.job for job in jobs if job.state == "queued"]
+        return await self.ask(lambda store: store.positions(waiting)) if waiting else {}
 
     # -- what the lane does --------------------------------------------------------------------------------------------
 

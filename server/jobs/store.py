@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from server.api.contract import Busy, Conflict, NotFound
 from server.assets.blobs import StorageFull
 from server.assets.values import NewVersion
 from server.jobs import schema
+from server.jobs.events import JobEvent, event_of, told_of
 from server.jobs.values import TERMINAL, Job
 
 PRIORITY_STEP_NS = 120 * 10**9
@@ -32,17 +31,6 @@ class Key:
     name: str
     digest: str
     """`fingerprint.of_request`, of the request as it was sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class JobEvent:
-    """A job changed its state."""
-
-    seq: int
-    job: str
-    state: str
-    text: bytes
-    """JSON, as it goes to clients."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,10 +234,17 @@ class Store:
     def num_queued(self) -> int:
         return int(self._db.execute("SELECT count(*) FROM jobs WHERE state = 'queued'").fetchone()[0])
 
-    def position(self, job: Job) -> int:
-        """How many waiting jobs go first."""
-        select = "SELECT count(*) FROM jobs WHERE state = 'queued' AND (rank, job) < (?, ?)"
-        return int(self._db.execute(select, (_rank(job), job.job)).fetchone()[0])
+    def positions(self, jobs: Collection[str]) -> dict[str, int]:
+        """How many waiting jobs go before each of these that waits; one walk along the queue."""
+        missing, found = set(jobs), dict[str, int]()
+        queue = self._db.execute("SELECT job FROM jobs WHERE state = 'queued' ORDER BY rank, job") if missing else ()
+        for number, (job,) in enumerate(queue):
+            if job in missing:
+                found[job] = number
+                missing.discard(job)
+                if not missing:
+                    break
+        return found
 
     def result(self, digest: str) -> tuple[str, NewVersion] | None:
         """What was made of an identical request, and by which job."""
@@ -272,7 +267,7 @@ class Store:
     def events_of(self, job: str, since: int) -> list[JobEvent]:
         """A job's changes after `since`, in order."""
         select = "SELECT seq, job, state, body FROM events WHERE job = ? AND seq > ? ORDER BY seq"
-        return [_event(*row) for row in self._db.execute(select, (job, since))]
+        return [event_of(*row) for row in self._db.execute(select, (job, since))]
 
     def ended_badly(self, since: int, limit: int) -> list[JobEvent]:
         """Jobs that ended after event `since` without a result, in order."""
@@ -280,7 +275,7 @@ class Store:
             "SELECT seq, job, state, body FROM events WHERE seq > ? AND state IN ('failed', 'cancelled', 'expired')"
             " ORDER BY seq LIMIT ?"
         )
-        return [_event(*row) for row in self._db.execute(select, (since, limit))]
+        return [event_of(*row) for row in self._db.execute(select, (since, limit))]
 
     # -----------------------------------------------------------------------------------------------------------------
 
@@ -314,11 +309,11 @@ class Store:
             (job.job, job.wanted.scene, *values),
         )
         event = self._owed(job)
-        told = msgspec.json.encode(_told(job))
+        told = told_of(job)
         insert = "INSERT INTO events (job, state, at_ns, body) VALUES (?, ?, ?, ?)"
         seq = self._db.execute(insert, (job.job, job.state, job.changed_ns, told)).lastrowid
         assert seq is not None
-        self._pending.append(_event(seq, job.job, job.state, told))
+        self._pending.append(event_of(seq, job.job, job.state, told))
         if event is not None:
             insert = "INSERT INTO deliveries (job, event, body, due_ns) VALUES (?, ?, ?, ?)"
             self._db.execute(insert, (job.job, event, told, job.changed_ns))
@@ -352,19 +347,3 @@ _NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
 def _rank(job: Job) -> int:
     return job.created_ns - job.wanted.priority * PRIORITY_STEP_NS
-
-
-def _told(job: Job) -> dict[str, Any]:
-    """What an event says."""
-    told: dict[str, Any] = {"job": job.job, "state": job.state, "attempt": job.attempt, "provider": job.provider}
-    if job.is_cancelling:
-        told["cancelling"] = True
-    if job.failure is not None:
-        told["failure"] = job.failure.model_dump()
-    if job.result is not None:
-        told["result"] = job.result.model_dump()
-    return told | {"at_ms": job.changed_ns // 10**6}
-
-
-def _event(seq: int, job: str, state: str, body: bytes) -> JobEvent:
-    return JobEvent(seq, job, state, b'{"seq":%d,"type":"job.changed",%s' % (seq, body[1:]))

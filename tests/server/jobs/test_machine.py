@@ -13,8 +13,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from server.assets.values import AssetFile, NewVersion
 from server.jobs import fingerprint, machine, schema
+from server.jobs.events import JobEvent
 from server.jobs.machine import RetryConfig, WrongState
-from server.jobs.store import JobEvent, Key, Store, TooManyJobs
+from server.jobs.store import Key, Store, TooManyJobs
 from server.jobs.values import TERMINAL, Failure, InputFile, Job, Wanted, Webhook
 
 RETRY = RetryConfig(max_attempts=3, first_backoff_s=1.0, max_backoff_s=4.0)
@@ -198,7 +199,7 @@ class Books(RuleBasedStateMachine):
         assert ahead == sorted(ahead)
         waiting = [name for name, job in self.known.items() if job.state == "queued"]
         assert len(waiting) == self.store.num_queued()
-        assert {self.store.position(self.known[name]) for name in waiting} == set(range(len(waiting)))
+        assert sorted(self.store.positions(waiting).values()) == list(range(len(waiting)))
 
 
 TestBooks = Books.TestCase
