@@ -32,8 +32,19 @@ def _nearest(levels: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.asarray(np.abs(np.arange(256)[:, None] - levels[None]).argmin(axis=1))
 
 
-# One row a mode: its number, its code and the code's bits, bits of an endpoint and of a weight.
-_MODES = np.array([[0, 0x1, 4, 6, 4], [18, 0x9, 4, 5, 5], [5, 0xB, 5, 8, 3]], np.int64)
+# One row a mode (0, 18, 5): its code, bits of an endpoint and of a weight.
+_MODES = np.array([[0x1, 6, 4], [0x9, 5, 5], [0xB, 8, 3]], np.int64)
+_SOLID_CODE = 0x17
+_HINTS = (1, 1, 1, 1, 3, 3, 5)  # two for BC1; for ETC1 flip, differential, two tables, bias
+_LAYOUTS = (
+    (4, *_HINTS, 8, 2, *6 * (6,), 3, *15 * (4,)),
+    (4, *_HINTS, *6 * (5,), 4, *15 * (5,)),
+    (5, *_HINTS, *6 * (8,), 2, *15 * (3,)),
+    (5, 8, 8, 8, 8, 1, 3, 2, 5, 5, 5),
+)
+"""Bits of each field, in order: code, hints, (trits,) endpoints, weights; the last one is of the solid mode."""
+_FIELDS = 32
+_WIDTHS = np.array([[*widths, *(_FIELDS - len(widths)) * (0,)] for widths in _LAYOUTS], np.int64)
 _FIVE_BITS = (np.arange(32) << 3 | np.arange(32) >> 2).astype(np.float32)
 _LEVELS = np.zeros((3, 256), np.float32)
 _LEVELS[0, :192], _LEVELS[1, :32], _LEVELS[2] = _trit_levels(), _FIVE_BITS, np.arange(256)
@@ -91,12 +102,12 @@ def _line(texels: NDArray[np.float32], words: NDArray[np.uint64]) -> None:
             for end in range(2):
                 for c in range(3):
                     tried_ends[end, c] = _LEVEL_OF[row, int(min(max(wanted[end, c], 0.0), 255.0) + 0.5)]
-            error = _weigh(texels, _LEVELS[row], tried_ends, _MODES[row, 4], tried)
+            error = _weigh(texels, _LEVELS[row], tried_ends, _MODES[row, 2], tried)
             if error < best:
                 best, mode = error, row
                 ends[:] = tried_ends
                 weights[:] = tried
-            if not _least_squares(texels, tried, _MODES[row, 4], wanted):
+            if not _least_squares(texels, tried, _MODES[row, 2], wanted):
                 break
     _pack(texels, mode, ends, weights, words)
 
@@ -202,13 +213,17 @@ def _least_squares(
 
 
 @kernel
-def _put(words: NDArray[np.uint64], at: int, value: int, count: int) -> int:
-    """Append `count` bits of a value, lowest first; where the next ones go."""
-    word, shift = at // 64, at % 64
-    words[word] |= np.uint64(value) << np.uint64(shift)
-    if shift + count > 64:
-        words[word + 1] |= np.uint64(value) >> np.uint64(64 - shift)
-    return at + count
+def _write(fields: NDArray[np.int64], widths: NDArray[np.int64], words: NDArray[np.uint64]) -> None:
+    """The fields one after the other, each with its lowest bit first."""
+    at = 0
+    for i in range(len(fields)):
+        value = np.uint64(fields[i])
+        words[at >> 6] |= value << np.uint64(at & 63)
+        if (at & 63) + widths[i] > 64:
+            words[(at >> 6) + 1] |= value >> np.uint64(64 - (at & 63))
+        at += widths[i]
+        if at >= 128:
+            break
 
 
 @kernel
@@ -219,33 +234,31 @@ def _pack(
     weights: NDArray[np.int64],
     words: NDArray[np.uint64],
 ) -> None:
-    code, code_bits, end_bits, weight_bits = _MODES[mode, 1], _MODES[mode, 2], _MODES[mode, 3], _MODES[mode, 4]
+    end_bits, weight_bits = _MODES[mode, 1], _MODES[mode, 2]
     most = (1 << weight_bits) - 1
-    first = 0
-    if weights[0] >> (weight_bits - 1):  # the highest bit of the first weight is not stored: it must be 0
-        first = 1
-    at = _put(words, 0, code, code_bits)
-    at = _put(words, at, 0, 2)  # BC1 is made anew from the texels
-    at = _etc1_hints(texels, words, at)
-    if mode == 0:  # trits first, five in eight bits, then the bits
-        accumulated, power = 0, 1
+    # The highest bit of the first weight is not stored: it must be 0, if need be with the ends the other way round.
+    first = weights[0] >> (weight_bits - 1)
+    fields = np.zeros(_FIELDS, np.int64)
+    fields[0] = _MODES[mode, 0]
+    _etc1_hints(texels, fields)
+    at = 8
+    if mode == 0:  # trits first, five in eight bits
+        power = 1
         for i in range(5):
-            accumulated += (ends[(i + first) % 2, i // 2] >> 6) * power
+            fields[8] += (ends[(i + first) % 2, i // 2] >> 6) * power
             power *= 3
-        at = _put(words, at, accumulated, 8)
-        at = _put(words, at, ends[1 - first, 2] >> 6, 2)
-    mask = (1 << end_bits) - 1
-    for c in range(3):
-        at = _put(words, at, ends[first, c] & mask, end_bits)
-        at = _put(words, at, ends[1 - first, c] & mask, end_bits)
+        fields[9] = ends[1 - first, 2] >> 6
+        at = 10
+    for i in range(6):
+        fields[at + i] = ends[(i + first) % 2, i // 2] & ((1 << end_bits) - 1)
     for i in range(16):
-        weight = most - weights[i] if first else weights[i]
-        at = _put(words, at, weight, weight_bits - 1 if i == 0 else weight_bits)
+        fields[at + 6 + i] = most - weights[i] if first else weights[i]
+    _write(fields, _WIDTHS[mode], words)
 
 
 @kernel
-def _etc1_hints(texels: NDArray[np.float32], words: NDArray[np.uint64], at: int) -> int:
-    """How to cut the block for ETC1, and the spread of brightness in each half; where the next bits go."""
+def _etc1_hints(texels: NDArray[np.float32], fields: NDArray[np.int64]) -> None:
+    """How to cut the block for ETC1, and the spread of brightness in each half."""
     best = np.float32(np.inf)
     best_flip = best_near = best_first = best_second = 0
     luma = np.zeros(16, np.float32)
@@ -279,11 +292,7 @@ def _etc1_hints(texels: NDArray[np.float32], words: NDArray[np.uint64], at: int)
             total += least
         if total < best:
             best, best_flip, best_near, best_first, best_second = total, flip, near, tables[0], tables[1]
-    at = _put(words, at, best_flip, 1)
-    at = _put(words, at, best_near, 1)
-    at = _put(words, at, best_first, 3)
-    at = _put(words, at, best_second, 3)
-    return _put(words, at, _NO_BIAS, 5)
+    fields[3], fields[4], fields[5], fields[6], fields[7] = best_flip, best_near, best_first, best_second, _NO_BIAS
 
 
 @kernel
@@ -306,15 +315,11 @@ def _solid(texels: NDArray[np.float32], words: NDArray[np.uint64]) -> None:
             if error < best:
                 best, best_table, best_step = error, table, step
                 best_base[:] = base
-    at = _put(words, 0, 0x17, 5)
+    fields = np.zeros(_FIELDS, np.int64)
+    fields[0], fields[4], fields[5], fields[6], fields[7] = _SOLID_CODE, 255, 1, best_table, best_step
     for c in range(3):
-        at = _put(words, at, int(texels[0, c]), 8)
-    at = _put(words, at, 255, 8)
-    at = _put(words, at, 1, 1)
-    at = _put(words, at, best_table, 3)
-    at = _put(words, at, best_step, 2)
-    for c in range(3):
-        at = _put(words, at, best_base[c], 5)
+        fields[1 + c], fields[8 + c] = np.int64(texels[0, c]), best_base[c]
+    _write(fields, _WIDTHS[3], words)
 
 
 def warm_up() -> None:
