@@ -3,6 +3,10 @@
 Enters: a window. Leaves: depth and confidence of its newest view, poses of all, in the frame and unit of the priors
 where the views have some. Needs PyTorch (`pip install commonground[vggt]`) and, unless a test asks for seeded weights,
 a published checkpoint, which is never bundled and has a licence of its own. Torch is imported nowhere else.
+
+`engine.py` tells the story: views are laid out and encoded (`token_cache.py`), the network is asked (`passes.py`, which
+replays what a GPU has seen before, in the memory that `admission.py` knows of), and what it said becomes the window's
+own (`answers.py`). `model/` is the network, `checkpoints/` its weights.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from mapping.windows import Config as WindowsConfig
 
 __all__ = ["WINDOWS", "Config", "create", "fetch", "missing"]
 
-WINDOWS = WindowsConfig(recent=8, retrieved=6, anchors=1, elsewhere=2)
+WINDOWS = WindowsConfig(recent=8, retrieved=8, elsewhere=2, anchors=1)
 
 _PACKAGES = ("torch", "safetensors", "huggingface_hub")
 
