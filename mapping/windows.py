@@ -21,7 +21,7 @@ Walk = tuple[StreamId, int]
 
 
 class Config(BaseModel):
-    """How a window is gathered; at most `recent + retrieved + anchors + elsewhere` keyframes."""
+    """How a window is gathered; at most `recent + retrieved + anchors` keyframes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -30,11 +30,10 @@ class Config(BaseModel):
     retrieved: int = Field(default=0, ge=0)
     """Older ones that look more like where the camera is now than the least alike of the newest; `recent` is 3 or
     more where there shall be some."""
+    elsewhere: int = Field(default=0, ge=0)
+    """So many of those may be of other walks: who sees them together can tell how walks lie to each other."""
     anchors: int = Field(default=0, ge=0)
     """The first ones of the walk: they hold a long window sequence to one beginning."""
-    elsewhere: int = Field(default=0, ge=0)
-    """Keyframes of other walks that look as much like it: an engine that sees them together can tell how walks lie to
-    each other."""
     remembered: int = Field(default=512, ge=2)
     """Descriptors of one walk; when so many are held, every other one goes."""
 
@@ -62,11 +61,10 @@ class WindowPolicy:
         recent = [k for k in known.newest if k == keyframe or is_here(k)]
         fixed = {*recent, *filter(is_here, known.first)}
         own = {k: looks for k, looks in known.descriptors.items() if k not in fixed and is_here(k)}
-        alike = known.alike(recent, own, self._config.retrieved)
-        return (
-            *known.alike(recent, self._elsewhere(walk, is_here), self._config.elsewhere),
-            *sorted({*fixed, *alike}, key=known.age.__getitem__),
-        )
+        most = min(self._config.elsewhere, self._config.retrieved)
+        others = known.alike(recent, self._elsewhere(walk, is_here), most)
+        alike = known.alike(recent, own, self._config.retrieved - len(others))
+        return (*others, *sorted({*fixed, *alike}, key=known.age.__getitem__))
 
     def describe(self, walk: Walk, keyframe: KeyframeId, descriptor: NDArray[np.float32]) -> None:
         """Say what a chosen keyframe looks like: (n,) of unit length, from one source for all keyframes of a walk."""
@@ -113,7 +111,7 @@ class _Known:
         return any(map(is_here, self.age))
 
     def describe(self, keyframe: KeyframeId, descriptor: NDArray[np.float32]) -> None:
-        if not self._config.retrieved and not self._config.elsewhere:
+        if not self._config.retrieved:
             return
         self.descriptors[keyframe] = descriptor
         if len(self.descriptors) > self._config.remembered:

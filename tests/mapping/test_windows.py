@@ -29,6 +29,7 @@ configs = st.builds(
     Config,
     recent=st.integers(1, 5),
     retrieved=st.integers(0, 4),
+    elsewhere=st.integers(0, 2),
     anchors=st.integers(0, 3),
     remembered=st.integers(2, 9),
 )
@@ -39,13 +40,18 @@ def test_whatever_the_walk(config: Config, angles: list[float], gone: set[int]) 
     policy, is_here = WindowPolicy(config), lambda keyframe: int(keyframe.rpartition("/")[2]) not in gone
     for n, angle in enumerate(angles):
         policy.choose((B, 0), name(n, B))
+        policy.describe((B, 0), name(n, B), looks(angle))
         window = policy.choose(WALK, name(n), is_here)
+        assert len(window) <= config.recent + config.retrieved + config.anchors
+        others = [keyframe for keyframe in window if keyframe.startswith("b/")]
+        assert len(others) <= config.elsewhere
+        assert not [keyframe for keyframe in others if not is_here(keyframe)]
+        window = window[len(others) :]
         ages = [int(keyframe.rpartition("/")[2]) for keyframe in window]
         assert ages == sorted(set(ages)), "oldest first, each once"
         assert ages[-1] == n
         assert not gone & set(ages[:-1])
         assert all(keyframe.startswith("a/") for keyframe in window)
-        assert len(window) <= config.recent + config.retrieved + config.anchors
         assert {*range(max(0, n + 1 - config.recent), n)} - gone <= set(ages)
         assert {*range(min(config.anchors, n))} - gone <= set(ages)
         policy.describe(WALK, name(n), looks(angle))
@@ -94,11 +100,11 @@ def test_a_stream_is_forgotten_and_components_are_apart() -> None:
 
 def test_each_engine_says_how_it_likes_its_windows() -> None:
     assert engines.windows("classical") == Config(recent=12)
-    assert engines.windows("vggt") == Config(recent=8, retrieved=6, anchors=1, elsewhere=2)
+    assert engines.windows("vggt") == Config(recent=8, retrieved=8, elsewhere=2, anchors=1)
 
 
 def test_other_walks_keyframes_that_look_alike_come_first() -> None:
-    policy, other = WindowPolicy(Config(recent=3, elsewhere=2)), (B, 0)
+    policy, other = WindowPolicy(Config(recent=3, retrieved=2, elsewhere=2)), (B, 0)
     for n in range(4):
         policy.choose(other, name(n, B))
         policy.describe(other, name(n, B), looks(0.4 * n))
