@@ -47,6 +47,9 @@ class Clerk:
         Raises:
             StorageFull, Busy: the bus cannot take anything now.
         """
+        for leg in job.legs:
+            if leg.made is not None:  # nothing else names its files yet
+                await asyncio.to_thread(self._publisher.has_all, leg.made)
         candidates = await asyncio.to_thread(self._registry.candidates, job)
         for known in candidates:
             if await self._from_cache(job, known):

@@ -95,6 +95,22 @@ async def test_of_a_race_who_is_left_wins_and_the_others_say_why_not(tmp_path: P
         assert version.quality["race"][0] == {"provider": "trellis", "failed": "no_provider"}
 
 
+async def test_what_was_made_before_the_server_ended_is_not_made_again(tmp_path: Path) -> None:
+    wanted = Wanted(text="red cube 20 cm", providers=("prims", "rehearsal"), params={"blocks": 400, "block_ms": 2.0})
+    async with lane(tmp_path) as (generation, _, _bus):
+        job, _ = await generation.desk.submit(wanted, ())
+        async for _ in generation.desk.follow(job.job, None):
+            if len((before := await generation.desk.get(job.job)).legs) == 1 and before.state == "running":
+                break
+    async with lane(tmp_path) as (generation, _, bus):
+        after = await generation.desk.wait(job.job, 60)
+        assert (after.state, after.failure) == ("succeeded", None)
+        assert after.legs[0] == before.legs[0]
+        assert [leg.provider for leg in after.legs] == ["prims", "rehearsal"]
+        version = await bus.ask(lambda catalog, _: catalog.version(after.asset, None))
+        assert version.quality["race"] == [{"provider": "prims"}, {"provider": "rehearsal"}], "nobody could judge"
+
+
 def test_the_judge_by_keyframes_knows_what_stands_there_and_sets_down_what_knows_no_place(tmp_path: Path) -> None:
     scene, k = scene_of.build(), Intrinsics.from_fov(200, 150)
     views = [scene.view(pose, k) for pose in scene_of.poses(scene, 4)]
