@@ -75,8 +75,8 @@ def compare(config: str, path: Path, threads: int = 2, device: torch.device | st
 
     Where an array is out of tolerance, `rounding` says how far our own outputs move when the heads' input is changed by
     the rounding of float32: what moves as far cannot be told from the published network by any machine that rounds in
-    another order. `ok` takes no account of it. The tracker's last arrays are such (`flow_embedding` says why): computed in
-    float64, visibility and confidence differ by 1 % from those stored at full size.
+    another order. `ok` takes no account of it. The tracker's last arrays are such (`flow_embedding` says why): computed
+    in float64, visibility and confidence differ by 1 % from those stored at full size.
 
     Raises:
         ValueError: the file is not a golden.
