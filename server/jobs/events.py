@@ -21,6 +21,17 @@ class JobEvent:
     """JSON, as it goes to clients."""
 
 
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Somebody is to be told of a job; tried until it works or is given up."""
+
+    id: int
+    job: str
+    event: str
+    body: bytes
+    tries: int
+
+
 def told_of(job: Job) -> bytes:
     """What is said of a change: JSON."""
     told: dict[str, Any] = {"job": job.job, "state": job.state, "attempt": job.attempt, "provider": job.provider}

@@ -17,7 +17,7 @@ from server.api.contract import Busy, Conflict, NotFound
 from server.assets.blobs import StorageFull
 from server.assets.values import NewVersion
 from server.jobs import schema
-from server.jobs.events import JobEvent, event_of, told_of
+from server.jobs.events import Delivery, JobEvent, event_of, told_of
 from server.jobs.values import TERMINAL, Job
 
 PRIORITY_STEP_NS = 120 * 10**9
@@ -31,17 +31,6 @@ class Key:
     name: str
     digest: str
     """`fingerprint.of_request`, of the request as it was sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """Somebody is to be told of a job; tried until it works or is given up."""
-
-    id: int
-    job: str
-    event: str
-    body: bytes
-    tries: int
 
 
 class Store:
@@ -220,14 +209,23 @@ class Store:
 
     def overdue(self, now_ns: int, limit: int) -> list[str]:
         """Waiting jobs whose deadline has passed."""
-        select = "SELECT job FROM jobs WHERE state = 'queued' AND deadline_ns <= ? LIMIT ?"
+        select = (
+            "SELECT job FROM jobs INDEXED BY jobs_deadline"
+            " WHERE state = 'queued' AND deadline_ns IS NOT NULL AND deadline_ns <= ? LIMIT ?"
+        )
         return [row[0] for row in self._db.execute(select, (now_ns, limit))]
 
     def next_due_ns(self, now_ns: int) -> int | None:
         """When a waiting job may begin, or is too late, for time reasons alone."""
-        later = "SELECT min(not_before_ns) FROM jobs WHERE state = 'queued' AND not_before_ns > 0 AND not_before_ns > ?"
+        later = (
+            "SELECT min(not_before_ns) FROM jobs INDEXED BY jobs_later"
+            " WHERE state = 'queued' AND not_before_ns > 0 AND not_before_ns > ?"
+        )
         soonest = [self._db.execute(later, (now_ns,)).fetchone()[0]]
-        deadline = "SELECT min(deadline_ns) FROM jobs WHERE state = 'queued' AND deadline_ns IS NOT NULL"
+        deadline = (
+            "SELECT min(deadline_ns) FROM jobs INDEXED BY jobs_deadline"
+            " WHERE state = 'queued' AND deadline_ns IS NOT NULL"
+        )
         soonest.append(self._db.execute(deadline).fetchone()[0])
         return min((at for at in soonest if at is not None), default=None)
 
@@ -237,7 +235,8 @@ class Store:
     def positions(self, jobs: Collection[str]) -> dict[str, int]:
         """How many waiting jobs go before each of these that waits; one walk along the queue."""
         missing, found = set(jobs), dict[str, int]()
-        queue = self._db.execute("SELECT job FROM jobs WHERE state = 'queued' ORDER BY rank, job") if missing else ()
+        select = "SELECT job FROM jobs INDEXED BY jobs_queued WHERE state = 'queued' ORDER BY rank, job"
+        queue = self._db.execute(select) if missing else ()
         for number, (job,) in enumerate(queue):
             if job in missing:
                 found[job] = number

@@ -27,8 +27,8 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import BaseModel, ConfigDict, Field
 
 from server.jobs.desk import Desk
+from server.jobs.events import Delivery
 from server.jobs.steady import happens_within, steadily
-from server.jobs.store import Delivery
 from server.jobs.values import Webhook
 
 log = logging.getLogger(__name__)

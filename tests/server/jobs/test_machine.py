@@ -310,6 +310,19 @@ def test_a_hundred_thousand_jobs_can_wait_and_one_more_is_refused(tmp_path: Path
         store.submit(new("job-x"), None, 100_000, 600.0)
     assert (refused.value.status, refused.value.retry_after_s) == (429, 600.0)
     assert [job.job for job in store.unrouted(1, 2)] == ["job-000000", "job-000001"]
+    steps = 0
+
+    def count() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    store._db.set_progress_handler(count, 100)
+    store.unrouted(1, 64)
+    store.next_for(["prims"], 1)
+    store.next_due_ns(1)
+    store.overdue(1, 64)
+    assert steps < 100, "hundreds of instructions, not hundreds of thousands"
 
 
 def test_inputs_belong_to_the_request() -> None:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from server.jobs.store import Delivery
+from server.jobs.events import Delivery
 from server.jobs.values import Webhook
 from server.jobs.webhooks import Config, NotAllowed, Webhooks, public_address, sign
 from tests.server.jobs.live import live
