@@ -17,6 +17,7 @@ from mapping.kept import ComponentKey, Kept
 from mapping.places.agreement import Agreed, Config, PoseOf, Seen, agree
 from mapping.places.contradiction import contradicts
 from mapping.places.lens_check import lenses_agree
+from mapping.places.repetition import Repetition, repetition
 from mapping.transforms import Sim3, angle_between
 from streams.frame import StreamId
 
@@ -50,6 +51,7 @@ class Ties:
         self._config = config
         self._seen: dict[tuple[ComponentKey, ComponentKey], list[Seen]] = {}
         self._tie: dict[tuple[ComponentKey, ComponentKey], Tie] = {}
+        self._repeats: dict[tuple[ComponentKey, ComponentKey], Repetition] = {}
 
     def add(self, seen: Iterable[Seen], pose_of: PoseOf, walked: Walked, kept_of: KeptOf) -> list[Seen]:
         """Take in verified pairs; returns those, of now and before, that are believed because they agree."""
@@ -70,7 +72,7 @@ class Ties:
                 continue
             if key[0] == key[1]:
                 believed += agreed.pairs if _is_drift(agreed, walked) else ()
-            elif self._is_news(key, agreed) and _may_be(agreed, kept_of):
+            elif self._is_news(key, agreed) and self._may_be(key, agreed, kept_of):
                 self._tie[key] = Tie(*key, agreed.b_from_a, agreed.num_inliers)
                 believed += agreed.pairs
         return believed
@@ -80,7 +82,7 @@ class Ties:
 
     def forget(self, stream: StreamId) -> None:
         """Drop all that concerns a phone."""
-        for table in (self._seen, self._tie):
+        for table in (self._seen, self._tie, self._repeats):
             for key in [key for key in table if stream in (key[0][0], key[1][0])]:
                 del table[key]
 
@@ -88,16 +90,19 @@ class Ties:
         known = self._tie.get(key)
         return known is None or sum(s.pair.num_inliers for s in kept) >= _GROWN * known.num_inliers
 
+    def _may_be(self, key: tuple[ComponentKey, ComponentKey], agreed: Agreed, kept_of: KeptOf) -> bool:
+        """Whether the sides agree about their lenses, share more than a pattern, and nothing they show contradicts."""
+        shown = [(pair.pair, kept_of(pair.a), kept_of(pair.b)) for pair in agreed.pairs]
+        if not lenses_agree([pair for pair, _, _ in shown]):
+            return False
+        repeats = repetition((pair, a) for pair, a, _ in shown if a is not None)
+        self._repeats[key] = self._repeats.get(key, Repetition()) + repeats
+        both = [(a, b) for _, a, b in shown if a is not None and b is not None]
+        return not self._repeats[key].is_mere_pattern() and not contradicts(agreed.b_from_a, both)
+
     def _is_news(self, key: tuple[ComponentKey, ComponentKey], agreed: Agreed) -> bool:
         known = self._tie.get(key)
         return known is None or agreed.num_inliers >= _GROWN * known.num_inliers
-
-
-def _may_be(agreed: Agreed, kept_of: KeptOf) -> bool:
-    """Whether the two sides agree about their lenses, and nothing they show contradicts."""
-    shown = ((kept_of(pair.a), kept_of(pair.b)) for pair in agreed.pairs)
-    both = [(a, b) for a, b in shown if a is not None and b is not None]
-    return lenses_agree([pair.pair for pair in agreed.pairs]) and not contradicts(agreed.b_from_a, both)
 
 
 def _is_drift(agreed: Agreed, walked: Walked) -> bool:
