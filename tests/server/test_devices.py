@@ -1,9 +1,15 @@
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from mapping import engines
 from server.devices import choose_devices, choose_engine, gpus, named, visible_to
+from server.workers.device import Config as DeviceConfig
+from server.workers.device import Device
+from server.workers.quarantine import Quarantine
+from tests.server.filming import open_scenes
 
 
 @pytest.fixture
@@ -76,3 +82,19 @@ def test_a_child_sees_the_gpu_that_its_parent_means() -> None:
     assert visible_to("cuda:1", "2,3") == "3"
     assert visible_to("cuda", "GPU-a, GPU-b") == "GPU-a"
     assert visible_to("cpu", "2,3") == ""
+
+
+async def test_one_device_that_is_up_makes_a_server_ready_and_the_others_say_what_is_wrong(tmp_path: Path) -> None:
+    scenes, settings = await open_scenes(tmp_path), DeviceConfig(window_bytes=1 << 16, result_bytes=1 << 16)
+    one, two = (Device(name, "toy", {}, settings, Quarantine()) for name in ("cuda:0", "cuda:1"))
+    states = [one.stats(), replace(two.stats(), state="failing", detail="OSError: no more processes", restarts=3)]
+    scenes._pool = SimpleNamespace(stats=lambda: states)  # type: ignore[assignment]
+    assert not scenes.readiness().is_ready
+    states[0] = replace(states[0], state="ready", detail="")
+    assert scenes.readiness().is_ready
+    assert scenes.readiness().detail == {"cuda:0": "ok", "cuda:1": "failing: OSError: no more processes"}
+    assert [d.num_restarts for d in scenes.devices()] == [0, 3]
+    assert scenes.devices()[1].detail == "OSError: no more processes"
+    for device in (one, two):
+        await device.close()
+    await scenes.close()
