@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mapping.transforms import F64, Sim3, angle_between, orthonormal
+from mapping.transforms import F64, Sim3, orthonormal
 
 _MAX_TURN_RAD = float(np.radians(12.0))
 _OUTLIER_RATIO = 4.0
@@ -40,7 +40,7 @@ def fit_cameras(a_from_camera: F64, b_from_camera: F64) -> CameraFit | None:
     if len(a_from_camera) < 2:
         return None
     turns = b_from_camera[:, :3, :3] @ a_from_camera[:, :3, :3].transpose(0, 2, 1)
-    off_rad = np.array([[angle_between(x, y) for y in turns] for x in turns])
+    off_rad = np.arccos(np.clip((np.einsum("aij,bij->ab", turns, turns) - 1.0) / 2.0, -1.0, 1.0))
     middle = int(np.argmin(np.median(off_rad, axis=1)))
     agree = off_rad[middle] < _MAX_TURN_RAD
     rotation = orthonormal(turns[agree].mean(axis=0))
