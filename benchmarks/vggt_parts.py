@@ -150,6 +150,9 @@ class Parts:
                 for name in ("ours", "plain", "ours_trunk", "plain_trunk"):
                     row[name] = self._tried(partial(self._run, name, views, size))
                     yield told
+                for kind in ("", "_trunk"):
+                    row |= _beside(f"ours{kind}", f"plain{kind}", row, told["weights_gb"])
+                yield told
 
     def outputs(self) -> Iterator[dict[str, Any]]:
         """How far ours, as it runs, is from float32, and how far plain is: with factors of blocks near 1, where each
@@ -304,6 +307,17 @@ def _apart(found: tuple[Tensor, Tensor], exact: tuple[Tensor, Tensor]) -> dict[s
         "depth_rel": {"p50": p50, "p90": p90, "p99": p99},
         "weights": "random",
     }
+
+
+def _beside(ours: str, plain: str, row: dict[str, Any], weights_gb: dict[str, float]) -> dict[str, float]:
+    """How many times faster one of two timings is, and what share of the other's memory it needs, weights included."""
+    if isinstance(row[ours], str) or isinstance(row[plain], str):
+        return {}
+    told = {f"{ours}_times_faster": row[plain]["seconds"] / row[ours]["seconds"]}
+    if row[ours]["reserved_gb"] is not None:
+        mine, theirs = (weights_gb[name] + row[name]["reserved_gb"] for name in (ours, plain))
+        told[f"{ours}_memory_share"] = mine / theirs
+    return told
 
 
 def _why(error: Exception) -> str:

@@ -49,6 +49,7 @@ def test_windows_are_timed_ours_and_plain(parts: Parts) -> None:
     assert [row["views"] for row in report["rows"]] == [1, 2]
     for row in report["rows"]:
         assert all(row[name]["seconds"] > 0 for name in ("ours", "plain", "ours_trunk", "plain_trunk"))
+        assert row["ours_times_faster"] == row["plain"]["seconds"] / row["ours"]["seconds"]
     assert report["weights_gb"]["plain"] > report["weights_gb"]["ours"] > report["weights_gb"]["ours_trunk"]
 
 
