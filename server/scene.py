@@ -102,7 +102,7 @@ class Scene:
         self._cache = KeyframeCache(config.cache)
         self._windows = WindowPolicy(config.window or pool.windows)
         recogniser = Recogniser(config.places, _place_index(scene, config))
-        for place in writer.places_before:
+        for place in writer.earlier.places:
             recogniser.take_in(place)
         self._recognition = Recognition(recogniser, self._connect, self._keep_places, observe, self._rest, str(scene))
         self._tasks: dict[StreamId, asyncio.Task[None]] = {}

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Self, cast
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -20,10 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from mapping.changes import KeyframeId, MapChange
 from mapping.engines import WindowPrediction
 from mapping.exporters import ExportCamera, ExportScene
-from mapping.kept import ComponentKey
 from mapping.places.agreement import Seen
 from mapping.places.place import Place
-from mapping.places.storing import from_stored, to_stored
+from mapping.places.storing import to_stored
 from mapping.scene_map import Config as MapConfig
 from mapping.scene_map import SceneMap, Status
 from mapping.store.records import MovedKeyframes, Record, SceneMeta, StoredKeyframe, StoredTile
@@ -31,7 +29,6 @@ from mapping.store.scene_store import Config as StoreConfig
 from mapping.store.scene_store import Store
 from mapping.store.state import SceneState
 from mapping.tracking.tracker import Tracked
-from mapping.transforms import Sim3
 from mapping.volume import tsdf
 from navmesh.incremental import Config as TilesConfig
 from navmesh.incremental import Incremental, Viewers
@@ -41,8 +38,9 @@ from navmesh.recast import Agent, height_cells
 from navmesh.tiles import TileChange, polygons_m
 from server.bus import encode
 from server.bus.encode import Publication, Removal
+from server.earlier import Earlier
 from server.protocol import Layer
-from server.restart import components_from_state, components_to_plain, world_from_state, world_to_plain
+from server.restart import components_to_plain, world_from_state, world_to_plain
 from server.unsaved import Unsaved, as_set
 from streams.frame import Frame, StreamId
 
@@ -127,11 +125,8 @@ class Writer:
         self._unconfirmed: set[tuple[str, tuple[int | str, ...]]] = set()
         """Tiles of before a restart that were not built anew yet."""
         self._seen: dict[StreamId, set[tuple[int, int, int]]] = {}
-        self._earlier: dict[KeyframeId, StoredKeyframe] = {}
-        """From before a restart: only where they were taken from is left."""
-        self._components_before: dict[ComponentKey, Sim3] = {}
-        self.places_before: list[Place] = []
-        """What can be recognised of the world of before a restart."""
+        self.earlier = Earlier()
+        """Of before a restart."""
 
     # -- the story ----------------------------------------------------------------------------------------------------
 
@@ -219,10 +214,8 @@ class Writer:
             tsdf.Blocks(blocks.keys, blocks.tsdf_m.astype(np.float32), blocks.weight.astype(np.float32), blocks.rgb),
             world_from_state(state),
         )
-        self._earlier = {key: msgspec.structs.replace(k, jpeg=None) for key, k in state.keyframes.items()}
-        self._components_before = components_from_state(state)
-        self.places_before = from_stored(state.places.values(), self._components_before)
-        self.map.remember(self.places_before)
+        self.earlier = Earlier.of(state)
+        self.map.remember(self.earlier.places)
         self.query_epoch, self.is_settled = state.meta.epoch, False
         self._tiles.mark(MapChange(state.meta.epoch, dirty_blocks=blocks.keys))
         self._unconfirmed = {slot for slot, tile in state.tiles.items() if slot[0] in TILE_LAYERS and not tile.removed}
@@ -230,8 +223,7 @@ class Writer:
     def expire(self, now_ns: int) -> None:
         """Let go of keyframes of before a restart that have outlived `keyframe_ttl_s`, as the store does."""
         if (ttl_s := self.config.store.keyframe_ttl_s) is not None:
-            before_ns = now_ns - int(ttl_s * 1e9)
-            self._earlier = {key: k for key, k in self._earlier.items() if k.capture_ns >= before_ns}
+            self.earlier.expire(now_ns - int(ttl_s * 1e9))
 
     def export_scene(self) -> ExportScene:
         """The map as it is now, for the exporters: surface, walkable polygons of the first agent, cameras."""
@@ -243,7 +235,7 @@ class Writer:
             indices=np.concatenate([np.empty((0, 3), np.uint32), *shifted]),
             rgb=np.concatenate([np.empty((0, 3), np.uint8), *(m.rgb for m in tiles.mesh if m.rgb is not None)]),
             cameras=(
-                *(ExportCamera(k.id, k.world_from_camera, k.intrinsics) for k in self._earlier.values()),
+                *self.earlier.cameras,
                 *(ExportCamera(*camera) for camera in self.map.keyframe_cameras()),
             ),
             nav_polygons_m=tuple(polygon for tile in tiles.nav for polygon in polygons_m(tile)),
@@ -251,8 +243,7 @@ class Writer:
 
     def knows(self, stream: StreamId) -> bool:
         """Whether anything of a phone is kept, be it of before a restart."""
-        before = (key.rpartition("/")[0] for key in (*self._earlier, *(place.keyframe for place in self.places_before)))
-        return self.map.knows(stream) or stream in before
+        return self.map.knows(stream) or self.earlier.knows(stream)
 
     def note_maker(self, provenance: dict[str, str]) -> None:
         """Say what gives this map depth from here on; it is stored with the map."""
@@ -263,8 +254,7 @@ class Writer:
         """Drop what identifies a phone: its keyframes and points. The fused surface, which names nobody, stays."""
         self._seen.pop(stream, None)
         self._seen_due.pop(stream, None)
-        self._earlier = {key: keyframe for key, keyframe in self._earlier.items() if keyframe.stream != stream}
-        self.places_before = [p for p in self.places_before if p.keyframe.rpartition("/")[0] != stream]
+        self.earlier.forget(stream)
         points: list[Publication | Removal] = [Removal("points", (key,)) for key in self.map.forget(stream)]
         removals = [*points, *(Removal(layer, (stream,)) for layer in CAMERA_LAYERS)]
         return removals, self.map.status
@@ -284,7 +274,7 @@ class Writer:
             attributes=world_to_plain(self.map.snapshot())
             | {
                 "made_with": self.made_with,
-                "components": components_to_plain(self._components_before | self.map.components_in_world()),
+                "components": components_to_plain(self.earlier.components | self.map.components_in_world()),
             },
         )
 
@@ -294,7 +284,9 @@ class Writer:
         moves = tuple(c for c in changes if c.new_from_old is not None)
         if moves:
             self._unsaved.start_afresh(self.map.voxels)
-            self._move_earlier(moves)
+            for change in moves:
+                if change.new_from_old is not None and (moved := self.earlier.move(change.new_from_old)):
+                    self.store.append(*moved)
         change, status = _merged(changes), self.map.status
         self._unsaved.note(change.dirty_blocks)
         self._points_due |= change.poses
@@ -311,19 +303,6 @@ class Writer:
         self._unconfirmed -= {(item.layer, item.key) for item in publications}
         seconds = seconds | {"tiles": built - began, "encode": time.perf_counter() - built}
         return Step(status, moves, publications, self._wait_s(status), seconds)
-
-    def _move_earlier(self, moves: Iterable[MapChange]) -> None:
-        """What is left of before a restart follows the world: it may have learnt its scale."""
-        for change in moves:
-            if (new_from_old := change.new_from_old) is None or change.reason != "scale":
-                continue
-            self._components_before = {key: new_from_old @ place for key, place in self._components_before.items()}
-            moved = {key: new_from_old.apply_pose(k.world_from_camera) for key, k in self._earlier.items()}
-            self._earlier = {
-                key: msgspec.structs.replace(k, world_from_camera=moved[key]) for key, k in self._earlier.items()
-            }
-            if moved:
-                self.store.append(MovedKeyframes(ids=list(moved), world_from_camera=np.stack(list(moved.values()))))
 
     def _wait_s(self, status: Status) -> float | None:
         """How long until `build` has something to do; None = not before the map changes."""
