@@ -20,7 +20,7 @@ from mapping.objects.mesh import F64, U8, Mesh
 from mapping.objects.quality import Agreement, compare
 from mapping.objects.raster import picture
 from mapping.objects.view import View, squared
-from mapping.transforms import look_at, rigid
+from mapping.transforms import exp_so3, look_at, rigid
 from streams.frame import Intrinsics
 
 _SEARCH_PX, _PHOTO_PX = 128, 64
@@ -109,11 +109,11 @@ def _set_down(mesh: Mesh, views: Sequence[View]) -> tuple[float, F64]:
             yaw, scale, foot = found
             found = tried((yaw, scale, foot + a * shift * np.eye(3)[axis]) for a in (-1, 0, 1))
     yaw, scale, foot = found
-    return scale, rigid(_about_up(yaw), foot)
+    return scale, rigid(exp_so3(np.array([0.0, yaw, 0.0])), foot)
 
 
 def _fit(mesh: Mesh, views: Sequence[View], size_m: float, yaw_rad: float, scale: float, foot: F64) -> float:
-    return _score(compare(_placed(mesh, scale, rigid(_about_up(yaw_rad), foot)), views), size_m)
+    return _score(compare(_placed(mesh, scale, rigid(exp_so3(np.array([0.0, yaw_rad, 0.0])), foot)), views), size_m)
 
 
 def _points(view: View) -> F64:
@@ -168,9 +168,3 @@ def _fitted(rgb: U8, mask: NDArray[np.bool_]) -> tuple[U8, NDArray[np.bool_]]:
     small = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
     share = cv2.resize(inside.astype(np.float32), size, interpolation=cv2.INTER_AREA)
     return small, np.asarray(share > 0.5)
-
-
-def _about_up(angle_rad: float) -> F64:
-    """(3, 3) rotation about +Y that takes +Z to (sin, 0, cos)."""
-    cos, sin = np.cos(angle_rad), np.sin(angle_rad)
-    return np.array([[cos, 0.0, sin], [0.0, 1.0, 0.0], [-sin, 0.0, cos]])

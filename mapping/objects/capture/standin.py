@@ -15,7 +15,7 @@ from mapping.objects.capture import masks, region
 from mapping.objects.mesh import F64, Mesh
 from mapping.objects.relief import relief
 from mapping.objects.view import View
-from mapping.transforms import rigid
+from mapping.transforms import exp_so3, rigid
 
 
 def stand_in(views: Sequence[View], pick: region.Pick) -> tuple[Mesh, F64]:
@@ -37,10 +37,4 @@ def stand_in(views: Sequence[View], pick: region.Pick) -> tuple[Mesh, F64]:
     base_m = np.array([(low_m[0] + high_m[0]) / 2, low_m[1], (low_m[2] + high_m[2]) / 2])
     towards = view.world_from_camera[:3, 3] - base_m
     yaw_rad = float(np.arctan2(towards[0], towards[2]))
-    return relief(view.rgb, height_m, mask).mesh, rigid(_about_up(yaw_rad), base_m)
-
-
-def _about_up(angle_rad: float) -> F64:
-    """(3, 3) rotation about +Y that takes +Z to (sin, 0, cos)."""
-    cos, sin = np.cos(angle_rad), np.sin(angle_rad)
-    return np.array([[cos, 0.0, sin], [0.0, 1.0, 0.0], [-sin, 0.0, cos]])
+    return relief(view.rgb, height_m, mask).mesh, rigid(exp_so3(np.array([0.0, yaw_rad, 0.0])), base_m)

@@ -37,7 +37,9 @@ async def test_who_is_for_admins_is_so_in_a_race_and_on_the_way_too(tmp_path: Pa
         grant = Grant("main", Role.PUBLISH)
         headers = {"Authorization": f"Bearer {server.identity.tokens.issue(grant, 600, int(time.time()))}"}
         for named in (
-            {"provider": "rehearsal"}, {"providers": ["prims", "rehearsal"]}, {"via": "rehearsal-picture", "text": "cube"},
-        ):  # fmt: skip
+            {"provider": "rehearsal"},
+            {"providers": ["prims", "rehearsal"]},
+            {"via": "rehearsal-picture", "text": "cube"},
+        ):
             answer = await server.http.post("/v1/jobs", json=named, headers=headers)
             assert (answer.status_code, "admin" in answer.text) == (403, True)
