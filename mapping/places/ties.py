@@ -91,9 +91,9 @@ class Ties:
         return known is None or sum(s.pair.num_inliers for s in kept) >= _GROWN * known.num_inliers
 
     def _may_be(self, key: tuple[ComponentKey, ComponentKey], agreed: Agreed, kept_of: KeptOf) -> bool:
-        """Whether the sides agree about their lenses, share more than a pattern, and nothing they show contradicts."""
+        """Whether the sides agree about their lenses (asked once), share no mere pattern, and nothing contradicts."""
         shown = [(pair.pair, kept_of(pair.a), kept_of(pair.b)) for pair in agreed.pairs]
-        if not lenses_agree([pair for pair, _, _ in shown]):
+        if key not in self._tie and not lenses_agree([pair for pair, _, _ in shown]):
             return False
         repeats = repetition((pair, a) for pair, a, _ in shown if a is not None)
         self._repeats[key] = self._repeats.get(key, Repetition()) + repeats
