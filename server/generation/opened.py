@@ -33,7 +33,7 @@ class Config(BaseModel):
     registry: RegistryConfig = RegistryConfig()
     lane: LaneConfig = LaneConfig()
     webhooks: WebhooksConfig = WebhooksConfig()
-    for_admins: frozenset[str] = frozenset({"rehearsal", "rehearsal-picture"})
+    for_admins: tuple[str, ...] = ("rehearsal", "rehearsal-picture")
     """Providers that only the role admin may name."""
 
 
@@ -88,7 +88,7 @@ async def opened(
         tasks.append(asyncio.create_task(clerk.run(), name="clerk"))
         tasks.append(asyncio.create_task(Webhooks(desk, webhook_key, config.webhooks).run(), name="webhooks"))
         try:
-            yield Generation(desk, known, lanes, config.for_admins)
+            yield Generation(desk, known, lanes, frozenset(config.for_admins))
         finally:
             for task in tasks:
                 task.cancel()
