@@ -25,12 +25,11 @@ from mapping.metric.markers import Config as MarkerConfig
 from mapping.placement import Placement
 from mapping.places.links import Links
 from mapping.places.ties import Tie
+from mapping.settled import Settled, told_by
 from mapping.transforms import F64, Sim3, invert
 from mapping.world_state import WorldState
 from streams.frame import StreamId
 
-_TIE_SIGMA = 0.02
-"""Relative error of the scale between components whose place recognition found."""
 _HAS_SCALE = (
     "this map has its scale ({source}), and nobody carries it any more who could learn it better: it was restored, or "
     "the phones that made it were deleted"
@@ -54,10 +53,8 @@ class World:
         """Components that lie where ties to others put them."""
         self._news: Literal["merge", "loop"] | None = None
         """What is to be told of by a new epoch."""
-        self._is_settled = False
-        """Nobody carries it: restored, or its phones were deleted. It may still learn its scale, once."""
-        self._distances: list[scale.Scale] = []
-        """Typed while it is settled: metres for one metre of the world."""
+        self._settled: Settled | None = None
+        """None = somebody carries it, or will."""
         self._looked_at_cues = -1
 
     def join(self, stream: StreamId, options: StreamOptions) -> None:
@@ -78,11 +75,11 @@ class World:
     @property
     def is_settled(self) -> bool:
         """Nobody carries it, and no depth is left to fuse all of it anew."""
-        return self._is_settled
+        return self._settled is not None
 
     def settle(self, state: WorldState) -> None:
         """Take over a stored world: nobody founds another, nothing moves it."""
-        self.state, self._is_settled = state, True
+        self.state, self._settled = state, Settled()
 
     def forget(self, stream: StreamId) -> None:
         """Drop all that is known about a phone; if it founded the world, another in it carries that on, else it stays
@@ -93,8 +90,8 @@ class World:
         self._options.pop(stream, None)
         if self._founder is not None and self._founder.key[0] == stream:
             self._founder = self._heir()
-            self._is_settled = self._founder is None
             if self._founder is None:
+                self._settled = Settled()
                 self._hung.clear()  # what hung on it stands by itself from now on
             else:
                 self._inherit(self._founder)
@@ -102,7 +99,7 @@ class World:
     def try_to_align(self, component: Component) -> None:
         """Let a component found the world or join it, if it can by now."""
         name = component.world_name
-        if self._founder is None and not self._is_settled:
+        if self._founder is None and self._settled is None:
             self._found(component)
         elif component.is_posed and name in self.state.named_worlds:
             component.world_from_component = self.state.named_worlds[name]
@@ -150,7 +147,7 @@ class World:
             self.learn_from(component)
         if hung:
             self._news = "merge"
-            self._looked_at_cues = -1  # they may know scale
+            self._look_again()  # they may know scale
         return hung
 
     def bend(self, links: Links, before: Mapping[KeyframeId, Sim3]) -> None:
@@ -195,20 +192,22 @@ class World:
                 it has one and nobody carries it.
         """
         founder = self._founder
-        if self._is_settled and self.state.scale_source != "none":
+        if self._settled is not None and self.state.scale_source != "none":
             raise ValueError(_HAS_SCALE.format(source=self.state.scale_source))
-        if not self._is_settled and (founder is None or founder.world_from_component is None):
+        if self._settled is None and (founder is None or founder.world_from_component is None):
             raise ValueError("there is no map yet to measure in; film first")
         if founder is not None and founder.is_posed:
             raise ValueError("this map is in metres already, by the poses that its first phone brought along")
         views = [(kept, world) for kept in self._kept if (world := self.around(kept)) is not None]
         length_sigma_m = float(np.hypot(clicks.length_sigma_m(a_world, b_world, views), np.sqrt(2.0) * point_sigma_m))
         length_m, unit_m = float(np.linalg.norm(b_world - a_world)), 1.0
-        told = self._distances
         if founder is not None and founder.world_from_component is not None:
-            told, unit_m = founder.distances, founder.world_from_component.scale
-        told.append(scale.from_distance(length_m / unit_m, length_sigma_m / unit_m, distance_m))
-        self._looked_at_cues = -1
+            unit_m = founder.world_from_component.scale
+        cue = scale.from_distance(length_m / unit_m, length_sigma_m / unit_m, distance_m)
+        holder = founder if founder is not None else self._settled
+        assert holder is not None
+        holder.distances.append(cue)
+        self._look_again()
 
     def declare_markers(self, declared: MarkerConfig, was_size_m: float) -> None:
         """Take all markers to be of this kind, those seen before, too; where they hang stays."""
@@ -220,7 +219,7 @@ class World:
         now = self._anchor
         if now is not None and now.scale.source == "marker" and ratio != 1:  # the claim rested on another size
             self._anchor = replace(now, scale=replace(now.scale, sigma=float("inf")))
-        self._looked_at_cues = -1
+        self._look_again()
 
     def declare_camera_height(self, stream: StreamId, height_m: float) -> None:
         """A phone is carried that high above the floor: a scale cue for what it sees, before and after."""
@@ -229,7 +228,7 @@ class World:
         for key, component in self.components.items():
             if key[0] == stream:
                 component.options = self._options[stream]
-        self._looked_at_cues = -1
+        self._look_again()
 
     def reconsider(self) -> tuple[Sim3, str] | None:
         """Move the world if that is worth it: `new_from_old` and why. The kept keyframes have to be fused anew."""
@@ -274,6 +273,12 @@ class World:
         able = (component for component in in_world if component.num_observed >= _MIN_FOUNDING)
         return max(able, key=lambda component: component.num_observed, default=None)
 
+    def _look_again(self) -> None:
+        """At the cues: there may be news."""
+        self._looked_at_cues = -1
+        if self._settled is not None:
+            self._settled.look_again()
+
     def _in_world(self) -> list[Component]:
         return [component for component in self.components.values() if component.world_from_component is not None]
 
@@ -284,21 +289,7 @@ class World:
         self._anchor = anchor.handed_on(self._anchor, heir.world_from_component)
         self._hung.discard(heir.key)
         self.marker_joins.let_go(heir.key)
-        self._looked_at_cues = -1
-
-    def _told_by(self, others: Iterable[Component], reference_from_world: Sim3) -> list[scale.Scale]:
-        """Scale cues of phones that lie in the world, in the unit of something else that does."""
-        told = []
-        for other in others:
-            if other.world_from_component is None:
-                continue
-            reference_from_other = reference_from_world @ other.world_from_component
-            kept = self._kept.of(other.key)
-            told += [
-                cue.through(reference_from_other.scale, _TIE_SIGMA)
-                for cue in other.scale_cues(kept, other.gravity(kept).up)
-            ]
-        return told
+        self._look_again()
 
     def _by_start(self, component: Component, world_from_start: F64) -> Sim3 | None:
         """A shared start gives position and direction; the unit must come from a cue, and the world be in metres."""
@@ -325,7 +316,7 @@ class World:
             component.world_from_component = None
         self._hung.clear()
         self.state = WorldState(epoch=self.state.epoch + 1, declared=self.state.declared)
-        self._looked_at_cues = -1
+        self._look_again()
         self._found(heir)
         return Sim3.identity(), "restart"
 
@@ -340,7 +331,7 @@ class World:
         gravity = founder.gravity(kept)
         assert founder.world_from_component is not None
         others = (self.components[key] for key in self._hung)
-        size = founder.scale(kept, gravity.up, self._told_by(others, founder.world_from_component.inverse()))
+        size = founder.scale(kept, gravity.up, told_by(others, founder.world_from_component.inverse(), self._kept))
         moved = anchor.better(now, gravity, size)
         if moved is None:
             self._stand_on(anchor.reworded(now, gravity, size))
@@ -352,15 +343,9 @@ class World:
 
     def _learn_scale_when_settled(self) -> tuple[Sim3, str] | None:
         """A settled world without scale takes the first cue there is: people's, or of phones that came back into it."""
-        if not self._is_settled or self.state.scale_source != "none":
+        if self._settled is None or self.state.scale_source != "none":
             return None
-        here = [component for component in self._in_world() if component.num_observed and not component.is_posed]
-        num = sum(component.num_observed for component in here)
-        if self._looked_at_cues >= 0 and (num == self._looked_at_cues or not anchor.is_time_to_look(num)):
-            return None
-        self._looked_at_cues = num
-        found = scale.fuse([*self._distances, *self._told_by(here, Sim3.identity())])
-        if found is None:
+        if (found := self._settled.scale(self._in_world(), self._kept)) is None:
             return None
         new_from_old = Sim3(found.metres_per_unit, np.eye(3), np.zeros(3))
         self._move(new_from_old)
