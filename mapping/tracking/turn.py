@@ -21,6 +21,7 @@ UNCONVINCING = 0.25
 """Residual from which a turn found in the miniatures is to be doubted."""
 _WIDER_TURNS = [exp_so3(np.radians(v)) for v in ([0, 8, 0], [0, -8, 0], [8, 0, 0], [-8, 0, 0], [0, 16, 0], [0, -16, 0])]
 
+_SETTLED_PX = 0.01  # of a thumbnail: less than a tenth of a pixel of the tracking image
 _SAME_PX = 0.25
 """Two guesses that meet within this much, in pixels of a thumbnail, are one."""
 
@@ -89,8 +90,7 @@ def _align(before: F32, after: F32, focal_before: float, focal_after: float, rot
     height, width = before.shape
     cu, cv = 0.5 * (width - 1), 0.5 * (height - 1)
     n = (height - 2) * (width - 2)
-    jac, ray = np.empty((n, 3)), np.empty((n, 3))
-    h, g = np.zeros((3, 3)), np.zeros(3)
+    jac, ray = np.empty((n, 3)), np.empty((n, 2))
     k = 0
     for r in range(1, height - 1):
         for c in range(1, width - 1):
@@ -101,24 +101,27 @@ def _align(before: F32, after: F32, focal_before: float, focal_after: float, rot
             jac[k, 0] = -gx * x * y - gy * (1 + y * y)
             jac[k, 1] = gx * (1 + x * x) + gy * x * y
             jac[k, 2] = -gx * y + gy * x
-            ray[k, 0], ray[k, 1], ray[k, 2] = x, y, 1.0
+            ray[k, 0], ray[k, 1] = x, y
             k += 1
-    error, last = 2.0, 1e9
+    error = 2.0
     a, step = np.empty((3, 3)), np.empty(3)
     small, moved = np.empty((3, 3)), np.empty((3, 3))
     for _ in range(iterations):
-        h[:, :] = 0.0
-        g[:] = 0.0
+        r00, r01, r02 = rotation[0, 0], rotation[0, 1], rotation[0, 2]
+        r10, r11, r12 = rotation[1, 0], rotation[1, 1], rotation[1, 2]
+        r20, r21, r22 = rotation[2, 0], rotation[2, 1], rotation[2, 2]
+        g0, g1, g2, h00, h01, h02, h11, h12, h22 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
         total, contrast, count = 0.0, 1e-9, 0
         k = -1
         for r in range(1, height - 1):
             for c in range(1, width - 1):
                 k += 1
-                z = rotation[2, 0] * ray[k, 0] + rotation[2, 1] * ray[k, 1] + rotation[2, 2]
+                x, y = ray[k, 0], ray[k, 1]
+                z = r20 * x + r21 * y + r22
                 if z < 0.1:
                     continue
-                u = focal_after * (rotation[0, 0] * ray[k, 0] + rotation[0, 1] * ray[k, 1] + rotation[0, 2]) / z + cu
-                v = focal_after * (rotation[1, 0] * ray[k, 0] + rotation[1, 1] * ray[k, 1] + rotation[1, 2]) / z + cv
+                u = focal_after * (r00 * x + r01 * y + r02) / z + cu
+                v = focal_after * (r10 * x + r11 * y + r12) / z + cv
                 if not (u >= 0.0 and v >= 0.0 and u < width - 1 and v < height - 1):
                     continue
                 iu, iv = int(u), int(v)
@@ -130,18 +133,16 @@ def _align(before: F32, after: F32, focal_before: float, focal_after: float, rot
                 total += d * d
                 contrast += value * value + before[r, c] * before[r, c]
                 count += 1
-                for i in range(3):
-                    g[i] += w * jac[k, i] * d
-                    for j in range(i, 3):
-                        h[i, j] += w * jac[k, i] * jac[k, j]
+                j0, j1, j2 = jac[k, 0], jac[k, 1], jac[k, 2]
+                g0, g1, g2 = g0 + w * j0 * d, g1 + w * j1 * d, g2 + w * j2 * d
+                h00, h01, h02 = h00 + w * j0 * j0, h01 + w * j0 * j1, h02 + w * j0 * j2
+                h11, h12, h22 = h11 + w * j1 * j1, h12 + w * j1 * j2, h22 + w * j2 * j2
         if count < 0.25 * n:
             return 2.0
         error = total / contrast
-        for i in range(3):
-            step[i] = g[i]
-            for j in range(i, 3):
-                a[i, j] = h[i, j]
-            a[i, i] += 1e-6 * h[i, i] + 1e-9
+        step[0], step[1], step[2] = g0, g1, g2
+        a[0, 0], a[0, 1], a[0, 2] = h00 * (1 + 1e-6) + 1e-9, h01, h02
+        a[1, 1], a[1, 2], a[2, 2] = h11 * (1 + 1e-6) + 1e-9, h12, h22 * (1 + 1e-6) + 1e-9
         if not cholesky_solve(a, step):
             return 2.0
         # R <- R exp(-step), first order plus Gram-Schmidt
@@ -160,9 +161,8 @@ def _align(before: F32, after: F32, focal_before: float, focal_after: float, rot
             for j in range(3):
                 moved[i, j] /= d
         rotation[:, :] = moved
-        if abs(last - error) < 1e-5:
+        if focal_before * max(abs(step[0]), abs(step[1]), abs(step[2])) < _SETTLED_PX:
             break
-        last = error
     return error
 
 

@@ -107,7 +107,7 @@ def test_a_camera_that_hardly_moves_is_answered_in_the_frame_of_the_map_to_come(
     """Two black pictures, two seconds in an unsteady hand, then the walk: longer than frames are remembered."""
     random = np.random.default_rng(3)
     first, *path = walk(130)[:45]
-    held = [first @ rigid(exp_so3(random.normal(0, 0.002, 3)), random.normal(0, 0.002, 3)) for _ in range(58)]
+    held = [first @ rigid(exp_so3(random.normal(0, 0.001, 3)), random.normal(0, 0.002, 3)) for _ in range(58)]
     truth = [first, first, *held, *path]
     images = [room.render(pose) for pose in truth]
     images[0] = images[1] = np.zeros_like(images[0])
