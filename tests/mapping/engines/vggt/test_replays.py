@@ -19,7 +19,9 @@ from torch import Tensor  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from torch.utils._pytree import tree_leaves  # noqa: E402
 
+from benchmarks.vggt_parts import tiny_plan  # noqa: E402
 from benchmarks.vggt_probe import seeded_network  # noqa: E402
+from benchmarks.vggt_random import random_network  # noqa: E402
 from mapping.engines.vggt.canvas import arrange  # noqa: E402
 from mapping.engines.vggt.checkpoints.ready import blank  # noqa: E402
 from mapping.engines.vggt.config import Config  # noqa: E402
@@ -294,7 +296,7 @@ def test_pictures_are_resized_on_the_device_without_waiting() -> None:
 
 
 def test_thinning_is_off_unless_a_window_is_longer_than_told() -> None:
-    network = seeded_network(TINY).requires_grad_(False)
+    network = random_network(tiny_plan().architecture, torch.device("cpu"))
     images = torch.rand(4, 3, 14 * GRID[0], 14 * GRID[1], generator=torch.Generator().manual_seed(1))
 
     def depth(**config: Any) -> np.ndarray:
