@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from server.generation.gate import DEVICE, HOLD, NUM_CALLS, Call, GateMemory, Perception, Watch
-from server.generation.parking import IDLE, PARKED, RUNNING, Parking, gap_s, generator_state
+from server.generation.parking import IDLE, PARKED, RUNNING, STOPPABLE, Parking, gap_s, generator_state
 from server.generation.provider import Cancelled
 
 MS = 10**6
@@ -147,3 +147,17 @@ def _dying(memory: GateMemory) -> str:
         "import os; from server.generation.gate import GateMemory, Perception;"
         f"Perception(GateMemory({memory.descriptor})).enter(); os._exit(9)"
     )
+
+
+def test_a_long_call_says_that_it_may_be_stopped_and_is_no_block() -> None:
+    memory = GateMemory.create()
+    parking = Parking(memory, lambda: False)
+    parking.begin()
+    parking.park()
+    blocks = len(parking.block_ms)
+    parking.work(stoppable=True)
+    assert generator_state(memory) == STOPPABLE
+    parking.park()
+    assert len(parking.block_ms) == blocks, "its length says nothing of how long a block takes"
+    parking.work(stoppable=False)
+    assert generator_state(memory) == RUNNING
