@@ -43,9 +43,8 @@ from server.load import Load, Work
 from server.recognition import Recognition
 from server.upkeep import Config as UpkeepConfig
 from server.upkeep import Upkeep
-from server.workers.device import NoPrediction
 from server.workers.lanes import LaneFull
-from server.workers.pool import Pool
+from server.workers.pool import NoPrediction, Pool
 from server.writer import CAMERA_LAYERS, Step, Writer
 from server.writer import Config as WriterConfig
 from streams.cache import CacheConfig, CacheFullError, KeyframeCache

@@ -9,13 +9,11 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mapping.changes import KeyframeId
-from mapping.engines import Window, WindowPrediction
+from mapping.engines import WindowPrediction
 from server.generation.gate import AHEAD, GateMemory, Perception
 from server.workers.arena import Arena
 from server.workers.batching import Batching
@@ -28,6 +26,7 @@ from server.workers.process import Config as ProcessConfig
 from server.workers.process import WorkerDied, WorkerProcess
 from server.workers.quarantine import Quarantine
 from server.workers.stats import DeviceStats, Meter
+from server.workers.work import Expired, JobFailed, NoPrediction, Superseded, Work
 
 _log = logging.getLogger(__name__)
 _PATIENCE = 3
@@ -35,28 +34,6 @@ _PATIENCE = 3
 State = Literal["starting", "ready", "restarting", "failing", "closed"]
 _ROOM_SHARE = 0.9
 """Of the shared memory, for the pixels of windows that run together; the rest is for what else they bring."""
-
-
-class NoPrediction(Exception):
-    """Why a window got no prediction; the subclasses say which of the reasons it was."""
-
-
-class Superseded(NoPrediction):
-    """A newer window of the same stream took its place before it started."""
-
-
-class Expired(NoPrediction):
-    """It did not start before its deadline."""
-
-
-class JobFailed(NoPrediction):
-    """The engine refused it, or workers died over it."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(f"{kind}: {message}")
-        self.kind, self.message = kind, message
-        """`kind` is the engine's exception, `quarantined` (workers died over it), `unavailable` (no worker could be
-        started) or `closed`."""
 
 
 class Config(BaseModel):
@@ -73,35 +50,6 @@ class Config(BaseModel):
     """Shared memory for the predictions of windows that run together."""
     first_backoff_s: float = Field(default=0.1, gt=0)
     max_backoff_s: float = Field(default=10.0, gt=0)
-
-
-@dataclass(slots=True, eq=False)
-class Work:
-    """A window and whoever waits for its prediction."""
-
-    window: Window
-    result: asyncio.Future[WindowPrediction]
-    deaths: int = 0
-    """Workers that died while they had it, in company or alone."""
-    deaths_alone: int = 0
-
-    @property
-    def shape(self) -> tuple[tuple[int, ...], ...]:
-        """Windows of one shape may run together."""
-        return tuple(view.rgb.shape for view in self.window.views)
-
-    @property
-    def keyframes(self) -> list[KeyframeId]:
-        return [view.keyframe for view in self.window.views]
-
-    def resolve(self, outcome: WindowPrediction | NoPrediction) -> None:
-        """Tell whoever waits, if somebody still does."""
-        if self.result.done():
-            return
-        if isinstance(outcome, NoPrediction):
-            self.result.set_exception(outcome)
-        else:
-            self.result.set_result(outcome)
 
 
 class Device:

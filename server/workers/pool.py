@@ -16,11 +16,12 @@ from server.generation.gate import GateMemory
 from server.workers.affinity import Affinity
 from server.workers.affinity import Config as AffinityConfig
 from server.workers.device import Config as DeviceConfig
-from server.workers.device import Device, Expired, JobFailed, NoPrediction, Superseded, Work
+from server.workers.device import Device
 from server.workers.lanes import Job, Lane, LaneFull
 from server.workers.process import EngineFailed, WorkerDied
 from server.workers.quarantine import Quarantine
 from server.workers.stats import DeviceStats
+from server.workers.work import Expired, JobFailed, NoPrediction, Superseded, Work
 from streams.frame import StreamId
 
 __all__ = [

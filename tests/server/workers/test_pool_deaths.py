@@ -15,9 +15,8 @@ import numpy as np
 import pytest
 import uvloop
 
-from server.workers.device import NoPrediction
 from server.workers.lanes import Lane
-from server.workers.pool import Config, JobFailed, Pool
+from server.workers.pool import Config, JobFailed, NoPrediction, Pool
 from streams.frame import StreamId
 from tests.server import toy_engine
 from tests.server.toy_engine import ANSWER, HANG, KILL, STOP
