@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -69,6 +71,22 @@ def test_one_pair_ties_nothing_however_often_it_is_seen(room: PaintedRoom) -> No
     assert believed(seen * 5, recogniser) is None
     seen += film(recogniser, Phone("b", room, seed=1), walk(6, start=0.1, step=0.0))
     assert believed(seen, recogniser) is None, "a phone that rests says the same thing again and again"
+
+
+def test_a_pair_is_looked_at_again_when_landmarks_are_known_better(room: PaintedRoom) -> None:
+    """The first picture's landmarks come a tenth too far away; the next one's are right."""
+    recogniser, a, b = Recogniser(), Phone("a", room), Phone("b", room, seed=1)
+    film(recogniser, a, walk(4))
+    tracked, frame = b.sees(walk(1, start=0.1)[0])
+    assert tracked.component_from_camera is not None
+    assert tracked.landmarks_component is not None
+    centre = tracked.component_from_camera[:3, 3]
+    farther = (centre + 1.1 * (tracked.landmarks_component - centre)).astype(np.float32)
+    first = recogniser.see(replace(tracked, landmarks_component=farther), frame)
+    again = {(seen.a, seen.b): seen for seen in film(recogniser, b, walk(2, start=0.12, step=0.02))}
+    assert first
+    grown = [again[seen.a, seen.b].pair.b_from_a.scale / seen.pair.b_from_a.scale for seen in first]
+    assert np.median(grown) == pytest.approx(1.1, abs=0.03)
 
 
 def test_other_rooms_have_nothing_in_common() -> None:
