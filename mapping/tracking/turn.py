@@ -21,7 +21,6 @@ UNCONVINCING = 0.25
 """Residual from which a turn found in the miniatures is to be doubted."""
 _WIDER_TURNS = [exp_so3(np.radians(v)) for v in ([0, 8, 0], [0, -8, 0], [8, 0, 0], [-8, 0, 0], [0, 16, 0], [0, -16, 0])]
 
-_SETTLED_PX = 0.01  # of a thumbnail: less than a tenth of a pixel of the tracking image
 _SAME_PX = 0.25
 """Two guesses that meet within this much, in pixels of a thumbnail, are one."""
 
@@ -103,7 +102,7 @@ def _align(before: F32, after: F32, focal_before: float, focal_after: float, rot
             jac[k, 2] = -gx * y + gy * x
             ray[k, 0], ray[k, 1] = x, y
             k += 1
-    error = 2.0
+    error, last = 2.0, 1e9
     a, step = np.empty((3, 3)), np.empty(3)
     small, moved = np.empty((3, 3)), np.empty((3, 3))
     for _ in range(iterations):
@@ -161,8 +160,9 @@ def _align(before: F32, after: F32, focal_before: float, focal_after: float, rot
             for j in range(3):
                 moved[i, j] /= d
         rotation[:, :] = moved
-        if focal_before * max(abs(step[0]), abs(step[1]), abs(step[2])) < _SETTLED_PX:
+        if abs(last - error) < 1e-5:
             break
+        last = error
     return error
 
 
