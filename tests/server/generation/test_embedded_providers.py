@@ -132,9 +132,7 @@ def test_things_of_gaussians_are_handed_over_like_meshes(tmp_path: Path) -> None
     assert version.quality["problems"] == []
     assert choose(version.files, Wish(format="spz")).format == "spz"
     assert choose(version.files, Wish(extensions=frozenset({"KHR_gaussian_splatting"}))).format == "glb"
-    assert choose(version.files, Wish()).format != "glb", (
-        "a GLB of Gaussians only for who can read it"
-    )
+    assert choose(version.files, Wish()).format != "glb", "a GLB of Gaussians only for who can read it"
 
 
 def test_library(tmp_path: Path) -> None:
