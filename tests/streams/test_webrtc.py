@@ -92,7 +92,7 @@ async def test_the_page_gives_capture_times_motion_and_camera() -> None:
             frame = await asyncio.wait_for(session.frames.get(), SOON_S)
             moved = moved or frame.motion
         frame = await asyncio.wait_for(session.frames.get(), SOON_S)
-        assert abs(frame.received_ns - frame.capture_ns) < 1e9
+        assert 0 <= frame.received_ns - frame.capture_ns < 60e9, "not an hour"
         assert frame.intrinsics == Intrinsics(320, 320, 160, 120, 320, 240)
         assert moved is not None
         assert moved.up_camera is not None
