@@ -15,6 +15,7 @@ import itertools
 import os
 import random
 import statistics
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -128,6 +129,7 @@ class _Rig:
             period_s = statistics.median(alone_s[TURN:]) / (1 - IDLE)
             while len(windows) < PATIENCE * wanted and len(_quiet(windows)) < wanted:
                 windows.append(await self._window(rival, period_s))
+                print(f"window {len(windows)}, {len(_quiet(windows))} of {wanted} quiet", file=sys.stderr, flush=True)
             overseer = self._generation.lanes["cpu"].overseer
             park_ms_p99 = float(self._figures().get("park_ms_p99", np.nan))
         finally:
