@@ -352,6 +352,8 @@ class Scenes:
                 window_ms_p50=s.window_ms_p50,
                 window_ms_p95=s.window_ms_p95,
                 windows={"done": s.done, "failed": s.failed, "superseded": s.superseded, "expired": s.expired},
+                failed_share=s.failed_share,
+                last_failure=s.last_failure,
                 num_quarantined=s.quarantined,
                 num_restarts=s.restarts,
                 rss_bytes=s.rss_bytes,

@@ -92,6 +92,10 @@ class DeviceSummary(_Value):
     window_ms_p95: float | None = None
     windows: dict[str, int] = {}
     """How many ended how: `done`, `failed`, `superseded`, `expired`."""
+    failed_share: float | None = None
+    """Of the last 16 windows, 0..1; where all of them failed, `state` is `failing`."""
+    last_failure: str | None = None
+    """Why the latest window that failed did."""
     num_quarantined: int = 0
     """Keyframes that killed workers and are not tried again."""
     num_restarts: int = 0

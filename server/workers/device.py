@@ -18,6 +18,7 @@ from server.generation.gate import AHEAD, GateMemory, Perception
 from server.workers.arena import Arena
 from server.workers.batching import Batching
 from server.workers.batching import Config as BatchingConfig
+from server.workers.health import LAST, Health
 from server.workers.lanes import Config as LanesConfig
 from server.workers.lanes import Job, Lane, Lanes
 from server.workers.messages import Answers, Failed, Predict
@@ -75,6 +76,7 @@ class Device:
         self._arena = Arena(config.result_bytes, config.window_bytes)
         self._copier = ThreadPoolExecutor(1, thread_name_prefix=f"copy-{name}")
         self._meter = Meter(self._clock())
+        self._health = Health()
         self._job_numbers = itertools.count()
         self._wake = asyncio.Event()
         self._process: WorkerProcess | None = None
@@ -132,6 +134,8 @@ class Device:
             window_ms_p95=self._meter.percentile_ms(95),
             done=self._done,
             failed=self._failed,
+            failed_share=self._health.failed_share,
+            last_failure=self._health.last_failure,
             together=self._together,
             superseded=self._lanes.superseded,
             expired=self._lanes.expired,
@@ -158,6 +162,8 @@ class Device:
 
     def _condition(self) -> tuple[State | Literal["fetching"], str]:
         """Its state, and what it waits for while it is not ready."""
+        if self.ready and self._health.is_failing(self._clock()):
+            return "failing", f"its last {LAST} windows failed: {self._health.last_failure}"
         if self._state in ("ready", "closed"):
             return self._state, ""
         if self._process is not None and self._process.alive and self._process.fetching:
@@ -204,9 +210,8 @@ class Device:
         except Exception as error:
             _log.exception("device %s: %s was not answered", self.name, job.work.keyframes[-1])
             self._lanes.abandon(job)
-            self._failed += len(jobs)
             for each in jobs:
-                each.work.resolve(JobFailed(type(error).__name__, str(error)))
+                self._settle(each, JobFailed(type(error).__name__, str(error)))
 
     def _hand_over(self) -> None:
         """Let devices that are up do what waits here; windows that a worker died over stay and harm nobody else."""
@@ -226,6 +231,7 @@ class Device:
                 return await self._spawn()
             except Exception as error:
                 failed += 1
+                self._restarts += isinstance(error, WorkerDied)
                 self._state, self._last_death = "failing", f"{type(error).__name__}: {error}"
                 _log.error("device %s has no worker: %s", self.name, self._last_death)
             if failed >= _PATIENCE:
@@ -278,9 +284,19 @@ class Device:
         self._together += len(jobs) > 1
         for job, outcome in zip(jobs, outcomes, strict=True):
             self._quarantine.succeeded(job.work.keyframes)
-            self._done += isinstance(outcome, WindowPrediction)
-            self._failed += isinstance(outcome, NoPrediction)
-            job.work.resolve(outcome)
+            self._settle(job, outcome)
+
+    def _settle(self, job: Job[Work], outcome: WindowPrediction | NoPrediction) -> None:
+        """Count how a window ended, say in the log what is news about it, and answer whoever waits."""
+        if isinstance(outcome, WindowPrediction):
+            self._done += 1
+            self._health.succeeded()
+        else:
+            self._failed += 1
+            if self._health.failed(str(outcome), self._clock()):
+                where = {"device": self.name, "stream": job.key}
+                _log.warning("device %s: a window of %s failed: %s", self.name, job.key, outcome, extra=where)
+        job.work.resolve(outcome)
 
     def _outcomes(self, answers: Answers) -> list[WindowPrediction | NoPrediction]:
         return [
@@ -308,7 +324,6 @@ class Device:
         self._quarantine.died(work.keyframes)
         if work.deaths_alone > 1 or work.keyframes[-1] in self._quarantine:
             self._lanes.done(job)
-            self._failed += 1
-            work.resolve(JobFailed("quarantined", f"workers died over keyframe {work.keyframes[-1]}: {error}"))
+            self._settle(job, JobFailed("quarantined", f"workers died over keyframe {work.keyframes[-1]}: {error}"))
         elif not self._lanes.requeue(job, self._clock()):
             work.resolve(Superseded("its worker died, and a newer window of the stream waits"))

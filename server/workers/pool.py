@@ -90,7 +90,8 @@ class Pool:
             EngineFailed: the engine cannot be made; the message is the engine's own.
             WorkerDied: a process died at its start, or took longer than `process.start_timeout_s`.
         """
-        settings = DeviceConfig(**{name: getattr(self._config, name) for name in DeviceConfig.model_fields})
+        shared = self._config.model_copy(update={"process": self._config.process.shared(self._config.devices)})
+        settings = DeviceConfig(**{name: getattr(shared, name) for name in DeviceConfig.model_fields})
         self._devices = {
             name: Device(
                 name, self._engine, self._engine_config, settings, self._quarantine, self._gates.get(name), self._move

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ class Config(BaseModel):
     nice: int = Field(default=10, ge=0, le=19)
     """Politeness of a worker: the main process answers phones and clients first."""
     threads: int | None = Field(default=None, gt=0)
-    """Threads of one worker's numeric libraries; None = all cores but one."""
+    """Threads of one worker's numeric libraries; None = all cores but one, which those on the CPU share."""
     heartbeat_s: float = Field(default=0.5, gt=0)
     heartbeat_timeout_s: float = Field(default=5.0, gt=0)
     """A ready worker that was silent for so long is killed and replaced."""
@@ -64,6 +65,12 @@ class Config(BaseModel):
     downloads something, this does not run."""
     job_timeout_s: float = Field(default=60.0, gt=0)
     close_timeout_s: float = Field(default=5.0, gt=0)
+
+    def shared(self, devices: Sequence[str]) -> Config:
+        """The same with the threads said that each of these devices' workers has."""
+        on_cpu = sum(device.partition(":")[0] == "cpu" for device in devices)
+        threads = self.threads or max(1, _spare_cores() // max(1, on_cpu))
+        return self.model_copy(update={"threads": threads})
 
 
 class WorkerProcess:
@@ -103,7 +110,7 @@ class WorkerProcess:
             EngineFailed: there is no such device.
             OSError: the machine gives no process.
         """
-        threads = config.threads or max(1, (os.cpu_count() or 2) - 1)
+        threads = config.threads or _spare_cores()
         try:
             environment = _environment(device, threads)
         except ValueError as error:
@@ -259,6 +266,10 @@ class WorkerProcess:
             except TimeoutError:
                 silent += 1
         await self.kill(f"was silent for {self._config.heartbeat_timeout_s:g} s")
+
+
+def _spare_cores() -> int:
+    return max(1, (os.cpu_count() or 2) - 1)
 
 
 def _environment(device: str, threads: int) -> dict[str, str]:

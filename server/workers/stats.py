@@ -18,9 +18,9 @@ class DeviceStats:
     device: str
     state: str
     """`starting`, `fetching` (it downloads what its engine needs), `ready`, `restarting`, `failing` (restarting did not
-    help so far; it goes on trying) or `closed`."""
+    help so far, or all of its last windows failed; it goes on trying) or `closed`."""
     detail: str
-    """What it waits for while it is not ready."""
+    """What it waits for, or what is wrong, while it is not ready."""
     engine: str
     pid: int | None
     queued: dict[str, int]
@@ -32,6 +32,10 @@ class DeviceStats:
     window_ms_p95: float | None
     done: int
     failed: int
+    failed_share: float | None
+    """Of its last windows (16), 0..1; None = none yet."""
+    last_failure: str | None
+    """Why the latest window that failed did."""
     together: int
     """Times that windows of several streams ran together."""
     superseded: int

@@ -100,7 +100,7 @@ class Worker:
                 raise prediction
             return Predicted([_written(view, writer) for view in prediction.views])
         except Exception as error:
-            # A ValueError is a refusal by the engines' contract; anything else is a fault of the engine.
+            # A ValueError is a refusal by the engines' contract, told of by the device; all else is the engine's fault.
             level = logging.DEBUG if isinstance(error, ValueError) else logging.WARNING
             _log.log(level, "job %d failed", job, exc_info=True)
             return Failed(type(error).__name__, str(error)[:MAX_ERROR_CHARS])

@@ -88,6 +88,7 @@ async def test_one_device_that_is_up_makes_a_server_ready_and_the_others_say_wha
     scenes, settings = await open_scenes(tmp_path), DeviceConfig(window_bytes=1 << 16, result_bytes=1 << 16)
     one, two = (Device(name, "toy", {}, settings, Quarantine()) for name in ("cuda:0", "cuda:1"))
     states = [one.stats(), replace(two.stats(), state="failing", detail="OSError: no more processes", restarts=3)]
+    states[1] = replace(states[1], failed_share=0.5, last_failure="ValueError: not finite")
     scenes._pool = SimpleNamespace(stats=lambda: states)  # type: ignore[assignment]
     assert not scenes.readiness().is_ready
     states[0] = replace(states[0], state="ready", detail="")
@@ -95,6 +96,10 @@ async def test_one_device_that_is_up_makes_a_server_ready_and_the_others_say_wha
     assert scenes.readiness().detail == {"cuda:0": "ok", "cuda:1": "failing: OSError: no more processes"}
     assert [d.num_restarts for d in scenes.devices()] == [0, 3]
     assert scenes.devices()[1].detail == "OSError: no more processes"
+    assert [(d.failed_share, d.last_failure) for d in scenes.devices()] == [
+        (None, None),
+        (0.5, "ValueError: not finite"),
+    ]
     for device in (one, two):
         await device.close()
     await scenes.close()

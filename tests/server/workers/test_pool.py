@@ -163,6 +163,16 @@ async def test_two_devices_have_two_workers(make_pool: Callable[..., Awaitable[P
     assert b"CUDA_VISIBLE_DEVICES=1" in environment_of(cuda.pid)
 
 
+async def test_workers_on_the_cpu_share_its_cores(
+    make_pool: Callable[..., Awaitable[Pool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 9)
+    pool = await make_pool(devices=("cpu:0", "cpu:1"))
+    assert all(b"OMP_NUM_THREADS=4" in environment_of(stats.pid) for stats in pool.stats())
+    assert [FAST.shared(devices).threads for devices in (("cpu",), ("cuda:0", "cpu"), ("cpu",) * 20)] == [8, 8, 1]
+    assert FAST.model_copy(update={"threads": 3}).shared(("cpu:0", "cpu:1")).threads == 3
+
+
 async def test_streams_spread_over_devices_and_come_back_to_one_that_died(
     make_pool: Callable[..., Awaitable[Pool]],
 ) -> None:

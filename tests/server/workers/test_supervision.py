@@ -15,11 +15,12 @@ import pytest
 from mapping.changes import KeyframeId
 from mapping.engines import View, Window
 from server.workers.batching import Batching
+from server.workers.health import LAST
 from server.workers.lanes import Lane, Lanes
 from server.workers.messages import Beat, Ready
 from server.workers.pool import Config, JobFailed, Pool
 from server.workers.process import WorkerProcess
-from tests.server.toy_engine import SAY
+from tests.server.toy_engine import RAISE, SAY
 from tests.server.workers.pools import ENGINE, FAST, PATIENT, A, pid_of, until, waiting, window
 
 
@@ -113,6 +114,39 @@ async def test_a_device_that_cannot_start_says_so_lets_nobody_wait_and_goes_on_t
     await until(lambda: pool.stats()[0].state == "ready")
     await pool.predict(A, window())
     assert pid_of(pool) != before
+
+
+async def test_windows_that_all_fail_are_told_and_so_is_the_device(
+    pool: Pool, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(LAST):
+        assert (pool.stats()[0].state, pool.stats()[0].detail) == ("ready", "")
+        with pytest.raises(JobFailed):
+            await pool.predict(A, window(RAISE))
+    [stats] = pool.stats()
+    assert (stats.state, stats.failed_share) == ("failing", 1.0)
+    assert stats.last_failure == "ValueError: the toy engine was told to raise"
+    assert stats.last_failure in stats.detail
+    [line] = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert stats.last_failure in line.getMessage()
+    assert (line.device, line.stream) == ("cpu", A)  # type: ignore[attr-defined]
+    await pool.predict(A, window())
+    assert (pool.stats()[0].state, pool.stats()[0].failed_share) == ("ready", 1 - 1 / LAST)
+
+
+async def test_a_worker_that_dies_while_it_starts_is_counted(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    spawn = WorkerProcess.spawn
+
+    async def doomed(*args: Any) -> WorkerProcess:
+        monkeypatch.undo()
+        worker = await spawn(*args)
+        os.kill(worker.pid, signal.SIGKILL)
+        return worker
+
+    monkeypatch.setattr(WorkerProcess, "spawn", doomed)
+    os.kill(pid_of(pool), signal.SIGKILL)
+    await until(lambda: pool.stats()[0].restarts == 2 and pool.stats()[0].state == "ready")
+    assert "SIGKILL" in str(pool.stats()[0].last_death)
 
 
 async def test_what_a_worker_logs_is_in_our_log_with_its_device(pool: Pool, caplog: pytest.LogCaptureFixture) -> None:
