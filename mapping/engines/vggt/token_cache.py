@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,8 +16,6 @@ from mapping.engines import View
 from mapping.engines.vggt.canvas import Placement
 from streams.frame import Intrinsics
 
-_EVERY_ROW = 16
-
 
 @dataclass(frozen=True, slots=True)
 class Key:
@@ -24,7 +23,7 @@ class Key:
 
     keyframe: KeyframeId
     fingerprint: int
-    """Of every 16th row: two maps may call their keyframes alike."""
+    """Of all pixels: two maps may call their keyframes alike."""
     place: Placement
     lens: Intrinsics | None = None
     """None where nothing has to be straightened."""
@@ -32,7 +31,7 @@ class Key:
     @classmethod
     def of(cls, view: View, place: Placement) -> Key:
         lens = view.intrinsics if view.intrinsics is not None and view.intrinsics.k1 else None
-        return cls(view.keyframe, zlib.crc32(view.rgb[::_EVERY_ROW].tobytes()), place, lens)
+        return cls(view.keyframe, zlib.crc32(np.ascontiguousarray(view.rgb).data), place, lens)
 
 
 class TokenCache:

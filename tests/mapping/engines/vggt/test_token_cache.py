@@ -57,6 +57,13 @@ def test_a_window_larger_than_the_cache_is_still_answered() -> None:
     assert ask(TokenCache(0), 4, 4) == [4, 4]
 
 
+def test_one_pixel_makes_another_picture() -> None:
+    view = View(KeyframeId("s/1"), np.zeros((48, 64, 3), np.uint8), None)
+    other = view.rgb.copy()
+    other[7, 33, 1] = 1
+    assert Key.of(replace(view, rgb=other), PLACE) != Key.of(view, PLACE)
+
+
 def test_a_key_knows_its_picture_its_place_and_its_lens() -> None:
     black, white = np.zeros((48, 64, 3), np.uint8), np.ones((48, 64, 3), np.uint8)
     tall = arrange([(480, 640), (640, 480)], 518)[0]
