@@ -123,15 +123,15 @@ def _gpu() -> Finding:
 def _engine(settings: Settings) -> Finding:
     options = settings.engine.options
     name = choose_engine(settings.engine.name, options)
-    devices = ", ".join(choose_devices(settings.workers.devices, name))
+    devices = choose_devices(settings.workers.devices, name)
     try:
-        lack = engines.missing(name, dict(options))
+        lacks = [lack for device in devices if (lack := engines.unfit(name, dict(options), device)) is not None]
     except Exception as error:  # an engine of somebody else may raise anything
         return Finding("engine", False, f"{name}: {error}")
-    if lack is not None:
-        return Finding("engine", False, f"{name}: {lack}")
-    weights = "no weights needed" if name == "classical" else "weights found"
-    return Finding("engine", True, f"{name} on {devices}, {weights}")
+    if lacks:
+        return Finding("engine", False, f"{name}: {lacks[0]}")
+    weights = "no weights needed" if name == "classical" else "weights found, their names and shapes fit"
+    return Finding("engine", True, f"{name} on {', '.join(devices)}, {weights}")
 
 
 def _recast() -> Finding:

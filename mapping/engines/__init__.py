@@ -2,8 +2,9 @@
 
 An engine module holds `class Config(BaseModel)` and `create(config) -> GeometryEngine`; the file name is its config key
 and heavy imports stay inside. It may hold `missing(config) -> str | None`, which says what the machine lacks, and
-`WINDOWS: windows.Config`, which says how its windows are best gathered, and `fetch(config, tell)`, which downloads what
-`create` would, however long that takes. Programs in worker processes find engines by name through `create` below.
+`WINDOWS: windows.Config`, which says how its windows are best gathered, `fetch(config, tell)`, which downloads what
+`create` would, however long that takes, and `unfit(config, device) -> str | None`, for the doctor, which looks more
+closely than `missing` and may take seconds. Programs in worker processes find engines by name through `create` below.
 """
 
 from __future__ import annotations
@@ -101,6 +102,18 @@ def missing(name: str, config: dict[str, Any] | None = None) -> str | None:
     ask = getattr(module, "missing", None)
     settings = module.Config(**(config or {}))
     return None if ask is None else ask(settings)
+
+
+def unfit(name: str, config: dict[str, Any] | None, device: str) -> str | None:
+    """Why an engine could not start on a device (`cpu`, `cuda:1`, ...) of this machine; may load what it runs on.
+
+    Raises:
+        ValueError: no such engine.
+        pydantic.ValidationError: the config does not fit its model.
+    """
+    module = _module(name)
+    ask = getattr(module, "unfit", None)
+    return missing(name, config) if ask is None else ask(module.Config(**(config or {})), device)
 
 
 def windows(name: str) -> WindowsConfig:

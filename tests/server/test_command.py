@@ -146,6 +146,15 @@ def test_the_doctor_says_what_to_do(tmp_path: Path) -> None:
     assert "classical" in found["engine"].detail
 
 
+def test_the_doctor_looks_at_the_workers_device() -> None:
+    pytest.importorskip("torch", reason="needs PyTorch: pip install commonground[vggt]")
+    engine = {"name": "vggt", "options": {"weights": "seeded", "architecture": "tiny"}}
+    for device, is_ok in (("cpu", True), ("cuda:99", False)):
+        found = doctor._engine(Settings(engine=engine, workers={"devices": (device,)}))  # type: ignore[arg-type]
+        assert found.is_ok is is_ok
+        assert device in found.detail
+
+
 def test_one_server_a_data_folder(tmp_path: Path) -> None:
     with locked(tmp_path) as lock:
         lock.announce("https://localhost:1")

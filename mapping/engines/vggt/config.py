@@ -15,9 +15,13 @@ class Config(BaseModel):
     weights: str = "VGGT-1B"
     """`VGGT-1B` or `VGGT-1B-Commercial`, a hub name (`org/name`), a local file or folder, or `seeded`: meaningless
     weights that need no download, for tests and timing."""
+    licence: str = Field(default="", max_length=200)
+    """Of weights in local files or of any other hub name, as you state it: it goes into maps made with them. Empty =
+    unknown."""
     architecture: Literal["1b", "tiny"] = "1b"
     device: str = "auto"
-    """`auto` is the first GPU that this process sees, else the CPU; else a name that PyTorch knows."""
+    """`auto` is the GPU that its worker is for (`workers.devices`), else the first that this process sees, else the
+    CPU; anything else is a name that PyTorch knows. A GPU that is named and cannot be used is an error."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """`auto` is bfloat16 on a GPU and float32, exact to the published network, on the CPU."""
     threads: int = Field(default=0, ge=0, le=256)

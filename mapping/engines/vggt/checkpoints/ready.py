@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
-from mapping.engines.vggt.checkpoints import checkpoint, hub, seeded
+from mapping.engines.vggt.checkpoints import checkpoint, files, hub, seeded
 from mapping.engines.vggt.config import Config
+from mapping.engines.vggt.devices import chosen
 from mapping.engines.vggt.model.architecture import TINY, VGGT_1B, Architecture
 from mapping.engines.vggt.model.precision import interleave, shorten
 from mapping.engines.vggt.model.vggt import Vggt
@@ -31,20 +32,34 @@ def ready(config: Config, *, has_points: bool = False, has_tracks: bool = False)
 
     Raises:
         CheckpointError: the weights cannot be found or do not fit.
+        ValueError: PyTorch cannot use the device.
     """
-    paths, licence = ((), "none") if config.weights == "seeded" else hub.locate(config.weights)
     device = device_of(config)
     if device.type == "cpu" and config.threads:
         torch.set_num_threads(config.threads)
-    sizes = {"1b": VGGT_1B, "tiny": TINY}[config.architecture]
-    network = blank(sizes, device, dtype_of(config, device), has_points=has_points, has_tracks=has_tracks)
-    if not paths:
+    is_seeded = config.weights == "seeded"
+    paths, licence = ((), "none") if is_seeded else hub.locate(config.weights, stated_licence=config.licence)
+    network = blank(_sizes(config), device, dtype_of(config, device), has_points=has_points, has_tracks=has_tracks)
+    if is_seeded:
         seeded.fill(network)
         return network, Provenance(config.weights, licence, "")
     checkpoint.load(network, paths)
-    provenance = Provenance(config.weights, licence, checkpoint.digest(paths))
+    provenance = Provenance(config.weights, licence, files.digest(paths))
     _log.info("weights %s, licence: %s, sha256 %s", provenance.weights, licence, provenance.sha256)
     return network, provenance
+
+
+def check(config: Config) -> None:
+    """Whether the weights, which are on this machine, fit the network; none of their numbers are read.
+
+    Raises:
+        CheckpointError: they do not.
+    """
+    if config.weights == "seeded":
+        return
+    with torch.device("meta"):
+        network = Vggt(_sizes(config))
+    checkpoint.check(network, hub.locate(config.weights)[0])
 
 
 def blank(
@@ -60,12 +75,19 @@ def blank(
 
 
 def device_of(config: Config) -> torch.device:
-    if config.device != "auto":
-        return torch.device(config.device)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """Where the network of a config runs.
+
+    Raises:
+        ValueError: PyTorch cannot use that device.
+    """
+    return chosen(config.device)
 
 
 def dtype_of(config: Config, device: torch.device) -> torch.dtype:
     if config.dtype != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[config.dtype]
     return torch.bfloat16 if device.type == "cuda" else torch.float32
+
+
+def _sizes(config: Config) -> Architecture:
+    return {"1b": VGGT_1B, "tiny": TINY}[config.architecture]

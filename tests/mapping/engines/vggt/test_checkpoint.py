@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from safetensors.torch import save_file  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from mapping.engines.vggt.checkpoints import hub  # noqa: E402
-from mapping.engines.vggt.checkpoints.checkpoint import CheckpointError, digest, find, load  # noqa: E402
+from mapping.engines.vggt.checkpoints.checkpoint import check, load  # noqa: E402
+from mapping.engines.vggt.checkpoints.files import CheckpointError, digest, find  # noqa: E402
 
 State = dict[str, Tensor]
 
@@ -105,12 +107,12 @@ def test_a_truncated_safetensors_file_names_what_is_cut(tmp_path: Path, state: S
         load(network(), find(tmp_path))
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.9])
 def test_a_truncated_model_pt_is_one_clear_error(tmp_path: Path, state: State, share: float) -> None:
     path = pickled(tmp_path, state) / "model.pt"
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(CheckpointError, match=r"model\.pt: truncated.*0\.weight cannot be read"):
+    with pytest.raises(CheckpointError, match=r"model\.pt: truncated"):
         load(network(), find(tmp_path))
 
 
@@ -128,8 +130,75 @@ class _Harmful:
 
 def test_nothing_in_a_pickle_is_executed(tmp_path: Path) -> None:
     (tmp_path / "model.pt").write_bytes(pickle.dumps({"0.weight": _Harmful()}))
-    with pytest.raises(CheckpointError, match="weights only"):
+    with pytest.raises(CheckpointError, match="weights only") as caught:
         load(network(), find(tmp_path))
+    assert "weights_only" not in str(caught.value)
+    assert caught.value.__suppress_context__  # nor does a traceback pass on PyTorch's advice to execute it
+
+
+@pytest.mark.parametrize("bad", [torch.full((2,), torch.nan), torch.tensor([1.0, -torch.inf])])
+@pytest.mark.parametrize("write", [whole, pickled])
+def test_numbers_that_are_not_finite_are_named(
+    tmp_path: Path, state: State, write: Callable[[Path, State], Path], bad: Tensor
+) -> None:
+    state["1.bias"] = bad
+    with pytest.raises(CheckpointError, match=r"1\.bias holds numbers that are not finite"):
+        load(network(), find(write(tmp_path, state)))
+
+
+@pytest.mark.parametrize(
+    ("odd", "what"),
+    [
+        (torch.ones(2, dtype=torch.int8), "int8"),
+        (torch.ones(2, dtype=torch.complex64), "complex64"),
+        (torch.ones(2).to_sparse(), "not a plain tensor"),
+        (torch.ones(2, device="meta"), "not a plain tensor"),
+    ],
+)
+def test_tensors_without_plain_numbers_are_named(tmp_path: Path, state: State, odd: Tensor, what: str) -> None:
+    state["1.bias"] = odd
+    with pytest.raises(CheckpointError, match=rf"model\.pt: 1\.bias .*{what}"):
+        load(network(), find(pickled(tmp_path, state)))
+
+
+@pytest.mark.parametrize(
+    "program", [b"\x80\x02h\x05.", b"\x80\x02K\x01K\x02R.", b"\x80\x02\x85.", b"\x80\x02ctorch\nTensor\n."]
+)
+def test_whatever_a_crafted_pickle_breaks_is_one_error(tmp_path: Path, program: bytes) -> None:
+    with zipfile.ZipFile(tmp_path / "model.pt", "w") as archive:
+        archive.writestr("a/data.pkl", program)
+        archive.writestr("a/version", "3\n")
+    with pytest.raises(CheckpointError, match=r"model\.pt"):
+        load(network(), find(tmp_path))
+
+
+def test_the_old_format_says_how_to_convert(tmp_path: Path, state: State) -> None:
+    torch.save(state, tmp_path / "model.pt", _use_new_zipfile_serialization=False)
+    with pytest.raises(CheckpointError, match=r"old format of torch\.save; convert it"):
+        load(network(), find(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["model.pt", "model.safetensors"])
+@pytest.mark.parametrize(
+    ("content", "what"), [(b"", "is empty"), (b"version https://git-lfs.github.com/spec/v1\noid", "git lfs pull")]
+)
+def test_stand_ins_are_told_apart(tmp_path: Path, name: str, content: bytes, what: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CheckpointError, match=what):
+        find(tmp_path)
+
+
+def test_a_folder_in_a_files_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").mkdir()
+    with pytest.raises(CheckpointError, match="is not a file"):
+        find(tmp_path)
+
+
+@pytest.mark.parametrize("write", [whole, pickled])
+def test_a_check_reads_shapes_only(tmp_path: Path, state: State, write: Callable[[Path, State], Path]) -> None:
+    check(network().to("meta"), find(write(tmp_path, state | {"1.bias": torch.full((2,), torch.nan)})))
+    with pytest.raises(CheckpointError, match=rf"{tmp_path}.*1\.bias has shape"):
+        check(network().to("meta"), find(write(tmp_path, state | {"1.bias": torch.zeros(7)})))
 
 
 def test_a_lost_shard_is_named_with_what_it_should_hold(tmp_path: Path, state: State) -> None:
@@ -139,7 +208,14 @@ def test_a_lost_shard_is_named_with_what_it_should_hold(tmp_path: Path, state: S
         find(tmp_path)
 
 
-@pytest.mark.parametrize("index", ["", "[]", '{"weight_map": 3}', '{"weight_map": {"a": "../../etc/passwd"}}'])
+@pytest.mark.parametrize(
+    "index",
+    [
+        *("", "[]", '{"weight_map": 3}', '{"weight_map": {}}', '{"weight_map": {"a": ""}}'),
+        *('{"weight_map": {"a": "b.bin"}}', '{"weight_map": {"a": "../../etc/passwd"}}', "[" * 50_000),
+    ],
+    ids=range(8),
+)
 def test_a_hostile_index_is_refused(tmp_path: Path, index: str) -> None:
     (tmp_path / "model.safetensors.index.json").write_text(index)
     with pytest.raises(CheckpointError):
@@ -151,6 +227,11 @@ def test_nowhere_and_empty_folders_say_what_was_looked_for(tmp_path: Path) -> No
         find(tmp_path)
     with pytest.raises(CheckpointError, match=r"neither a file"):
         hub.locate(str(tmp_path / "model.pt"))
+
+
+@pytest.mark.parametrize(("stated", "told"), [("", "unknown: read the model card"), ("MIT", "MIT (as configured)")])
+def test_the_licence_of_a_local_file_is_the_stated_one(tmp_path: Path, state: State, stated: str, told: str) -> None:
+    assert hub.locate(str(whole(tmp_path, state)), stated_licence=stated)[1] == told
 
 
 def test_the_digest_is_that_of_the_file(tmp_path: Path) -> None:
