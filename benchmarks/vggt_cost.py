@@ -1,4 +1,4 @@
-"""What a window costs: arithmetic counted for the full network, seconds measured on this machine."""
+"""What a window costs: arithmetic counted for the full network, milliseconds measured on this machine."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def streamed(round_keyframes: int = 24, rounds: int = 3, sizes: Architecture | N
 
 
 def timed(config: Literal["tiny", "1b"], views: list[int], size: tuple[int, int], threads: int) -> dict[str, object]:
-    """Seconds by part on this machine's GPU, or its CPU where there is none."""
+    """Milliseconds by part on this machine's GPU, or its CPU where there is none."""
     from benchmarks.vggt_stopwatch import measure
     from mapping.engines.vggt.checkpoints.ready import device_of
     from mapping.engines.vggt.config import Config
@@ -111,5 +111,12 @@ def timed(config: Literal["tiny", "1b"], views: list[int], size: tuple[int, int]
         "config": config,
         "device": str(device_of(made)),
         "size": list(size),
-        "windows": [asdict(times) for times in measure(made, views, *size)],
+        "windows": [_in_ms(asdict(times)) for times in measure(made, views, *size)],
+    }
+
+
+def _in_ms(times: dict[str, float]) -> dict[str, float]:
+    return {
+        f"{name[:-2]}_ms" if name.endswith("_s") else name: value * 1e3 if name.endswith("_s") else value
+        for name, value in times.items()
     }

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,11 +14,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.vggt_load import loaded
-from benchmarks.vggt_parity import compare
+from benchmarks.vggt_parity import GOLDENS, compare
 from benchmarks.vggt_plain import Plain
 from benchmarks.vggt_probe import waves
 from benchmarks.vggt_random import gigabytes, random_network, scale_factors
-from benchmarks.vggt_timing import OutOfTime, settle, timed
+from benchmarks.vggt_timing import OutOfTime, settle, timed, why
 from mapping.changes import KeyframeId
 from mapping.engines import View, Window
 from mapping.engines.vggt.checkpoints.ready import Provenance, blank
@@ -30,8 +29,6 @@ from mapping.engines.vggt.model.precision import whole_float32
 from mapping.engines.vggt.model.vggt import Vggt
 from mapping.engines.vggt.passes import Passes, Shape
 from server.generation.gate import GateMemory, Perception
-
-GOLDENS = Path(__file__).parents[1] / "tests" / "goldens" / "vggt"
 
 _SMALL = Architecture(
     width=64, heads=2, encoder_depth=1, depth=4, feature_layers=(0, 1, 2, 3), camera_heads=2, camera_depth=1,
@@ -77,7 +74,7 @@ class Parts:
                 for known in getattr(self, part)():
                     yield known
         except Exception as error:  # nobody is there to look
-            yield {"known": known, "stopped": _why(error)} if known else _why(error)
+            yield {"known": known, "stopped": why(error)} if known else why(error)
 
     def streaming(self) -> Iterator[dict[str, Any]]:
         """What phones see of it: from a new picture to its depth on the host, all others of its window being known."""
@@ -91,7 +88,7 @@ class Parts:
                     told[part.__name__] = known
                     yield told
             except Exception as error:  # the others still count
-                told[f"{part.__name__}_stopped"] = _why(error)
+                told[f"{part.__name__}_stopped"] = why(error)
                 yield told
 
     def rolling(self) -> Iterator[dict[str, Any]]:
@@ -282,7 +279,7 @@ class Parts:
         try:
             return asdict(timed(made(), self._device, self.plan.most_runs, self._has_time))
         except Exception as error:  # the other rows still count
-            return _why(error)
+            return why(error)
 
     @property
     def _name(self) -> str:
@@ -318,12 +315,3 @@ def _beside(ours: str, plain: str, row: dict[str, Any], weights_gb: dict[str, fl
         mine, theirs = (weights_gb[name] + row[name]["reserved_gb"] for name in (ours, plain))
         told[f"{ours}_memory_share"] = mine / theirs
     return told
-
-
-def _why(error: Exception) -> str:
-    """Why something has no figure."""
-    if isinstance(error, OutOfTime):
-        return "not measured: out of time"
-    if isinstance(error, torch.OutOfMemoryError):
-        return "not measured: out of memory"
-    return f"not measured: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"

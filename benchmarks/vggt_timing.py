@@ -70,3 +70,12 @@ def settle(device: torch.device) -> None:
     """Wait until the device has nothing to do."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def why(error: Exception) -> str:
+    """Why something has no figure."""
+    if isinstance(error, OutOfTime):
+        return "not measured: out of time"
+    if isinstance(error, torch.OutOfMemoryError):
+        return "not measured: out of memory"
+    return f"not measured: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +18,15 @@ needs_torch()
 
 import torch  # noqa: E402
 
-from benchmarks.vggt_cost import streamed  # noqa: E402
+from benchmarks.vggt_cost import counted, streamed  # noqa: E402
 from benchmarks.vggt_gpu import BUDGET_S, PARTS_S, on_gpu, said  # noqa: E402
+from benchmarks.vggt_here import (  # noqa: E402
+    SMALL_VIEWS,
+    cached_tokens,
+    feature_storage,
+    ms_by_part,
+    parity,
+)
 from benchmarks.vggt_parts import Parts, tiny_plan  # noqa: E402
 from benchmarks.vggt_plain import Plain  # noqa: E402
 from benchmarks.vggt_random import random_network  # noqa: E402
@@ -145,6 +153,22 @@ def test_plain_is_the_published_network() -> None:
         features = network.aggregate(network.encode(images)[None], (5, 7))
         torch.testing.assert_close(plain["encodings"], network.cameras(features)[-1, 0], rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(plain["depth"], network.depth(features, (5, 7), last=3).z[0], rtol=1e-3, atol=1e-4)
+
+
+def test_a_plain_call_shows_every_line_or_why_not(tmp_path: Path) -> None:
+    (row,) = counted((2,))
+    storage = feature_storage(row)
+    assert storage["times_less"] == pytest.approx(6)
+    assert 0 < cached_tokens(row)["saved"] <= cached_tokens(row)["saved_with_depth_of_few"] < 1
+    times = ms_by_part(threads=1)
+    assert [window["views"] for window in times["windows"]] == list(SMALL_VIEWS)
+    assert all(window["aggregate_ms"] > 0 for window in times["windows"])
+    assert parity(1, tmp_path) == f"not measured: no goldens in {tmp_path}"
+    (tmp_path / "vggt_tiny_none.npz").touch()
+    (tmp_path / "vggt_1b_any.npz").touch()
+    tiny, full = parity(1, tmp_path).values()  # type: ignore[union-attr]
+    assert tiny.startswith("not measured: ValueError")
+    assert full == f"not run: --golden {tmp_path / 'vggt_1b_any.npz'}"
 
 
 def test_a_walk_round_a_room_needs_each_picture_encoded_once() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,26 @@ def test_a_difference_is_seen() -> None:
     assert not difference(golden + np.float32(0.01), golden).is_ok
     assert not difference(np.array([1.0, np.nan, 0.0], np.float32), golden).is_ok
     assert not difference(golden[:2], golden).is_ok
+
+
+def test_what_cannot_be_compared_is_told_in_json(tmp_path: Path) -> None:
+    with np.load(GOLDENS / "vggt_tiny_1x98x70.npz") as stored:
+        arrays = {name: stored[name] for name in ("shape", "query_points", "depth", "pose_enc")}
+    arrays["depth"] = arrays["depth"][:, 1:]
+    arrays["pose_enc"] = np.full_like(arrays["pose_enc"], np.nan)
+    np.savez(tmp_path / "odd.npz", **arrays, novelty=np.zeros(3))
+    report = json.loads(json.dumps(compare("tiny", tmp_path / "odd.npz"), allow_nan=False))
+    assert (report["ok"], report["unknown"]) == (False, ["novelty"])
+    assert report["arrays"]["pose_enc"] == {"abs": None, "rel": None, "why": "the golden is not finite"}
+    assert "ours is" in report["arrays"]["depth"]["why"]
+
+
+def test_a_golden_of_nothing_we_know_is_not_ok(tmp_path: Path) -> None:
+    shape, query_points = np.array([1, 56, 42]), np.zeros((1, 2), np.float32)
+    np.savez(tmp_path / "none.npz", shape=shape, query_points=query_points, novelty=np.zeros(3))
+    report = compare("tiny", tmp_path / "none.npz")
+    assert (report["ok"], report["unknown"]) == (False, ["novelty"])
+    assert "nothing to compare" in report["why"]
 
 
 def test_what_is_not_a_golden_is_refused(tmp_path: Path) -> None:
