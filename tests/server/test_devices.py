@@ -37,8 +37,9 @@ def test_auto_is_vggt_only_with_a_gpu_and_weights(two_gpus: Path, tmp_path: Path
     options = {"weights": str(weights)}
     assert choose_engine("auto", options, two_gpus) == "classical"
     weights.touch()
-    assert choose_engine("auto", options, two_gpus) == "vggt"
-    assert choose_engine("auto", options, tmp_path / "none") == "classical"
+    assert choose_engine("auto", options, two_gpus) == "classical", "an empty file is no weights"
+    assert choose_engine("auto", {"weights": "seeded"}, two_gpus) == "vggt"
+    assert choose_engine("auto", {"weights": "seeded"}, tmp_path / "none") == "classical"
     assert choose_engine("auto", {"max_depth": 5.0}, two_gpus) == "classical"
 
 
@@ -72,7 +73,7 @@ def test_devices_that_mean_nothing_are_refused(text: str) -> None:
 def test_an_engine_says_what_it_lacks(tmp_path: Path) -> None:
     assert engines.missing("classical") is None
     assert engines.missing("vggt", {"weights": "seeded"}) is None
-    assert "not on this machine" in (engines.missing("vggt", {"weights": str(tmp_path / "none.pt")}) or "")
+    assert "neither a file" in (engines.missing("vggt", {"weights": str(tmp_path / "none.pt")}) or "")
     with pytest.raises(ValueError, match="no geometry engine"):
         engines.missing("nope")
 
