@@ -293,7 +293,8 @@ class Device:
             self._health.succeeded()
         else:
             self._failed += 1
-            if self._health.failed(str(outcome), self._clock()):
+            is_refusal = isinstance(outcome, JobFailed) and outcome.kind == ValueError.__name__
+            if self._health.failed(str(outcome), self._clock(), is_refusal=is_refusal):
                 where = {"device": self.name, "stream": job.key}
                 _log.warning("device %s: a window of %s failed: %s", self.name, job.key, outcome, extra=where)
         job.work.resolve(outcome)

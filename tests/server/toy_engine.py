@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from mapping.engines import ViewPrediction, Window, WindowPrediction
 from streams.frame import Intrinsics
 
-ANSWER, RAISE, KILL, HANG, STOP, TOO_MUCH, SAY = range(7)
+ANSWER, RAISE, KILL, HANG, STOP, TOO_MUCH, SAY, BREAK = range(8)
 
 
 class Config(BaseModel):
@@ -68,6 +68,8 @@ def answer(rgb: np.ndarray, keyframe: str) -> ViewPrediction:
 def obey(command: int) -> None:
     if command == RAISE:
         raise ValueError("the toy engine was told to raise")
+    if command == BREAK:
+        raise RuntimeError("the toy engine is broken")
     if command == KILL:
         os.kill(os.getpid(), signal.SIGKILL)
     if command == HANG:

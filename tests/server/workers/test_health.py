@@ -26,7 +26,7 @@ def test_a_device_is_failing_while_all_its_last_windows_failed() -> None:
     assert (health.failed_share, health.is_failing(0.0)) == (None, False)
     for _ in range(LAST):
         assert not health.is_failing(0.0)
-        health.failed("ValueError", 0.0)
+        health.failed("RuntimeError", 0.0)
     assert (health.failed_share, health.is_failing(0.0)) == (1.0, True)
     health.succeeded()
     assert (health.failed_share, health.is_failing(0.0)) == (1 - 1 / LAST, False)
@@ -35,6 +35,13 @@ def test_a_device_is_failing_while_all_its_last_windows_failed() -> None:
 def test_a_device_that_gets_no_windows_any_more_is_given_another_chance() -> None:
     health = Health()
     for _ in range(LAST):
-        health.failed("ValueError", 0.0)
+        health.failed("RuntimeError", 0.0)
     assert health.is_failing(QUIET_S - 1)
     assert not health.is_failing(QUIET_S)
+
+
+def test_windows_that_the_engine_refuses_are_no_fault_of_the_device() -> None:
+    health = Health()
+    for _ in range(LAST):
+        health.failed("ValueError: too little texture", 0.0, is_refusal=True)
+    assert (health.failed_share, health.is_failing(0.0)) == (1.0, False)

@@ -20,7 +20,7 @@ from server.workers.lanes import Lane, Lanes
 from server.workers.messages import Beat, Ready
 from server.workers.pool import Config, JobFailed, Pool
 from server.workers.process import WorkerProcess
-from tests.server.toy_engine import RAISE, SAY
+from tests.server.toy_engine import BREAK, SAY
 from tests.server.workers.pools import ENGINE, FAST, PATIENT, A, pid_of, until, waiting, window
 
 
@@ -122,10 +122,10 @@ async def test_windows_that_all_fail_are_told_and_so_is_the_device(
     for _ in range(LAST):
         assert (pool.stats()[0].state, pool.stats()[0].detail) == ("ready", "")
         with pytest.raises(JobFailed):
-            await pool.predict(A, window(RAISE))
+            await pool.predict(A, window(BREAK))
     [stats] = pool.stats()
     assert (stats.state, stats.failed_share) == ("failing", 1.0)
-    assert stats.last_failure == "ValueError: the toy engine was told to raise"
+    assert stats.last_failure == "RuntimeError: the toy engine is broken"
     assert stats.last_failure in stats.detail
     [line] = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert stats.last_failure in line.getMessage()
