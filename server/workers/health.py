@@ -50,5 +50,8 @@ class Health:
         return sum(self._is_failed) / len(self._is_failed) if self._is_failed else None
 
     def is_failing(self, now: float) -> bool:
-        """Whether all of the last windows failed and none was refused. A minute after them it is over: who gets no work cannot recover."""
+        """Whether all of the last windows failed, and none was refused.
+
+        A minute after them it is over: who gets no work cannot recover.
+        """
         return sum(self._is_broken) == LAST and now - self._last_failed < QUIET_S

@@ -1,7 +1,7 @@
 """A geometry engine that says little and dies on command; stands in for real ones where processes are tested.
 
 The first pixel of the newest view is the command: 0 answer, 1 raise, 2 kill this process, 3 hang, 4 stop this process,
-5 answer too much, 6 answer and say so in the log. `Config.start` does the same at creation.
+5 answer too much, 6 answer and say so in the log, 7 break. `Config.start` does the same at creation.
 """
 
 from __future__ import annotations

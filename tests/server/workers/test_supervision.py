@@ -127,7 +127,7 @@ async def test_windows_that_all_fail_are_told_and_so_is_the_device(
     assert (stats.state, stats.failed_share) == ("failing", 1.0)
     assert stats.last_failure == "RuntimeError: the toy engine is broken"
     assert stats.last_failure in stats.detail
-    [line] = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    [line] = [record for record in caplog.records if record.name == "server.workers.device"]
     assert stats.last_failure in line.getMessage()
     assert (line.device, line.stream) == ("cpu", A)  # type: ignore[attr-defined]
     await pool.predict(A, window())
