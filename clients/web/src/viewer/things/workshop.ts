@@ -18,8 +18,9 @@ export class Workshop {
 
   /** Make the real thing at a point of the map: a stand-in at once, the captured mesh as soon as it is there. */
   async capture(point: Vector3): Promise<void> {
-    const slot = `thing-${crypto.randomUUID().slice(0, 8)}`;
-    await this.make(this.things.expect(slot), { task: "capture", params: { point_m: point }, asset_name: "captured thing" });
+    const thing = this.things.expect(`thing-${crypto.randomUUID().slice(0, 8)}`);
+    await this.make(thing, { task: "capture", params: { point_m: point }, asset_name: "captured thing" });
+    if (thing.trouble) await this.remove(thing); // nothing came of it, but for a stand-in perhaps
   }
 
   /** Put something else in its place. */
@@ -38,9 +39,7 @@ export class Workshop {
 
   async remove(thing: Thing): Promise<void> {
     if (thing.job !== null && !thing.job.isOver) await this.jobs.cancel(thing.job).catch(() => undefined);
-    if (thing.view !== null) {
-      await this.attempt(thing, () => this.api.request(`v1/slots/${thing.slot}`, { method: "DELETE" }));
-    }
+    await this.attempt(thing, () => this.api.request(`v1/slots/${thing.slot}`, { method: "DELETE" }).catch(unlessGone));
     this.things.drop(thing.slot);
   }
 
@@ -50,7 +49,6 @@ export class Workshop {
       const end = await this.jobs.follow(thing.job, (job) => (thing.job = job));
       if (end.failure !== null) throw new JobError(422, [end.failure.message, end.failure.hint].filter(Boolean).join(". "));
     });
-    if (thing.trouble && thing.view === null) this.things.drop(thing.slot); // nothing came of it
   }
 
   private async attempt(thing: Thing, what: () => Promise<unknown>): Promise<void> {
@@ -62,4 +60,8 @@ export class Workshop {
       this.onNews(thing.trouble);
     }
   }
+}
+
+function unlessGone(error: unknown): void {
+  if (!(error instanceof ApiError) || error.status !== 404) throw error;
 }
