@@ -35,7 +35,7 @@ from benchmarks.evaluation.resources import cpu_s, resident_mb
 from mapping.scene_map import warm_up
 from mapping.store.scene_store import Store
 from mapping.tracking import tracker
-from mapping.tracking.tracker import Tracked
+from mapping.tracking.tracked import Tracked
 from server.bus.bus import Bus
 from server.live import LiveStream
 from server.scene import Config, Scene

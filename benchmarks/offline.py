@@ -17,7 +17,7 @@ from mapping.engines import GeometryEngine, WindowPrediction
 from mapping.places.recogniser import Recogniser
 from mapping.scene_map import Config as MapConfig
 from mapping.scene_map import SceneMap, StreamOptions
-from mapping.tracking.tracker import Tracked
+from mapping.tracking.tracked import Tracked
 from mapping.windows import Config as WindowsConfig
 from mapping.windows import WindowPolicy
 from navmesh.incremental import Config as TilesConfig

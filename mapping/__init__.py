@@ -1,6 +1,6 @@
 """Windows of keyframes in, one fused world out.
 
-Enter: `streams.frame.Frame` (pixels, and whatever else a camera knows). Leave: `tracker.Tracked` for every frame and
+Enter: `streams.frame.Frame` (pixels, and whatever else a camera knows). Leave: `tracked.Tracked` for every frame and
 `changes.MapChange` for every step of the map; `changes.VoxelSource` shows the voxels to the floors above.
 
 Read `scene_map.py` first: it is the story. `tracking/` poses cameras, `engines/` turn windows into depth, `volume/`

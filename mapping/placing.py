@@ -12,7 +12,7 @@ from mapping.changes import KeyframeId
 from mapping.component import Component
 from mapping.engines import WindowPrediction
 from mapping.kept import Kept, packed
-from mapping.tracking.tracker import Tracked
+from mapping.tracking.tracked import Tracked
 from mapping.transforms import F64, angle_between
 from streams.frame import DepthMap, Frame, StreamId
 

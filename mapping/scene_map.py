@@ -30,7 +30,7 @@ from mapping.places.place import Place
 from mapping.places.storing import BEFORE
 from mapping.placing import keep, keyframe_id, own_depth, predicted_depths
 from mapping.status import Status
-from mapping.tracking.tracker import Tracked
+from mapping.tracking.tracked import Tracked
 from mapping.transforms import F64, Sim3, angle_between
 from mapping.volume import depth as depth_maps
 from mapping.volume import surface, tsdf, visibility

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mapping.tracking.tracker import Backfilled, Tracked
+from mapping.tracking.tracked import Backfilled, Tracked
 from mapping.transforms import F64, Sim3, quat_from_rotation
 from streams.datachannel import LatePose, LatePoses, PoseOfCamera
 

@@ -13,7 +13,8 @@ import numpy as np
 from mapping.changes import KeyframeId
 from mapping.engines import View, Window
 from mapping.tracking.lenses import Lenses
-from mapping.tracking.tracker import Tracked, Tracker, TrackerConfig
+from mapping.tracking.tracked import Tracked
+from mapping.tracking.tracker import Tracker, TrackerConfig
 from mapping.transforms import F64, invert
 from server.late import Late
 from streams.cache import KeyframeCache

@@ -22,7 +22,7 @@ from mapping.places.agreement import Seen
 from mapping.places.locating import Located, PlaceInWorld, Unlocated
 from mapping.places.place import Place
 from mapping.places.recogniser import Recogniser
-from mapping.tracking.tracker import Tracked
+from mapping.tracking.tracked import Tracked
 from server.load import Work
 from streams.frame import Frame, Intrinsics, StreamId
 

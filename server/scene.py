@@ -27,7 +27,8 @@ from mapping.places.locating import Located, Unlocated
 from mapping.places.place import Place
 from mapping.places.recogniser import Config as PlacesConfig
 from mapping.places.recogniser import Recogniser
-from mapping.tracking.tracker import Tracked, TrackerConfig
+from mapping.tracking.tracked import Tracked
+from mapping.tracking.tracker import TrackerConfig
 from mapping.transforms import F64, Sim3
 from mapping.volume.visibility import DepthView
 from mapping.windows import Config as WindowsConfig

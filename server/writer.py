@@ -28,7 +28,7 @@ from mapping.store.records import MovedKeyframes, Record, SceneMeta, StoredKeyfr
 from mapping.store.scene_store import Config as StoreConfig
 from mapping.store.scene_store import Store
 from mapping.store.state import SceneState
-from mapping.tracking.tracker import Tracked
+from mapping.tracking.tracked import Tracked
 from mapping.volume import tsdf
 from navmesh.incremental import Config as TilesConfig
 from navmesh.incremental import Incremental, Viewers

@@ -17,7 +17,7 @@ from benchmarks.evaluation.session import Mapped, Played, Session, WatchedStream
 from mapping.engines import WindowPrediction
 from mapping.scene_map import warm_up
 from mapping.store.scene_store import Store
-from mapping.tracking.tracker import Tracked
+from mapping.tracking.tracked import Tracked
 from navmesh.incremental import Viewers
 from server.bus.bus import Bus
 from server.replay import newest

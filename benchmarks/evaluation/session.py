@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from benchmarks.evaluation.phone import Phone
 from mapping.engines import ViewPrediction, WindowPrediction
 from mapping.scene_map import SceneMap
-from mapping.tracking.tracker import Tracked, TrackerConfig
+from mapping.tracking.tracked import Tracked
+from mapping.tracking.tracker import TrackerConfig
 from mapping.transforms import F64, Sim3
 from server.live import LiveStream
 from streams.datachannel import PoseAnswer

@@ -12,7 +12,7 @@ from mapping.kept import ComponentKey
 from mapping.places.embedding import embed
 from mapping.places.features import Features, detect, with_depth_of
 from mapping.placing import keyframe_id
-from mapping.tracking.tracker import Tracked
+from mapping.tracking.tracked import Tracked
 from mapping.transforms import F64
 from streams.frame import Frame, Intrinsics
 

@@ -27,7 +27,7 @@ from mapping.places.place import MIN_FEATURES, Place, place_of
 from mapping.places.verification import Config as VerificationConfig
 from mapping.places.verification import verify, verify_again
 from mapping.placing import keyframe_id
-from mapping.tracking.tracker import Tracked
+from mapping.tracking.tracked import Tracked
 from mapping.transforms import Sim3
 from streams.frame import Frame, Intrinsics, StreamId
 

@@ -8,11 +8,10 @@ asks for its two halves: `pose` answers, `grow` lets the map take in what that f
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from mapping.tracking import ambiguity, bundle, flow, patches, places, pose, triangulation, turn, visibility
@@ -22,53 +21,14 @@ from mapping.tracking.gyro import Gyro
 from mapping.tracking.lenses import Lenses
 from mapping.tracking.posed import PosedFollower
 from mapping.tracking.starter import Starter
+from mapping.tracking.tracked import Backfilled, Tracked
 from mapping.tracking.turn import turn_between
 from mapping.tracking.two_view import StartConfig
 from mapping.tracking.view import View, look, seconds_between
 from mapping.transforms import F64, exp_so3, log_so3
-from streams.frame import DepthMap, Frame, GivenPose, Intrinsics, StreamId
+from streams.frame import DepthMap, Frame, GivenPose, StreamId
 
 _CALIBRATED = 14  # nodes from which a focal length is worth telling others
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Backfilled:
-    """Where an earlier frame was, known only now."""
-
-    seq: int
-    capture_ns: int
-    component_from_camera: F64  # (4, 4)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Tracked:
-    """What the tracker says about one frame. A component is one connected map with its own origin and scale."""
-
-    stream: StreamId
-    seq: int
-    capture_ns: int
-    state: Literal["starting", "tracked", "lost"]
-    component: int
-    """Numbers the maps of this stream: a new one whenever the tracker had to start anew, unconnected."""
-    component_from_camera: F64 | None
-    """(4, 4). The unit is the component's own (metres only on posed streams). None when lost; while `starting` only the
-    turn of a camera that has hardly moved, in the frame of the map to come."""
-    intrinsics: Intrinsics
-    """The camera used, of this frame's size: given, guessed, or refined from a guess."""
-    keyframe: bool = False
-    """This frame becomes a node of the tracker's local map."""
-    overlap: float = 0.0
-    """Share of the reference node's landmarks that is still tracked, 0..1."""
-    parallax_rad: float = 0.0
-    """Median angle between the rays to the landmarks from here and from the last node."""
-    inliers: int = 0
-    """Landmarks that agree; 0 while a gyro carries the pose through a moment in which nothing can be seen."""
-    landmarks_component: NDArray[np.float32] | None = None
-    """(n, 3) on keyframes that the map has taken in: the landmarks it sees, in the component's frame."""
-    corrected: dict[int, F64] = field(default_factory=dict)
-    """seq -> component_from_camera of earlier nodes that local bundle adjustment has just moved."""
-    backfilled: tuple[Backfilled, ...] = ()
-    """Earlier frames, answered `starting` or `lost`, that the new map could pose; oldest first."""
 
 
 class TrackerConfig(BaseModel):

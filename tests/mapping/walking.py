@@ -9,7 +9,7 @@ import numpy as np
 from mapping.changes import KeyframeId, MapChange
 from mapping.engines import ViewPrediction, WindowPrediction
 from mapping.scene_map import SceneMap
-from mapping.tracking.tracker import Tracked
+from mapping.tracking.tracked import Tracked
 from mapping.transforms import F64, Sim3, exp_so3, look_at
 from streams.frame import DepthMap, Frame, GivenPose, Image, Intrinsics, Motion, StreamId
 from tests.mapping.room import render

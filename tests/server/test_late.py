@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mapping.tracking.tracker import Backfilled, Tracked
+from mapping.tracking.tracked import Backfilled, Tracked
 from mapping.transforms import Sim3, exp_so3, rigid
 from server.api.contract import StreamOptions
 from server.bus.bus import Bus

@@ -11,7 +11,7 @@ import numpy as np
 from mapping.changes import KeyframeId
 from mapping.places.agreement import Seen
 from mapping.places.place import Place
-from mapping.tracking.tracker import Tracked
+from mapping.tracking.tracked import Tracked
 from server.recognition import Recognition
 from streams.frame import Frame, Image, Intrinsics, StreamId
 

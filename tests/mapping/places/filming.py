@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mapping.places.agreement import Seen
 from mapping.places.recogniser import Recogniser
-from mapping.tracking.tracker import Tracked
+from mapping.tracking.tracked import Tracked
 from mapping.transforms import F64, Sim3, exp_so3, look_at, unproject
 from streams.frame import Frame, Image, Intrinsics, StreamId
 from tests.mapping.painted_room import PaintedRoom

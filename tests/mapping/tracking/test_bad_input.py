@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mapping.tracking.tracker import Tracked, Tracker, warm_up
+from mapping.tracking.tracked import Tracked
+from mapping.tracking.tracker import Tracker, warm_up
 from mapping.transforms import F64, angle_between, exp_so3, invert, log_so3, orthonormal
 from streams.frame import Intrinsics, StreamId
 from tests.mapping.painted_room import CAMERA, FRAME_NS, PaintedRoom, frame, walk

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from mapping.tracking.gyro import Gyro
-from mapping.tracking.tracker import Tracked, Tracker, warm_up
+from mapping.tracking.tracked import Tracked
+from mapping.tracking.tracker import Tracker, warm_up
 from mapping.transforms import F64, angle_between, exp_so3, invert, log_so3, rigid, umeyama
 from streams.frame import Motion, StreamId
 from tests.mapping.painted_room import FRAME_NS, PaintedRoom, frame, walk

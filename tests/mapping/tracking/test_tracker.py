@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mapping.tracking.tracker import Tracked, Tracker, TrackerConfig, warm_up
+from mapping.tracking.tracked import Tracked
+from mapping.tracking.tracker import Tracker, TrackerConfig, warm_up
 from mapping.transforms import F64, Sim3, angle_between, exp_so3, rigid, umeyama
 from streams.frame import DepthMap, GivenPose, Intrinsics, Motion, StreamId
 from tests.mapping.painted_room import CAMERA, FRAME_NS, PaintedRoom, frame, walk
