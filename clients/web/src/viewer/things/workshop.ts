@@ -21,6 +21,7 @@ export class Workshop {
     const thing = this.things.expect(`thing-${crypto.randomUUID().slice(0, 8)}`);
     await this.make(thing, { task: "capture", params: { point_m: point }, asset_name: "captured thing" });
     if (thing.trouble) await this.remove(thing); // nothing came of it, but for a stand-in perhaps
+    else this.onNews("The model stands in its place. Beside, it can be swapped for something else.");
   }
 
   /** Put something else in its place. */
