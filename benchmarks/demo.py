@@ -40,6 +40,8 @@ def main(argv: list[str] | None = None) -> None:
     if options.parent is not None:
         die_with(options.parent)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    for library in ("aioice", "aiortc", "httpx"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     recordings = prepare(options.phones)
     if options.prepare:
         return

@@ -24,9 +24,14 @@ describe("readLink", () => {
     expect([link("admin"), link("publish"), link("subscribe")]).toEqual([true, false, false]);
   });
 
+  it("offers to make things to those who may write", () => {
+    const link = (role: string): boolean => readLink(new URL(`https://h/#token=${token({ scene: "*", role })}`)).mayMake;
+    expect([link("admin"), link("publish"), link("subscribe")]).toEqual([true, true, false]);
+  });
+
   it("survives links that are none of ours", () => {
-    expect(readLink(new URL("https://h/"))).toEqual({ token: null, scene: null, mayInvite: true });
-    expect(readLink(new URL("https://h/#a.!!.c"))).toEqual({ token: "a.!!.c", scene: null, mayInvite: false });
+    expect(readLink(new URL("https://h/"))).toEqual({ token: null, scene: null, mayInvite: true, mayMake: true });
+    expect(readLink(new URL("https://h/#a.!!.c"))).toEqual({ token: "a.!!.c", scene: null, mayInvite: false, mayMake: false });
   });
 });
 

@@ -1,6 +1,7 @@
 /** The list of avatars beside the map: what each is doing, which one listens, and a way to send it home. */
 
 import { make } from "../../page/dom.js";
+import { Rows } from "../../page/rows.js";
 import type { Avatar, Party } from "./party.js";
 
 interface Row {
@@ -10,23 +11,18 @@ interface Row {
 }
 
 export class AvatarList {
-  private readonly rows = new Map<Avatar, Row>();
+  private readonly rows: Rows<Avatar, Row>;
 
   constructor(
-    private readonly host: HTMLElement,
+    host: HTMLElement,
     private readonly party: Party,
     private readonly onChosen: (avatar: Avatar) => void,
-  ) {}
+  ) {
+    this.rows = new Rows(host, (avatar) => this.row(avatar));
+  }
 
   update(): void {
-    const present = new Set(this.party.all);
-    for (const [avatar, { root }] of this.rows) {
-      if (present.has(avatar)) continue;
-      root.remove();
-      this.rows.delete(avatar);
-    }
-    for (const avatar of this.party.all) {
-      const { root, choose, state } = this.rows.get(avatar) ?? this.add(avatar);
+    for (const [avatar, { root, choose, state }] of this.rows.follow(this.party.all)) {
       const words = describe(avatar);
       if (state.textContent !== words) state.textContent = words;
       root.dataset.mood = avatar.pilot.mood;
@@ -36,7 +32,7 @@ export class AvatarList {
     }
   }
 
-  private add(avatar: Avatar): Row {
+  private row(avatar: Avatar): Row {
     const name = `Avatar ${avatar.number}`;
     const root = make("div", "avatar");
     root.style.setProperty("--avatar", `#${avatar.figure.color.toString(16).padStart(6, "0")}`);
@@ -51,10 +47,7 @@ export class AvatarList {
     remove.setAttribute("aria-label", `Remove ${name}`);
     remove.onclick = () => this.party.remove(avatar);
     root.append(choose, remove);
-    this.host.append(root);
-    const row = { root, choose, state };
-    this.rows.set(avatar, row);
-    return row;
+    return { root, choose, state };
   }
 }
 

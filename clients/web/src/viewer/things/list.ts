@@ -1,6 +1,7 @@
 /** The list of virtual things beside the map: what is being made and how far it is, what stands there, and what else could. */
 
 import { make } from "../../page/dom.js";
+import { Rows } from "../../page/rows.js";
 import type { Job } from "../../sdk/jobs.js";
 import type { Thing, Things } from "./things.js";
 import type { Workshop } from "./workshop.js";
@@ -14,22 +15,18 @@ interface Row {
 }
 
 export class ThingList {
-  private readonly rows = new Map<Thing, Row>();
+  private readonly rows: Rows<Thing, Row>;
 
   constructor(
-    private readonly host: HTMLElement,
+    host: HTMLElement,
     private readonly things: Things,
     private readonly workshop: Workshop,
-  ) {}
+  ) {
+    this.rows = new Rows(host, (thing) => this.row(thing));
+  }
 
   update(): void {
-    const present = new Set(this.things.all);
-    for (const [thing, { root }] of this.rows) {
-      if (present.has(thing)) continue;
-      root.remove();
-      this.rows.delete(thing);
-    }
-    for (const thing of present) this.show(thing, this.rows.get(thing) ?? this.add(thing));
+    for (const [thing, row] of this.rows.follow(this.things.all)) this.show(thing, row);
   }
 
   /** Ask what it should be swapped for. */
@@ -48,7 +45,7 @@ export class ThingList {
     back.disabled = (view?.kept.length ?? 0) === 0;
   }
 
-  private add(thing: Thing): Row {
+  private row(thing: Thing): Row {
     const root = make("div", "thing");
     const state = make("span", "state");
     const bar = make("progress");
@@ -70,10 +67,7 @@ export class ThingList {
     remove.setAttribute("aria-label", "Remove it from the map");
     remove.onclick = () => void this.workshop.remove(thing);
     root.append(state, bar, wish, back, remove);
-    this.host.append(root);
-    const row = { root, state, bar, back, wish };
-    this.rows.set(thing, row);
-    return row;
+    return { root, state, bar, back, wish };
   }
 }
 
