@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.changes import KeyframeId
-from mapping.kept import Kept, KeptKeyframes
+from mapping.kept import Fused, Kept, KeptKeyframes
 from mapping.transforms import F64, Sim3
 from mapping.volume import tsdf
 from mapping.volume.stretching import stretched
@@ -49,6 +49,11 @@ class Fusion:
         waiting = (self._kept.get(keyframe) for keyframe in self._waiting)
         return [kept for kept in waiting if kept is not None and self._world_around(kept) is not None]
 
+    def standing(self, kept: Kept) -> Fused | None:
+        """How a keyframe would stand in the volume as it is now; None while it does not lie in the world."""
+        world = self._world_around(kept)
+        return None if world is None else kept.fused_in(world)
+
     def is_new(self, kept: Kept) -> bool:
         """Whether a pending keyframe is not one that the epoch before had fused already."""
         return kept.id not in self._anew
@@ -60,9 +65,8 @@ class Fusion:
     def wait_if_moved(self, keyframes: Iterable[Kept]) -> None:
         """Let the next steps bring these in, unless they stand in the volume near enough already."""
         for kept in keyframes:
-            world = self._world_around(kept)
-            pose = None if world is None else world.apply_pose(kept.component_from_camera)
-            if world is None or pose is None or kept.is_moved(pose, world, self._max_moved_m, self._max_moved_rad):
+            before, now = kept.fused_as, self.standing(kept)
+            if before is None or now is None or now.is_apart(before, self._max_moved_m, self._max_moved_rad):
                 self.wait(kept)
 
     def forget(self, keyframe: KeyframeId) -> None:
@@ -115,12 +119,11 @@ class Fusion:
         return line_of_sight(self.volume, eye_m, target_m, views)
 
     def _integrate(self, kept: Kept) -> NDArray[np.int32]:
-        world = self._world_around(kept)
-        assert world is not None
+        now = self.standing(kept)
+        assert now is not None
         dirty = []
         if (before := kept.fused_as) is not None:
             dirty.append(self.volume.withdraw(kept.depth_m(before), before.world_from_camera))
-        now = kept.fused_from(world.apply_pose(kept.component_from_camera), world.scale)
         dirty.append(self.volume.integrate(kept.depth_m(now), now.world_from_camera, kept.rgb))
         kept.fused_as = now
         del self._waiting[kept.id]

@@ -19,6 +19,7 @@ ComponentKey = tuple[StreamId, int]
 
 _SURE = 0.5
 _ONE_SURFACE = 1.3
+_MAX_STRETCH = 0.005
 """A point that is that many times nearer or farther than the depth at its pixel lies on another surface."""
 
 
@@ -30,6 +31,25 @@ class Fused:
     metres_per_unit: float
     depth: NDArray[np.float16]  # as of `Kept`
     confidence: NDArray[np.uint8]
+
+    def is_apart(self, other: Fused, max_m: float, max_rad: float) -> bool:
+        """Whether the other stands noticeably elsewhere, or has other depth."""
+        a, b = self.world_from_camera, other.world_from_camera
+        stretch = abs(self.metres_per_unit / other.metres_per_unit - 1.0)
+        return (
+            self.depth is not other.depth
+            or float(np.linalg.norm(a[:3, 3] - b[:3, 3])) > max_m
+            or angle_between(a[:3, :3], b[:3, :3]) > max_rad
+            or stretch > _MAX_STRETCH
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Points:
+    """Confident depth pixels of one keyframe, in ITS camera's axes, so that they move with its pose."""
+
+    points_camera_m: NDArray[np.float32]  # (n, 3) metres
+    rgb: NDArray[np.uint8]  # (n, 3)
 
 
 @dataclass(slots=True, eq=False)
@@ -61,9 +81,10 @@ class Kept:
             raise ValueError(f"{self.id}: depth of {depth.z_m.shape} cannot replace one of {self.depth.shape}")
         self.depth, self.confidence = packed(depth)
 
-    def fused_from(self, world_from_camera: F64, metres_per_unit: float) -> Fused:
+    def fused_in(self, world_from_component: Sim3) -> Fused:
         """How it would stand in the volume as it is now."""
-        return Fused(world_from_camera, metres_per_unit, self.depth, self.confidence)
+        pose = world_from_component.apply_pose(self.component_from_camera)
+        return Fused(pose, world_from_component.scale, self.depth, self.confidence)
 
     def depth_m(self, fused: Fused) -> DepthMap:
         """What goes into the volume, or went: metres."""
@@ -104,16 +125,6 @@ class Kept:
             return None
         eye = self.component_from_camera[:3, 3]
         return np.asarray(eye + stretch * (point_component - eye))
-
-    def is_moved(self, world_from_camera: F64, world_from_component: Sim3, max_m: float, max_rad: float) -> bool:
-        """Whether it stands in the volume noticeably elsewhere than it should, or with other depth."""
-        if self.fused_as is None or self.fused_as.depth is not self.depth:
-            return True
-        fused = self.fused_as.world_from_camera
-        off_m = float(np.linalg.norm(fused[:3, 3] - world_from_camera[:3, 3]))
-        off_rad = angle_between(fused[:3, :3], world_from_camera[:3, :3])
-        stretch = abs(self.fused_as.metres_per_unit / world_from_component.scale - 1.0)
-        return off_m > max_m or off_rad > max_rad or stretch > 0.005
 
 
 def packed(depth: DepthMap) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from mapping.component import Component, StreamOptions
 from mapping.connections import Connections
 from mapping.engines import WindowPrediction
 from mapping.fusion import Fusion
-from mapping.kept import ComponentKey, Kept, KeptKeyframes
+from mapping.kept import ComponentKey, Fused, Kept, KeptKeyframes, Points
 from mapping.metric import markers, upright_lines
 from mapping.places import matching, similarity
 from mapping.places.agreement import Config as AgreementConfig
@@ -65,14 +65,6 @@ class Config(BaseModel):
     """Keyframes kept for re-fusion; when full, the one most like its neighbours goes, its voxels stay."""
     agreement: AgreementConfig = AgreementConfig()
     """What it takes to merge the maps of phones that saw one place."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Points:
-    """Confident depth pixels of one keyframe, in ITS camera's axes, so that they move with its pose."""
-
-    points_camera_m: NDArray[np.float32]  # (n, 3) metres
-    rgb: NDArray[np.uint8]  # (n, 3)
 
 
 class SceneMap:
@@ -278,6 +270,11 @@ class SceneMap:
             return None
         sure = np.where(kept.confidence >= 255 * _SURE, kept.depth, np.float16(0))
         return DepthView(world.apply_pose(kept.component_from_camera), kept.intrinsics, sure, world.scale)
+
+    def standing(self, keyframe: KeyframeId) -> Fused | None:
+        """How a keyframe lies in the world by now; None when it is unknown, unaligned or no longer kept."""
+        kept = self._kept.get(keyframe)
+        return None if kept is None else self._fusion.standing(kept)
 
     def keyframe_points(self, keyframe: KeyframeId, max_points: int = 2000) -> Points | None:
         """A keyframe's sure depth pixels, evenly sampled; None when it is unknown, unaligned or no longer kept."""

@@ -9,11 +9,9 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import Any, Self, cast
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mapping.changes import KeyframeId, MapChange
@@ -38,6 +36,7 @@ from navmesh.recast import Agent, height_cells
 from navmesh.tiles import TileChange, polygons_m
 from server.bus import encode
 from server.bus.encode import Publication, Removal
+from server.clouds import Clouds
 from server.earlier import Earlier
 from server.protocol import Layer
 from server.restart import components_to_plain, world_from_state, world_to_plain
@@ -118,10 +117,7 @@ class Writer:
         """No correction of the whole map and no restart is being worked in: NavMesh tiles are all of this epoch."""
         self._seen_due: dict[StreamId, Frame] = {}
         """Newest keyframe of each stream, whose thumbnail and depth are to be published."""
-        self._points_due: dict[KeyframeId, NDArray[np.float64]] = {}
-        """world_from_camera of keyframes whose points are to be published (again)."""
-        self._points_out: set[KeyframeId] = set()
-        """Keyframes whose points were published."""
+        self._clouds = Clouds(self.map, config.points_per_keyframe)
         self._unconfirmed: set[tuple[str, tuple[int | str, ...]]] = set()
         """Tiles of before a restart that were not built anew yet."""
         self._seen: dict[StreamId, set[tuple[int, int, int]]] = {}
@@ -162,7 +158,7 @@ class Writer:
     def build(self, viewers: Viewers) -> Step:
         """Go on with what waits: keyframes, tiles, and all that is looked at. Short, for a keyframe may be waiting."""
         step = self._walk([self.map.fuse()], viewers, {})
-        publications = [*step.publications, *self._points(), *self._newest_views()]
+        publications = [*step.publications, *self._clouds.take(self.config.keyframes_per_step), *self._newest_views()]
         if not step.status.is_rebuilding:  # half a volume would unbuild tiles, see `_walk`
             publications += encode.tile_change(self._tiles.step_surfaces(viewers, self.config.surface_budget_s))
         publications += map(encode.islands, self.query.find_islands(self.config.island_tiles_per_step))
@@ -284,12 +280,13 @@ class Writer:
         moves = tuple(c for c in changes if c.new_from_old is not None)
         if moves:
             self._unsaved.start_afresh(self.map.voxels)
+            self._clouds.start_afresh()
             for change in moves:
                 if change.new_from_old is not None and (moved := self.earlier.move(change.new_from_old)):
                     self.store.append(*moved)
         change, status = _merged(changes), self.map.status
         self._unsaved.note(change.dirty_blocks)
-        self._points_due |= change.poses
+        self._clouds.note(change.poses)
         self.is_settled = self.is_settled and not moves
         self.query_epoch = status.epoch
         self._tiles.mark(change)
@@ -306,24 +303,8 @@ class Writer:
 
     def _wait_s(self, status: Status) -> float | None:
         """How long until `build` has something to do; None = not before the map changes."""
-        is_due = status.num_pending or self._points_due or self._seen_due or self.query.islands_pending
+        is_due = status.num_pending or self._clouds or self._seen_due or self.query.islands_pending
         return 0.0 if is_due else self._tiles.wait_s
-
-    def _points(self) -> Iterable[Publication | Removal]:
-        """Points of keyframes that are new or moved; when the whole map did, the others follow in the next steps.
-
-        Those of keyframes that the map keeps no more are taken back: nobody could move them with the map.
-        """
-        gone = [keyframe for keyframe in self._points_out if not self.map.keeps(keyframe)]
-        self._points_out.difference_update(gone)
-        yield from (Removal("points", (keyframe,)) for keyframe in gone)
-        for keyframe in list(islice(self._points_due, self.config.keyframes_per_step)):
-            world_from_camera = self._points_due.pop(keyframe)
-            points = self.map.keyframe_points(keyframe, self.config.points_per_keyframe)
-            if points is not None:
-                stream = StreamId(keyframe.rsplit("/", 1)[0])
-                self._points_out.add(keyframe)
-                yield encode.points(keyframe, stream, world_from_camera, points.points_camera_m, points.rgb)
 
     def _newest_views(self) -> Iterable[Publication]:
         """What each camera saw last: its picture, and how far it saw."""

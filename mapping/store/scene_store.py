@@ -63,7 +63,7 @@ class Config(BaseModel):
     """Keep keyframes' pictures. Off: they never reach the disk, whatever is appended."""
     keyframe_ttl_s: float | None = Field(default=86_400.0, gt=0)
     """Stored keyframes older than this are erased by `expire`; None keeps them."""
-    roll_up_above_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
+    roll_up_above_bytes: int = Field(default=256 * 1024 * 1024, gt=0)
     """A roll-up is due when the log is larger than this and than the snapshot, which bounds what is written twice."""
     roll_up_process: bool = True
     """Roll up in a process of its own, so that this one's event loop and memory do not feel it."""
