@@ -20,7 +20,7 @@ from server.auth import Denied, Grant, Role
 from server.film import PICKS, pick_within
 from server.generation.keyframes import Keyframes, write
 from server.generation.opened import Generation
-from server.jobs.inputs import Folder, Upload
+from server.jobs.inputs import Folder, Upload, checked
 from server.jobs.values import Job, Wanted, asset_named
 from streams.frame import SceneId
 
@@ -60,6 +60,7 @@ class Counter:
         """With the keyframes of this moment: what is made does not depend on how long the job waits."""
         if asked.scene is None:
             raise Unprocessable("a capture needs a `scene`")
+        await asyncio.to_thread(checked, uploads, self.desk.config.limits)
         if key is not None and (known := await self.desk.known(asked, uploads, key)) is not None:
             return known
         params = dict(asked.params)

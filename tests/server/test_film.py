@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from server.api.contract import NotFound, Unprocessable
 from server.film import MAX_VIEWS, film, pick_within
 from server.generation.keyframes import Keyframes
 from streams.frame import Intrinsics
-from tests.server.jobs.live import live
+from tests.server.jobs.live import live, png
 from tests.server.test_rest import assert_problem
 
 K = Intrinsics.from_fov(130, 98)
@@ -89,6 +90,32 @@ def test_an_outline_is_a_pick_inside_of_it(filmed: Any) -> None:
     for bad in (cv2.imencode(".png", np.zeros((4, 4), np.uint8))[1].tobytes(), b"no picture"):
         with pytest.raises(Unprocessable):
             pick_within(bad)
+
+
+def test_a_large_outline_costs_little_more_than_its_pixels() -> None:
+    side = 4000
+    large = np.zeros((side, side), np.uint8)
+    large[1000:, 2000:] = 255
+    encoded = cv2.imencode(".png", large)[1].tobytes()
+    tracemalloc.start()
+    try:
+        params = pick_within(encoded)
+        assert tracemalloc.get_traced_memory()[1] < 1.5 * side * side
+    finally:
+        tracemalloc.stop()
+    assert params["click"] == pytest.approx([3000, 2500], abs=side / 200)
+    assert (params["width_px"], params["height_px"]) == (side, side)
+    dot = np.zeros((side, side), np.uint8)
+    dot[1234, 2345] = 255
+    click = pick_within(cv2.imencode(".png", dot)[1].tobytes())["click"]
+    assert click == pytest.approx([2345.5, 1234.5], abs=side / 200), "not even the smallest is lost"
+
+
+async def test_an_outline_is_looked_at_before_it_is_decoded(tmp_path: Path) -> None:
+    async with live(tmp_path) as server:
+        for mask, status in ((png(9000, 9000), 413), (b"", 422), (b"no picture", 415)):
+            form: dict[str, Any] = {"data": {"task": "capture", "scene": "main"}, "files": {"mask": ("m.png", mask)}}
+            assert_problem(await server.http.post("/v1/jobs", **form), status)
 
 
 def test_what_cannot_be_filmed_says_why(filmed: Any) -> None:
