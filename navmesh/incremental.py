@@ -64,6 +64,8 @@ class Config(BaseModel):
     """Build mesh and occluder tiles, too."""
     surface_period_s: Annotated[float, Field(ge=0)] = 0.3
     """A mesh and occluder tile is built at most this often; NavMesh tiles as often as they change."""
+    calm_surface_period_s: Annotated[float, Field(ge=0)] = 1.2
+    """One that stays as large as it was, down to this often: well-known ground changes by noise alone."""
     batch_tiles: Annotated[int, Field(ge=1)] = 4
     """NavMesh tiles built between two looks at the clock; of surfaces, as many as are built side by side."""
 
@@ -104,7 +106,7 @@ class Incremental:
         self._epoch: int | None = None
         self._unread: set[TileKey] = set()  # their TSDF changed; cells not yet read
         self._nav_dirty: set[TileKey] = set()  # their cells changed
-        self._surfaces = Paced(config.surface_period_s) if config.surfaces else None
+        self._surfaces = Paced(config.surface_period_s, config.calm_surface_period_s) if config.surfaces else None
         self._culling = Paced(config.culling.period_s) if config.culling.is_built else None
         self._paced = tuple(queue for queue in (self._surfaces, self._culling) if queue is not None)
         self._digests: dict[tuple[Layer, str, TileKey], bytes] = {}
@@ -241,12 +243,14 @@ class Incremental:
         now_s = self._clock()
         due = self._nearest_first(self._surfaces.due(now_s), viewers)
         for batch in _batches(due, self._side_by_side):
+            sizes: dict[TileKey, int] = {}
             for mesh, occluder in self._map(self._build_surface, batch):
+                sizes[mesh.key] = len(mesh.indices)
                 if self._differs("mesh", "", mesh.key, _bytes_of(mesh)):
                     meshes.append(mesh)
                 if self._differs("occluder", "", occluder.key, _bytes_of(occluder)):
                     occluders.append(occluder)
-            self._surfaces.built(batch, now_s)
+            self._surfaces.built(sizes, now_s)
             if self._clock() >= deadline_s:
                 break
         return meshes, occluders
@@ -258,9 +262,9 @@ class Incremental:
         now_s = self._clock()
         due = self._nearest_first(self._culling.due(now_s), viewers)
         for batch in _batches(due, self._side_by_side):
-            built = self._map(self._build_culling_tile, batch)
+            built = list(self._map(self._build_culling_tile, batch))
             changed.extend(tile for tile in built if self._differs("culling", "", tile.key, _bytes_of(tile)))
-            self._culling.built(batch, now_s)
+            self._culling.built({tile.key: len(tile.indices) for tile in built}, now_s)
             if self._clock() >= deadline_s:
                 break
         return changed

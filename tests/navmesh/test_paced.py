@@ -26,7 +26,7 @@ def test_every_marked_tile_is_built_again_and_never_too_early(rounds: list[tuple
         for key in due:
             assert now_s - last_s.get(key, -1.0) >= PERIOD_S
             last_s[key] = now_s
-        paced.built(due, now_s)
+        paced.built(dict.fromkeys(due, 1), now_s)
         owed -= due
         assert len(paced) == len(owed)
     assert paced.due(now_s + PERIOD_S) == owed
@@ -35,8 +35,22 @@ def test_every_marked_tile_is_built_again_and_never_too_early(rounds: list[tuple
 def test_hurry_forgets_when_tiles_were_built() -> None:
     paced = Paced(PERIOD_S)
     paced.mark([TileKey(0, 0)])
-    paced.built(paced.due(1.0), 1.0)
+    paced.built({TileKey(0, 0): 1}, 1.0)
     paced.mark([TileKey(0, 0)])
     assert paced.due(1.1) == set()
     paced.hurry()
     assert paced.due(1.1) == {TileKey(0, 0)}
+
+
+def test_a_tile_that_stays_as_large_is_built_less_and_less_often_until_it_changes() -> None:
+    key, now_s, waits_s = TileKey(0, 0), 0.0, []
+    paced = Paced(PERIOD_S, 4 * PERIOD_S)
+    for size in (100, 102, 99, 101, 100, 110, 111, 0, 0):
+        paced.mark([key])
+        paced.built({key: size}, now_s)
+        paced.mark([key])
+        wait_s = paced.wait_s(now_s)
+        assert wait_s is not None
+        waits_s.append(wait_s)
+        now_s += wait_s
+    assert waits_s == [PERIOD_S * n for n in (1, 2, 4, 4, 4, 1, 2, 1, 2)]
