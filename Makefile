@@ -28,7 +28,7 @@ lint: setup-test       ## format, lint, types, layers
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-bench: setup-test      ## every figure of the README, as JSON
+bench: setup-test      ## the benchmarks behind the README's tables, as JSON
 	$(PY) scripts/bench.py
 
 sanitize: setup-test   ## the native modules under address and undefined-behaviour sanitizers

@@ -220,8 +220,7 @@ class _Watch:
         assert self.stream is not None
         await self.scene.upkeep.settle()
         await self.scene.upkeep.save()
-        before, self._before = self._before, self._now()
-        now, status = self._before, self.scene.writer.map.status
+        before, now, status = self._before, self._now(), self.scene.writer.map.status
         frames, mapped = now.frames - before.frames, now.mapped - before.mapped
         posing_s = now.posing_s - before.posing_s
         spent_s = now.cpu_s - before.cpu_s - (now.reading_s - before.reading_s) - posing_s
@@ -240,6 +239,7 @@ class _Watch:
         )
         self.result = replace(self.result, minutes=(*self.result.minutes, done))
         self.told(self.result)
+        self._before = self._now()  # telling is not the server's work
 
     def _now(self) -> _Spent:
         if self.stream is None:
@@ -270,6 +270,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, metavar="DIR", help="write minutes.jsonl and minutes.png there")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
+    if options.minutes < 1:
+        parser.error("--minutes must be at least 1")
     cv2.setNumThreads(1)
     try:
         ground = open_ground(options.clip, options.every)

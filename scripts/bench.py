@@ -12,6 +12,10 @@ DATA = os.environ.get("COMMONGROUND_DATA", "../shared/data")
 CLIPS = ("redkitchen", "hololens", "cabinet")
 RUNS = {
     "accuracy": ["benchmarks.accuracy", *(f"{DATA}/{c}" for c in CLIPS)],
+    "accuracy-fast": ["benchmarks.accuracy", "--fast", "--peer", "colmap", *(f"{DATA}/{c}" for c in CLIPS[:2])],
+    "accuracy-unknown-lens": ["benchmarks.accuracy", "--fast", "--no-map", "--k", "unknown", f"{DATA}/redkitchen"],
+    "accuracy-distance": ["benchmarks.accuracy", "--fast", "--cue", "distance", f"{DATA}/redkitchen"],
+    "accuracy-motion": ["benchmarks.accuracy", "--fast", "--motion", f"{DATA}/redkitchen"],
     "crowd": ["benchmarks.crowd", f"{DATA}/redkitchen"],
     "false-merges": ["benchmarks.false_merges", *(f"{DATA}/{c}" for c in CLIPS), "synthetic"],
     "relocalisation": ["benchmarks.relocalisation", f"{DATA}/redkitchen"],
@@ -27,6 +31,10 @@ RUNS = {
     "fanout": ["benchmarks.fanout"],
     "stall": ["benchmarks.stall"],
     "durability": ["benchmarks.durability", "--rounds", "20"],
+    "durability-server": ["benchmarks.durability", "--rounds", "20", "--server", f"{DATA}/redkitchen"],
+    "long-run": ["benchmarks.long_run", f"{DATA}/redkitchen", "--every", "2", "--out", "out/bench/long-run"],
+    "generation": ["benchmarks.generation"],
+    "vggt": ["benchmarks.vggt"],
 }
 FOLDER = Path("out/bench")
 

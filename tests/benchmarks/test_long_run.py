@@ -53,6 +53,6 @@ def test_the_whole_chain_is_charged_minute_by_minute(tmp_path: Path) -> None:
     first, last = result.minutes
     assert first.keyframes + last.keyframes == last.kept > 10
     assert last.blocks > first.blocks > 0
-    assert min(minute.keyframe_cpu_ms for minute in result.minutes) > 10.0
+    assert min(minute.keyframe_cpu_ms for minute in result.minutes) > max(m.frame_cpu_ms for m in result.minutes)
     assert last.tracked == 1.0
     assert (tmp_path / "minutes.png").stat().st_size > 0
