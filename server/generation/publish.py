@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
@@ -35,6 +34,8 @@ FORMATS = {
     "png": "image/png", "jpg": "image/jpeg", "webp": "image/webp", "ktx2": "image/ktx2",
     "safetensors": "application/octet-stream",
 }  # fmt: skip
+GENERATED = "generated"
+"""Tag of the assets that came into being with a job."""
 FACTS = ("bbox_m", "pivot_m", "placement", "scale_confidence", "quality")
 MOST_SAID_BYTES = 4096
 _MAGIC = {
@@ -75,7 +76,7 @@ class Publisher:
         return version
 
     def publish(self, job: Job, made: NewVersion, step: str = "result") -> int:
-        """Make it a version of the job's asset; doing so again finds the same one.
+        """Make it a version of the job's asset; doing so again finds the same one, as does what is the newest already.
 
         Args:
             step: names this publication among those of the job, the same in every attempt.
@@ -92,11 +93,12 @@ class Publisher:
                 scene = catalog.asset(job.asset, now_ns).scene
             except (NotFound, Gone):  # one that was withdrawn comes back
                 name = wanted.asset_name or wanted.text[:128] or job.asset
-                new = NewAsset(name=name, type=wanted.asset_type, tags=("generated",), scene=wanted.scene)
+                new = NewAsset(name=name, type=wanted.asset_type, tags=(GENERATED,), scene=wanted.scene)
                 scene = catalog.register(job.asset, new, now_ns).scene
             if scene != wanted.scene:
                 raise Conflict(f"asset {job.asset!r} belongs to another scene")
-            version = catalog.publish(job.asset, made, f"#job {job.job} {step}", now_ns)
+            if (version := _newest(catalog, job)) is None or not _is_same(version, made):
+                version = catalog.publish(job.asset, made, f"#job {job.job} {step}", now_ns)
             if wanted.slot is not None:
                 _put(catalog, wanted.slot, scene, version, now_ns)
             return version.version
@@ -106,28 +108,31 @@ class Publisher:
     def withdraw(self, job: Job) -> None:
         """Take back what was shown of a job that came to nothing: what was there before it is the newest again.
 
+        An asset that there was before the job, but without any version, keeps the preview. Doing so again changes
+        nothing.
+
         Raises:
             StorageFull, Busy: not now.
         """
 
         def work(catalog: Catalog, now_ns: int) -> None:
             try:
-                last = before = catalog.version(job.asset, None)
-                while before.provenance.get("job") == job.job:
-                    before = catalog.version(job.asset, before.version - 1)
-            except Gone:
+                asset, newest = catalog.asset(job.asset, now_ns), catalog.version(job.asset, None)
+            except (NotFound, Gone):  # it was never shown, or is not any more
                 return
-            except NotFound:  # there was nothing before
-                with contextlib.suppress(NotFound):
+            if _is_of(newest, job) and (before := _before(catalog, newest, job)) is not None:
+                fields = set(NewVersion.model_fields) - {"placement"}  # it stands wherever it stands by now
+                newest = catalog.publish(job.asset, NewVersion(**before.model_dump(include=fields)), None, now_ns)
+            if _is_of(newest, job):
+                if GENERATED in asset.tags:
                     catalog.bury(job.asset, WITHDRAWN, None, now_ns)
                 return
-            if before is last:
-                return
-            again = NewVersion(**before.model_dump(include=set(NewVersion.model_fields)))
-            made = catalog.publish(job.asset, again, f"#job {job.job} withdrawn", now_ns)
             slot = None if job.wanted.slot is None else catalog.find_slot(job.wanted.slot)
-            if slot is not None and target(slot) == Ref(last.asset, last.version):
-                catalog.swap(slot.slot, slot.scene, Ref(made.asset, made.version), None, None, made.placement, now_ns)
+            shown = None if slot is None else target(slot)
+            if slot is None or shown is None or shown.asset != job.asset:
+                return
+            if _is_of(catalog.version(shown.asset, shown.version), job):
+                catalog.swap(slot.slot, slot.scene, Ref(newest.asset, newest.version), None, None, None, now_ns)
 
         self._bus.do(work)
 
@@ -158,13 +163,38 @@ class Publisher:
         )
 
 
+def _newest(catalog: Catalog, job: Job) -> Version | None:
+    """The newest version of a job's asset, if this job made it."""
+    try:
+        newest = catalog.version(job.asset, None)
+    except NotFound:
+        return None
+    return newest if _is_of(newest, job) else None
+
+
+def _is_of(version: Version, job: Job) -> bool:
+    return version.provenance.get("job") == job.job
+
+
+def _before(catalog: Catalog, version: Version, job: Job) -> Version | None:
+    """The newest version before this one that is not the job's, too."""
+    numbers = range(version.version - 1, 0, -1)
+    return next((v for v in (catalog.version(job.asset, n) for n in numbers) if not _is_of(v, job)), None)
+
+
+def _is_same(version: Version, made: NewVersion) -> bool:
+    facts = ("placement", "quality", "provenance")
+    hashes = [[file.sha256 for file in one.files] for one in (version, made)]
+    return hashes[0] == hashes[1] and all(getattr(version, name) == getattr(made, name) for name in facts)
+
+
 def _put(catalog: Catalog, slot: str, scene: str | None, made: Version, now_ns: int) -> None:
-    """Show it in the slot, unless somebody has put something else there since this job's version before."""
+    """Show it in the slot, unless somebody has emptied or used it since this job's version before."""
     known, to = catalog.find_slot(slot), Ref(made.asset, made.version)
     shown = None if known is None else target(known)
     if shown == to:
         return
-    if made.version > 1 and known is not None:
+    if made.version > 1:
         before = catalog.version(made.asset, made.version - 1)
         is_next = before.provenance.get("job") == made.provenance.get("job")
         if is_next and shown != Ref(before.asset, before.version):

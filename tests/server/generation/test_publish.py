@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from mapping.transforms import Sim3
 from server.assets.bus import AssetBus
+from server.assets.database import Gone
 from server.assets.swap import Policy, target
-from server.assets.values import AssetFile, NewAsset, NewVersion, Ref
+from server.assets.values import AssetFile, NewAsset, NewVersion, Placement, Ref
 from server.generation.provider import GenerationFailed
 from server.generation.providers import prims
 from server.generation.publish import Publisher
@@ -75,6 +77,56 @@ def test_without_a_slot_none_is_made(bus: AssetBus) -> None:
     one = job(slot=None)
     Publisher(bus).publish(one, made(bus, b"cube", one))
     assert bus.do(lambda catalog, _: catalog.slots()) == []
+
+
+def test_what_somebody_took_out_of_the_slot_does_not_come_back(bus: AssetBus) -> None:
+    publisher, one = Publisher(bus), job()
+    publisher.publish(one, made(bus, b"rough", one), "offer 1")
+    bus.do(lambda catalog, now_ns: catalog.remove_slot("here", now_ns))
+    assert publisher.publish(one, made(bus, b"fine", one)) == 2
+    assert bus.do(lambda catalog, _: catalog.find_slot("here")) is None
+
+
+def test_what_a_failed_job_showed_is_taken_back_as_often_as_it_fails(bus: AssetBus) -> None:
+    publisher, good, bad = Publisher(bus), job(), job().model_copy(update={"job": "job-bad"})
+    publisher.publish(good, made(bus, b"good", good))
+    for number in range(2):
+        publisher.publish(bad, made(bus, b"rough %d" % number, bad), f"offer {number}")
+        for _ in range(2):
+            publisher.withdraw(bad)
+        newest = bus.do(lambda catalog, _: catalog.version("cube", None))
+        assert (newest.version, newest.provenance["job"]) == (2 * number + 3, good.job)
+        assert shown(bus) == Ref("cube", newest.version)
+
+
+def test_what_was_shown_is_taken_back_wherever_its_map_is_by_now(bus: AssetBus) -> None:
+    publisher, good, bad = Publisher(bus), job(), job().model_copy(update={"job": "job-bad"})
+    bus.do(lambda catalog, now_ns: catalog.open_map("main", "first", 1, now_ns))
+    stood = made(bus, b"good", good).model_copy(
+        update={"placement": Placement(scene="main", epoch=1, position_m=(1.0, 0.0, 2.0))}
+    )
+    publisher.publish(good, stood)
+    bus.do(lambda catalog, now_ns: catalog.open_map("main", "second", 7, now_ns))
+    bus.do(lambda catalog, now_ns: catalog.move_map("main", Sim3.identity(), 8, now_ns))
+    publisher.publish(bad, made(bus, b"rough", bad), "offer 1")
+    publisher.withdraw(bad)
+    newest = bus.do(lambda catalog, _: catalog.version("cube", None))
+    assert (newest.version, newest.files) == (3, stood.files)
+
+
+def test_an_asset_goes_with_the_job_that_made_it_and_one_of_somebody_elses_stays(bus: AssetBus) -> None:
+    publisher, one, other = Publisher(bus), job(), job(asset="chair")
+    publisher.publish(one, made(bus, b"rough", one), "offer 1")
+    publisher.withdraw(one)
+    with pytest.raises(Gone):
+        bus.get("cube")
+    bus.do(lambda catalog, now_ns: catalog.register("chair", NewAsset(name="chair"), now_ns))
+    publisher.withdraw(other)
+    assert bus.get("chair").latest == 0, "it had shown nothing"
+    publisher.publish(other, made(bus, b"rough", other), "offer 1")
+    publisher.withdraw(other)
+    assert bus.get("chair").latest == 1, "it is not the job's to delete"
+    publisher.withdraw(job(asset="nobody"))
 
 
 @pytest.mark.parametrize(
