@@ -9,8 +9,9 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Iterator
 
-from server.api.contract import Busy, NotFound, Refused
+from server.api.contract import Busy, Refused
 from server.assets.blobs import StorageFull
 from server.generation.provider import Description
 from server.generation.publish import Publisher
@@ -34,8 +35,6 @@ class Clerk:
     def __init__(self, desk: Desk, registry: Registry, publisher: Publisher) -> None:
         self._desk, self._registry, self._publisher = desk, registry, publisher
         self._changed = desk.watch()
-        self._withdrawn_to = 0
-        """Sequence number of the event up to which nothing is left to be taken back."""
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -45,8 +44,18 @@ class Clerk:
         """Whom to give a job to; None when it is settled, or is nobody's any more.
 
         Raises:
-            StorageFull, Busy: the bus cannot take anything now.
+            StorageFull: nothing can be written down now.
         """
+        try:
+            return await self._settled(job)
+        except Refused:
+            raise
+        except Exception as error:  # else it would be looked at again and again, and those behind it never
+            log.exception("a job cannot be settled", extra={"job": job.job})
+            await self._refuse(job, Failure(code="internal", message=f"{type(error).__name__}: {error}"[:2000]))
+            return None
+
+    async def _settled(self, job: Job) -> Known | None:
         for leg in job.legs:
             if leg.made is not None:  # nothing else names its files yet
                 await asyncio.to_thread(self._publisher.has_all, leg.made)
@@ -73,63 +82,52 @@ class Clerk:
         with contextlib.suppress(WrongState):
             await self._desk.step(job.job, lambda j: machine.refuse(j, failure, time.time_ns()))
 
-    async def finish(self, job: Job) -> Job:
-        """Publish what was made.
-
-        Raises:
-            StorageFull, Busy: not now.
-        """
+    async def finish(self, job: Job) -> None:
+        """Publish what was made; what cannot be now stays to be published."""
         assert job.made is not None
         try:
             version = await asyncio.to_thread(self._publisher.publish, job, job.made)
-        except (StorageFull, Busy):
-            raise
+        except (StorageFull, Busy) as later:
+            log.warning("a result cannot be published yet", extra={"job": job.job, "reason": later.detail})
         except Refused as refused:
             failure = Failure(code="not_published", message=refused.detail, hint="ask for a retry", retryable=True)
-            return await self._desk.step(job.job, lambda known: machine.lose(known, failure, time.time_ns()))
-        return await self._desk.published(job.job, version)
+            await self._desk.step(job.job, lambda known: machine.lose(known, failure, time.time_ns()))
+        else:
+            await self._desk.published(job.job, version)
 
     async def _turn(self) -> None:
         """Look at all that waits; then wait until something happens, or time alone changes something."""
         self._changed.clear()
-        desk = self._desk
-        for job in await desk.ask(lambda store: store.in_state("publishing")):
-            with contextlib.suppress(WrongState):
-                await self.finish(job)
-        for late in await desk.ask(lambda store: store.overdue(time.time_ns(), PAGE)):
-            with contextlib.suppress(WrongState):
-                await desk.step(late, lambda known: machine.expire(known, time.time_ns()))
-        await self._withdraw()
-        while waiting := await desk.ask(lambda store: store.unrouted(time.time_ns(), PAGE)):
-            await self._route(waiting)
-        due_ns = await desk.ask(lambda store: store.next_due_ns(time.time_ns()))
+        await self.look()
+        due_ns = await self._desk.ask(lambda store: store.next_due_ns(time.time_ns()))
         due_s = LOOK_EVERY_S if due_ns is None else (due_ns - time.time_ns()) / 1e9
         await happens_within(self._changed, min(max(due_s, 0.001), LOOK_EVERY_S))
 
-    async def _withdraw(self) -> None:
-        """Take back previews of jobs that failed or are not wanted any more; also if the server died meanwhile."""
+    async def look(self) -> None:
+        """Look once at all that waits; a job with which something goes wrong waits for the next look, alone."""
         desk = self._desk
-        while events := await desk.ask(lambda store: store.ended_badly(self._withdrawn_to, PAGE)):
-            for event in events:
-                with contextlib.suppress(NotFound):
-                    job = await desk.get(event.job)
-                    if job.is_over and job.state != "succeeded":
-                        await asyncio.to_thread(self._publisher.withdraw, job)
-                self._withdrawn_to = event.seq
+        for late in await desk.ask(lambda store: store.overdue(time.time_ns(), PAGE)):
+            with contextlib.suppress(WrongState):
+                await desk.step(late, lambda known: machine.expire(known, time.time_ns()))
+        while waiting := await desk.ask(lambda store: store.unrouted(time.time_ns(), PAGE)):
+            await self._route(waiting)
+        for job in await desk.ask(lambda store: store.in_state("publishing")):
+            with _alone("published", job):
+                await self.finish(job)
+        for job in await desk.ask(lambda store: store.to_withdraw()):
+            with _alone("taken back", job):
+                await self._withdraw(job)
+
+    async def _withdraw(self, job: Job) -> None:
+        """Take back previews of a job that failed or is not wanted any more; also if the server died meanwhile."""
+        await asyncio.to_thread(self._publisher.withdraw, job)
+        await self._desk.ask(lambda store: store.withdrawn(job))
 
     async def _route(self, waiting: list[Job]) -> None:
         """Find out whom waiting jobs go to, if anybody has to do them at all."""
         provider_by_job = {}
         for job in waiting:
-            try:
-                known = await self.settle(job)
-            except Refused:
-                raise
-            except Exception as error:  # else it would be looked at again and again, and those behind it never
-                log.exception("a job cannot be settled", extra={"job": job.job})
-                await self._refuse(job, Failure(code="internal", message=f"{type(error).__name__}: {error}"[:2000]))
-                continue
-            if known is not None:
+            if (known := await self.settle(job)) is not None:
                 provider_by_job[job.job] = known.name
         await self._desk.ask(lambda store: store.route(provider_by_job))
         self._desk.wake()
@@ -156,6 +154,19 @@ class Clerk:
         with contextlib.suppress(WrongState):
             await self.finish(made)
         return True
+
+
+@contextlib.contextmanager
+def _alone(what: str, job: Job) -> Iterator[None]:
+    """What goes wrong with one job is none of the others'."""
+    try:
+        yield
+    except WrongState:  # somebody else was quicker
+        pass
+    except Refused as refused:
+        log.warning("a job cannot be %s yet", what, extra={"job": job.job, "reason": refused.detail})
+    except Exception:
+        log.exception("a job cannot be %s", what, extra={"job": job.job})
 
 
 def cache_key(job: Job, description: Description) -> str | None:

@@ -31,7 +31,15 @@ CREATE INDEX jobs_routed ON jobs (route, rank, job) WHERE state = 'queued';
 CREATE INDEX jobs_later ON jobs (not_before_ns) WHERE state = 'queued' AND not_before_ns > 0;
 CREATE INDEX jobs_ended ON jobs (ended_ns) WHERE ended_ns IS NOT NULL;
 """
-_STEPS = (_SCHEMA, _ROUTES)
+_WITHDRAWALS = """
+ALTER TABLE jobs ADD COLUMN to_withdraw INTEGER NOT NULL DEFAULT 0;
+UPDATE jobs SET to_withdraw = 1 WHERE state IN ('failed', 'cancelled', 'expired');
+CREATE INDEX jobs_to_withdraw ON jobs (ended_ns) WHERE to_withdraw;
+CREATE INDEX keys_of ON keys (job);
+CREATE INDEX deliveries_of ON deliveries (job);
+CREATE INDEX results_of ON results (job);
+"""
+_STEPS = (_SCHEMA, _ROUTES, _WITHDRAWALS)
 """Each brings the file from one version to the next."""
 
 

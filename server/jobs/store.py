@@ -21,6 +21,7 @@ from server.jobs.events import Delivery, JobEvent, event_of, told_of
 from server.jobs.values import TERMINAL, Job
 
 FEW = 4
+FRUITLESS = TERMINAL - {"succeeded"}
 PRIORITY_STEP_NS = 120 * 10**9
 """One step of priority goes before whoever came so much earlier; so nothing waits for ever."""
 
@@ -100,6 +101,12 @@ class Store:
         """There are other providers or devices now."""
         with self._change():
             self._db.execute("UPDATE jobs SET route = NULL WHERE route IS NOT NULL")
+
+    def withdrawn(self, job: Job) -> None:
+        """Nothing of a job is shown any more; unless it was tried anew meanwhile."""
+        with self._change():
+            update = "UPDATE jobs SET to_withdraw = 0 WHERE job = ? AND ended_ns = ?"
+            self._db.execute(update, (job.job, job.ended_ns))
 
     def forget_result(self, digest: str) -> None:
         """What the cache has under this name is not there any more."""
@@ -270,13 +277,10 @@ class Store:
         select = "SELECT seq, job, state, body FROM events WHERE job = ? AND seq > ? ORDER BY seq"
         return [event_of(*row) for row in self._db.execute(select, (job, since))]
 
-    def ended_badly(self, since: int, limit: int) -> list[JobEvent]:
-        """Jobs that ended after event `since` without a result, in order."""
-        select = (
-            "SELECT seq, job, state, body FROM events WHERE seq > ? AND state IN ('failed', 'cancelled', 'expired')"
-            " ORDER BY seq LIMIT ?"
-        )
-        return [event_of(*row) for row in self._db.execute(select, (since, limit))]
+    def to_withdraw(self) -> list[Job]:
+        """Jobs that ended without a result and of which something may still be shown."""
+        select = "SELECT body FROM jobs INDEXED BY jobs_to_withdraw WHERE to_withdraw ORDER BY ended_ns"
+        return [Job.model_validate_json(row[0]) for row in self._db.execute(select)]
 
     # -----------------------------------------------------------------------------------------------------------------
 
@@ -301,12 +305,12 @@ class Store:
     def _write(self, job: Job) -> None:
         """The job, its event, and the webhooks it owes."""
         body = job.model_dump_json()
-        values = (job.state, _rank(job), job.not_before_ns, job.deadline_ns, job.ended_ns, body)
+        values = (job.state, _rank(job), job.not_before_ns, job.deadline_ns, job.ended_ns, body, job.state in FRUITLESS)
         self._db.execute(
-            "INSERT INTO jobs (job, scene, state, rank, not_before_ns, deadline_ns, ended_ns, body)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (job) DO UPDATE SET state = excluded.state,"
+            "INSERT INTO jobs (job, scene, state, rank, not_before_ns, deadline_ns, ended_ns, body, to_withdraw)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (job) DO UPDATE SET state = excluded.state,"
             " rank = excluded.rank, not_before_ns = excluded.not_before_ns, deadline_ns = excluded.deadline_ns,"
-            " ended_ns = excluded.ended_ns, body = excluded.body, route = NULL",
+            " ended_ns = excluded.ended_ns, body = excluded.body, to_withdraw = excluded.to_withdraw, route = NULL",
             (job.job, job.wanted.scene, *values),
         )
         event = self._owed(job)

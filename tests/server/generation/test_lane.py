@@ -198,7 +198,7 @@ async def test_what_was_shown_of_a_job_that_failed_is_taken_back(tmp_path: Path)
 
     async def end(job: Job) -> Job:
         done = await generation.desk.wait(job.job, 60)
-        await generation.lanes["cpu"]._clerk._withdraw()  # or it has done so already
+        await generation.lanes["cpu"]._clerk.look()  # or it has done so already
         return done
 
     async with lane(tmp_path, {"jobs": {"retry": {"max_attempts": 1}}}) as (generation, _, bus):
