@@ -8,7 +8,7 @@ a place that looks the same but is out of reach is another one (two rooms with t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from mapping.transforms import Sim3, angle_between
 from streams.frame import StreamId
 
 _GROWN = 1.5
+"""Times what was known before: news."""
 _MAX_DRIFT = 0.05
 """Of what was walked: a loop that moves things by more is none."""
 _MAX_TURN_RAD = float(np.radians(25.0))
@@ -44,65 +45,86 @@ class Tie:
     num_inliers: int
 
 
+@dataclass(slots=True, eq=False)
+class _Known:
+    """What is known of two components, or of one and itself."""
+
+    pairs: list[Seen] = field(default_factory=list)
+    """The newest."""
+    num_heard: int = 0
+    """Inliers of all pairs that there ever were."""
+    num_refused: int = 0
+    """The same when a tie was looked at and refused."""
+    repeats: Repetition = field(default_factory=Repetition)
+    tie: Tie | None = None
+
+    def hear(self, found: Seen, most: int) -> None:
+        self.pairs = [known for known in self.pairs if (known.a, known.b) != (found.a, found.b)]  # known better now
+        self.pairs = [*self.pairs, found][-most:]
+        self.num_heard += found.pair.num_inliers
+
+    def is_news(self, num_inliers: int) -> bool:
+        """Whether so many that agree are worth looking at: a refused tie is not looked at with every keyframe."""
+        is_more = self.tie is None or num_inliers >= _GROWN * self.tie.num_inliers
+        return is_more and self.num_heard >= _GROWN * self.num_refused
+
+
 class Ties:
     """Bounded: `kept_pairs` for each two components. One caller at a time."""
 
     def __init__(self, config: Config = Config()) -> None:  # noqa: B008
         self._config = config
-        self._seen: dict[tuple[ComponentKey, ComponentKey], list[Seen]] = {}
-        self._tie: dict[tuple[ComponentKey, ComponentKey], Tie] = {}
-        self._repeats: dict[tuple[ComponentKey, ComponentKey], Repetition] = {}
+        self._known: dict[tuple[ComponentKey, ComponentKey], _Known] = {}
 
     def add(self, seen: Iterable[Seen], pose_of: PoseOf, walked: Walked, kept_of: KeptOf) -> list[Seen]:
         """Take in verified pairs; returns those, of now and before, that are believed because they agree."""
         touched = {}
         for found in (s if s.a_component <= s.b_component else s.swapped() for s in seen):
             key = (found.a_component, found.b_component)
-            kept = self._seen.setdefault(key, [])
-            kept[:] = [known for known in kept if (known.a, known.b) != (found.a, found.b)]  # seen again: known better
-            kept.append(found)
-            del kept[: -self._config.kept_pairs]
-            touched[key] = kept
+            touched[key] = known = self._known.setdefault(key, _Known())
+            known.hear(found, self._config.kept_pairs)
         believed: list[Seen] = []
-        for key, kept in touched.items():
-            if not self._may_be_news(key, kept):
+        for (a, b), known in touched.items():
+            if not known.is_news(sum(s.pair.num_inliers for s in known.pairs)):
                 continue
-            agreed = agree(kept, pose_of, self._config)
+            agreed = agree(known.pairs, pose_of, self._config)
             if agreed is None:
                 continue
-            if key[0] == key[1]:
+            if a == b:
                 believed += agreed.pairs if _is_drift(agreed, walked) else ()
-            elif self._is_news(key, agreed) and self._may_be(key, agreed, kept_of):
-                self._tie[key] = Tie(*key, agreed.b_from_a, agreed.num_inliers)
+            elif known.is_news(agreed.num_inliers) and _is_borne_out(known, agreed, kept_of):
+                known.tie = Tie(a, b, agreed.b_from_a, agreed.num_inliers)
                 believed += agreed.pairs
         return believed
 
     def __iter__(self) -> Iterator[Tie]:
-        return iter(self._tie.values())
+        return (known.tie for known in self._known.values() if known.tie is not None)
 
     def forget(self, stream: StreamId) -> None:
         """Drop all that concerns a phone."""
-        for table in (self._seen, self._tie, self._repeats):
-            for key in [key for key in table if stream in (key[0][0], key[1][0])]:
-                del table[key]
+        self._known = {key: known for key, known in self._known.items() if stream not in (key[0][0], key[1][0])}
 
-    def _may_be_news(self, key: tuple[ComponentKey, ComponentKey], kept: list[Seen]) -> bool:
-        known = self._tie.get(key)
-        return known is None or sum(s.pair.num_inliers for s in kept) >= _GROWN * known.num_inliers
 
-    def _may_be(self, key: tuple[ComponentKey, ComponentKey], agreed: Agreed, kept_of: KeptOf) -> bool:
-        """Whether the sides agree about their lenses (asked once), share no mere pattern, and nothing contradicts."""
-        shown = [(pair.pair, kept_of(pair.a), kept_of(pair.b)) for pair in agreed.pairs]
-        if key not in self._tie and not lenses_agree([pair for pair, _, _ in shown]):
-            return False
-        repeats = repetition((pair, a) for pair, a, _ in shown if a is not None)
-        self._repeats[key] = self._repeats.get(key, Repetition()) + repeats
-        both = [(a, b) for _, a, b in shown if a is not None and b is not None]
-        return not self._repeats[key].is_mere_pattern() and not contradicts(agreed.b_from_a, both)
+def _is_borne_out(known: _Known, agreed: Agreed, kept_of: KeptOf) -> bool:
+    """Whether it is no mere pattern, nothing contradicts, and the sides agree about their lenses (asked once).
 
-    def _is_news(self, key: tuple[ComponentKey, ComponentKey], agreed: Agreed) -> bool:
-        known = self._tie.get(key)
-        return known is None or agreed.num_inliers >= _GROWN * known.num_inliers
+    A side may keep nothing (it is of before a restart) or nothing yet: then the other's pictures tell of patterns.
+    """
+    shown = [(pair.pair, kept_of(pair.a), kept_of(pair.b)) for pair in agreed.pairs]
+    one_side = ((pair, a) if a is not None else (pair.swapped(), b) for pair, a, b in shown)
+    repeats = known.repeats + repetition((pair, kept) for pair, kept in one_side if kept is not None)
+    if not repeats.looked_at:
+        return False
+    known.repeats = repeats
+    both = [(a, b) for _, a, b in shown if a is not None and b is not None]
+    is_right = (
+        not repeats.is_mere_pattern()
+        and not contradicts(agreed.b_from_a, both)
+        and (known.tie is not None or lenses_agree([pair for pair, _, _ in shown]))
+    )
+    if not is_right:
+        known.num_refused = known.num_heard
+    return is_right
 
 
 def _is_drift(agreed: Agreed, walked: Walked) -> bool:

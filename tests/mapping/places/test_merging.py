@@ -11,6 +11,7 @@ import pytest
 from mapping.changes import MapChange
 from mapping.engines import ViewPrediction, WindowPrediction
 from mapping.places.recogniser import Recogniser
+from mapping.places.storing import from_stored, to_stored
 from mapping.placing import keyframe_id
 from mapping.scene_map import SceneMap
 from mapping.transforms import F64
@@ -31,23 +32,33 @@ class Shared:
         self.map, self.recogniser = SceneMap(), Recogniser()
 
     def feed(self, phone: Phone, poses: Iterable[F64], *, kept: PaintedRoom | None = None) -> list[MapChange]:
-        """Returns the merges among the changes; `kept` is the room that the kept pictures and depth show, if any do."""
+        """Returns the merges among the changes; `kept` is the room that the kept pictures show if not the phone's."""
         changes = []
         for pose in poses:
             tracked, frame = phone.sees(pose)
             self.map.observe(tracked, frame)
+            own = tracked.component_from_camera
+            assert own is not None
+            depth = (kept or phone.room).depth(pose, CAMERA) * np.float32(phone.component_from_room.scale)
+            view = ViewPrediction(keyframe_id(frame.stream, frame.seq), own, CAMERA, depth, np.ones_like(depth))
+            shown = frame
             if kept is not None:
-                own = tracked.component_from_camera
-                assert own is not None
-                gray = kept.render(pose, CAMERA)
-                depth = kept.depth(pose, CAMERA) * np.float32(phone.component_from_room.scale)
-                key = keyframe_id(frame.stream, frame.seq)
-                view = ViewPrediction(key, own, CAMERA, depth, np.ones_like(depth))
-                shown = replace(frame, image=Image(rgb=np.repeat(gray[:, :, None], 3, axis=2)))
-                self.map.place(tracked, shown, WindowPrediction((view,)))
+                shown = replace(frame, image=Image(rgb=np.repeat(kept.render(pose, CAMERA)[:, :, None], 3, axis=2)))
+            self.map.place(tracked, shown, WindowPrediction((view,)))
             changes.append(self.map.recognise(self.recogniser.see(tracked, frame)))
             changes.append(self.map.fuse())
         return [change for change in changes if change.reason == "merge"]
+
+    def restarted(self) -> Shared:
+        """The same after a restart, as it comes back from the disk."""
+        again, known = Shared(), self.map
+        again.map.restore(known.blocks(known.voxels.block_keys()), known.snapshot())
+        stored = [to_stored(place, known.bend_around(place)) for place in self.recogniser.places()]
+        places = from_stored(stored, known.components_in_world())
+        again.map.remember(places)
+        for place in places:
+            again.recogniser.take_in(place)
+        return again
 
     def off_by(self, a: Phone, b: Phone) -> tuple[float, float, float]:
         """Between the rooms that two phones' places in the world imply, in units of phone a."""
@@ -126,8 +137,8 @@ def test_what_is_recognised_is_not_believed_where_the_keyframes_contradict(
     shared, a, b = Shared(), Phone("a", room, unit_m=0.4), Phone("b", room, unit_m=2.0, seed=1)
     other = PaintedRoom(4)
     other._walls[6:] = room._walls[6:]  # the table
-    shared.feed(a, walk(4), kept=room)
-    shared.feed(b, walk(3, start=0.1), kept=room if is_same_room else other)
+    shared.feed(a, walk(4))
+    shared.feed(b, walk(3, start=0.1), kept=None if is_same_room else other)
     assert (shared.map.status.unaligned == ()) == is_same_room
 
 
