@@ -5,7 +5,7 @@ import { readAnswer } from "../src/phone/messages.js";
 import { cameraFromDevice, type Triple, upInDevice } from "../src/phone/motion.js";
 import { readPrivacy, sentences } from "../src/phone/privacy.js";
 import { sceneTrouble, serverTrouble } from "../src/phone/trouble.js";
-import { ApiError } from "../src/page/api.js";
+import { ApiError } from "../src/sdk/api.js";
 
 function rounded(vector: Triple): number[] {
   return vector.map((n) => Math.round(n * 1e6) / 1e6 + 0);

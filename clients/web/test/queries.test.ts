@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
+import { ApiError } from "../src/sdk/api.js";
 import { SceneMap } from "../src/sdk/map.js";
 import { ProtocolError } from "../src/sdk/protocol.js";
-import { isOutdated, MapQueries, QueryError } from "../src/sdk/queries.js";
+import { isOutdated, MapQueries } from "../src/sdk/queries.js";
 import { delta } from "./fixtures.js";
 
 const PATH = {
@@ -93,7 +94,7 @@ describe("MapQueries", () => {
   it("tells a refusal in the server's words", async () => {
     const { queries } = server({ detail: "slow down" }, 429, { "Retry-After": "3" });
     const refusal = await queries.nearest("main", [0, 0, 0]).catch((error: unknown) => error);
-    expect(refusal).toBeInstanceOf(QueryError);
+    expect(refusal).toBeInstanceOf(ApiError);
     expect(refusal).toMatchObject({ status: 429, message: "slow down", retryAfterS: 3 });
   });
 

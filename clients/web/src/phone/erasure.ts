@@ -1,6 +1,6 @@
 /** Which streams this page gave the server, so that all of them can be deleted, also after a reload. */
 
-import type { Api } from "../page/api.js";
+import type { Api } from "../sdk/api.js";
 
 const STORAGE_KEY = "commonground.streams";
 const MAX_REMEMBERED = 50;

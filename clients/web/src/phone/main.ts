@@ -1,6 +1,6 @@
 /** The phone page: asks once, then keeps this camera on the map until it is told to stop. */
 
-import { Api } from "../page/api.js";
+import { Api } from "../sdk/api.js";
 import { byId } from "../page/dom.js";
 import { DEFAULT_SCENE, readLink } from "../page/link.js";
 import { Camera } from "./camera.js";
@@ -18,7 +18,7 @@ const MAX_SLEEP_MS = 5000;
 class PhonePage {
   private readonly link = readLink(new URL(location.href));
   private readonly scene = this.link.scene ?? DEFAULT_SCENE;
-  private readonly api = new Api(new URL(document.baseURI), this.link.token);
+  private readonly api = new Api(document.baseURI, this.link.token === null ? {} : { token: this.link.token });
   private readonly video = byId<HTMLVideoElement>("preview");
   private readonly camera = new Camera(this.video);
   private readonly hud = new Hud();

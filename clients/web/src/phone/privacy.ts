@@ -1,6 +1,6 @@
 /** What the privacy notice says of pictures and paths, as this server is set up: it knows, the page does not. */
 
-import { type Api } from "../page/api.js";
+import { type Api } from "../sdk/api.js";
 import { byId } from "../page/dom.js";
 
 export interface Privacy {

@@ -3,7 +3,7 @@
  * interruption (network change, sleeping phone, restarted server).
  */
 
-import { type Api } from "../page/api.js";
+import { type Api } from "../sdk/api.js";
 import { ClockEstimate, type ClockSample } from "../sdk/clock.js";
 import { type LateMessage, type PhoneMessage, type PoseMessage, readAnswer } from "./messages.js";
 import { type MotionSample, screenAngleDeg } from "./motion.js";

@@ -1,6 +1,6 @@
 /** Every way it can fail, told to the person holding the phone: what happened and what to do next. */
 
-import { ApiError } from "../page/api.js";
+import { ApiError } from "../sdk/api.js";
 
 export interface Trouble {
   readonly title: string;

@@ -1,6 +1,6 @@
 /** Publishing one camera by WHIP (RFC 9725): one POST with a complete offer, one DELETE to leave. */
 
-import { Api, ApiError } from "../page/api.js";
+import { Api, ApiError } from "../sdk/api.js";
 
 export interface Publication {
   readonly peer: RTCPeerConnection;

@@ -45,6 +45,8 @@ export interface Callbacks<R> {
   commit(resource: R, old: R | null): void;
   /** Show the old one again; `commit` does it where this is left out. */
   rollback?(old: R): void;
+  /** What was to be shown cannot be; what is shown stays. */
+  failed?(reason: string): void;
   /** It will not be shown again. */
   dispose?(resource: R): void;
 }
@@ -207,8 +209,10 @@ export class Binding<R> {
   }
 
   private fail(goal: Goal, error: unknown): void {
+    const reason = error instanceof Error ? error.message : String(error);
     this.failed.add(`${goal.rev} ${key(goal)}`);
-    this.tell(goal.rev, false, error instanceof Error ? error.message : String(error));
+    this.tell(goal.rev, false, reason);
+    this.callbacks.failed?.(reason);
   }
 
   private tell(rev: number, isReady: boolean, reason: string): void {

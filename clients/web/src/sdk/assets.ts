@@ -8,6 +8,7 @@
  * turns out bad for too many, all show the old one again. Lost connections are taken up where they broke off.
  */
 
+import { type Access, Api } from "./api.js";
 import { type AssetFile, Binding, type Callbacks, type Goal, type Surroundings } from "./asset-slot.js";
 import { ClockEstimate, localNowNs } from "./clock.js";
 import { Listeners } from "./events.js";
@@ -17,13 +18,11 @@ export { type Accept, type AssetFile, Binding, type Callbacks, type Prepared, ty
 
 export const ASSET_SUBPROTOCOL = "commonground.assets.v1";
 
-export interface AssetOptions {
-  readonly token?: string;
+export interface AssetOptions extends Access {
   /** Shown in the server's logs. */
   readonly name?: string;
   /** For tests, and for runtimes without these. */
   readonly openSocket?: (url: string, subprotocol: string) => WebSocket;
-  readonly fetch?: typeof fetch;
   /** Calls back between two frames; `requestAnimationFrame` where there is one. */
   readonly onFrame?: (callback: () => void) => void;
 }
@@ -38,6 +37,8 @@ interface AssetEvents {
   error: string;
 }
 
+/** The server keeps so many of a connection. */
+const MOST_BOUND = 256;
 const QUICK_PINGS = 4;
 const [QUICK_PING_MS, PING_MS] = [100, 5000];
 const [FIRST_RETRY_MS, LAST_RETRY_MS] = [250, 8000];
@@ -48,6 +49,7 @@ export class AssetBus {
   private readonly clock = new ClockEstimate();
   private readonly bindings = new Map<string, Binding<unknown>>();
   private readonly around: Surroundings;
+  private readonly api: Api;
   private socket: WebSocket | null = null;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private isGreeted = false;
@@ -62,6 +64,7 @@ export class AssetBus {
     private readonly server: string | URL,
     private readonly options: AssetOptions = {},
   ) {
+    this.api = new Api(server, options);
     this.around = {
       fetch: (file, signal) => this.fetch(file, signal),
       acknowledge: (slot, rev, isReady, reason) =>
@@ -72,9 +75,15 @@ export class AssetBus {
     this.connect();
   }
 
-  /** Show whatever is in a slot, from now on. */
+  /** No slot more can be bound. */
+  get isFull(): boolean {
+    return this.bindings.size >= MOST_BOUND;
+  }
+
+  /** Show whatever is in a slot, from now on. @throws Error when it is bound already, or the bus is full */
   bind<R>(slot: string, callbacks: Callbacks<R>): Binding<R> {
     if (this.bindings.has(slot)) throw new Error(`slot ${slot} is bound already`);
+    if (this.isFull) throw new Error(`at most ${MOST_BOUND} slots can be bound`);
     const binding = new Binding<R>(slot, callbacks, this.around);
     this.bindings.set(slot, binding as Binding<unknown>);
     this.send({ type: "bind", slot });
@@ -97,12 +106,8 @@ export class AssetBus {
 
   /** The bytes of a file, checked against its hash (which browsers do on secure origins only). */
   async fetch(file: AssetFile, signal?: AbortSignal): Promise<ArrayBuffer> {
-    const headers = new Headers(this.options.token ? { Authorization: `Bearer ${this.options.token}` } : {});
-    const send = this.options.fetch ?? ((input, how) => fetch(input, how));
     for (let attempt = 0; attempt < 2; attempt++) {
-      const url = new URL(`v1/blobs/sha256/${file.sha256}`, this.server);
-      const response = await send(url, { headers, ...(signal && { signal }) });
-      if (!response.ok) throw new Error(`the server answered ${response.status} for ${file.sha256}`);
+      const response = await this.api.request(`v1/blobs/sha256/${file.sha256}`, signal && { signal });
       const data = await response.arrayBuffer();
       if (data.byteLength === file.size && (await matches(data, file))) return data;
     }
@@ -181,7 +186,7 @@ export class AssetBus {
   /** Keeps the clock, and says what is held. */
   private ping(): void {
     const held = [...this.bindings].flatMap(([slot, one]) => one.held.map((ref) => [slot, ref.asset, ref.version]));
-    this.send({ type: "ping", t0_ms: Number(localNowNs() / 1000n) / 1000, held });
+    this.send({ type: "ping", t0_ms: Number(localNowNs() / 1000n) / 1000, held: held.slice(0, MOST_BOUND) });
     this.timer = setTimeout(() => this.ping(), ++this.pings < QUICK_PINGS ? QUICK_PING_MS : PING_MS);
   }
 

@@ -1,3 +1,4 @@
+export { type Access, ApiError } from "./api.js";
 export {
   type Accept,
   AssetBus,
@@ -19,7 +20,7 @@ export {
   type SubscribeOptions,
   Subscription,
 } from "./client.js";
-export { type Job, JobError, type JobRequest, Jobs, type JobsOptions, type JobState } from "./jobs.js";
+export { type Job, type JobRequest, Jobs, type JobState } from "./jobs.js";
 export {
   type DepthMap,
   Ground,
@@ -68,7 +69,6 @@ export {
   MapQueries,
   type NearestAnswer,
   type PathAnswer,
-  QueryError,
   type Question,
   type RaycastAnswer,
   type ReachableAnswer,

@@ -6,7 +6,8 @@
  *     const end = await jobs.follow(job, ({ state, progress }) => show(state, progress));
  */
 
-import { ProtocolError, Reader } from "./protocol.js";
+import { type Access, Api, ApiError } from "./api.js";
+import { Reader } from "./protocol.js";
 
 export type JobState =
   | "queued"
@@ -34,6 +35,8 @@ export interface JobRequest {
 
 export interface Job {
   readonly job: string;
+  /** What its versions belong to; some may be there before it is over. */
+  readonly asset: string;
   readonly state: JobState;
   readonly isOver: boolean;
   /** 0..1, never less than before. */
@@ -47,106 +50,102 @@ export interface Job {
   readonly failure: { readonly code: string; readonly message: string; readonly hint: string } | null;
 }
 
-/** The server refused, in its own words. */
-export class JobError extends Error {
-  override readonly name = "JobError";
-
-  constructor(
-    readonly status: number,
-    detail: string,
-  ) {
-    super(detail);
-  }
-}
-
-export interface JobsOptions {
-  readonly token?: string;
-  /** For tests, and for runtimes without one. */
-  readonly fetch?: typeof fetch;
-}
-
 const FIRST_RETRY_MS = 250;
 const LAST_RETRY_MS = 8000;
+/** The server says something every 15 s. */
+const SILENCE_MS = 45_000;
 
 export class Jobs {
-  constructor(
-    private readonly server: string | URL,
-    private readonly options: JobsOptions = {},
-  ) {}
+  private readonly api: Api;
 
-  /** @throws JobError when the server does not take it */
+  constructor(server: string | URL, access: Access = {}) {
+    this.api = new Api(server, access);
+  }
+
+  /** @throws ApiError when the server does not take it */
   async submit(wanted: JobRequest): Promise<Job> {
     const headers = { "Content-Type": "application/json", "Idempotency-Key": crypto.randomUUID() };
-    const response = await this.ask("v1/jobs", { method: "POST", headers, body: JSON.stringify(wanted) });
-    return begun((await response.json()) as Fields);
+    return this.api.json("v1/jobs", begun, { method: "POST", headers, body: JSON.stringify(wanted) });
   }
 
   async cancel(job: Job): Promise<void> {
-    await this.ask(`v1/jobs/${job.job}/cancel`, { method: "POST" });
+    await this.api.request(`v1/jobs/${job.job}/cancel`, { method: "POST" });
   }
 
   /**
    * Hear of every step until the job is over; lost connections are taken up where they broke off.
    *
    * @returns the job at its end
-   * @throws JobError when the server does not know the job (any more); `signal.reason` when nobody listens any more
+   * @throws ApiError when the server does not know the job (any more); `signal.reason` when nobody listens any more;
+   *   what `onStep` throws
    */
   async follow(job: Job, onStep: (job: Job) => void, signal?: AbortSignal): Promise<Job> {
-    let [known, since, retryMs] = [job, "", FIRST_RETRY_MS];
-    while (!known.isOver) {
-      try {
-        for await (const { id, data } of this.events(job.job, since, signal)) {
-          since = id || since;
-          retryMs = FIRST_RETRY_MS;
-          known = after(known, data);
-          onStep(known);
-        }
-      } catch (error) {
-        if (signal?.aborted) throw signal.reason;
-        if (error instanceof ProtocolError || (error instanceof JobError && error.status < 500)) throw error;
-      }
+    if (job.isOver) return job;
+    let known = job;
+    for await (const told of this.events(job.job, signal)) {
+      known = after(known, told);
+      onStep(known);
       if (known.isOver) break;
-      await pause(retryMs, signal);
-      retryMs = Math.min(2 * retryMs, LAST_RETRY_MS);
     }
     return known;
   }
 
-  private async *events(job: string, since: string, signal?: AbortSignal): AsyncIterable<{ id: string; data: Fields }> {
-    const headers = { Accept: "text/event-stream", ...(since && { "Last-Event-ID": since }) };
-    const response = await this.ask(`v1/jobs/${job}/events`, { headers, ...(signal && { signal }) });
-    if (response.body === null) throw new JobError(502, "the server told nothing");
-    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-    let text = "";
-    for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
-      text += piece.value;
-      const frames = text.split("\n\n");
-      text = frames.pop() ?? "";
-      for (const frame of frames) {
-        const field = (name: string): string =>
-          frame.split("\n").find((line) => line.startsWith(`${name}: `))?.slice(name.length + 2) ?? "";
-        if (field("data")) yield { id: field("id"), data: JSON.parse(field("data")) as Fields };
+  /** What is told of a job, over as many connections as it takes; it ends with whoever listens. */
+  private async *events(job: string, signal?: AbortSignal): AsyncGenerator<Fields, never> {
+    let [since, retryMs] = ["", FIRST_RETRY_MS];
+    for (;;) {
+      let askedMs = 0;
+      try {
+        for await (const { id, data } of this.connection(job, since, signal)) {
+          since = id || since;
+          retryMs = FIRST_RETRY_MS;
+          yield data;
+        }
+      } catch (error) {
+        signal?.throwIfAborted();
+        if (error instanceof ApiError && !error.mayPass) throw error;
+        if (error instanceof ApiError) askedMs = 1000 * (error.retryAfterS ?? 0);
       }
+      await pause(Math.max(retryMs, askedMs), signal);
+      retryMs = Math.min(2 * retryMs, LAST_RETRY_MS);
     }
   }
 
-  private async ask(path: string, init: RequestInit): Promise<Response> {
-    const headers = new Headers(init.headers);
-    if (this.options.token) headers.set("Authorization", `Bearer ${this.options.token}`);
-    const send = this.options.fetch ?? ((input, how) => fetch(input, how));
-    const response = await send(new URL(path, this.server), { ...init, headers });
-    if (response.ok) return response;
-    const problem = (await response.json().catch(() => ({}))) as Fields;
-    const detail = problem["detail"] ?? problem["title"];
-    throw new JobError(response.status, typeof detail === "string" ? detail : `HTTP ${response.status}`);
+  /** One connection's events; it is given up when it says nothing for too long, or nobody listens. */
+  private async *connection(job: string, since: string, signal?: AbortSignal): AsyncGenerator<Told> {
+    const ending = new AbortController();
+    const end = (): void => ending.abort(signal?.reason);
+    const isAlive = (): ReturnType<typeof setTimeout> => setTimeout(end, SILENCE_MS);
+    signal?.addEventListener("abort", end);
+    let patience = isAlive();
+    try {
+      const headers = { Accept: "text/event-stream", ...(since && { "Last-Event-ID": since }) };
+      const { body } = await this.api.request(`v1/jobs/${job}/events`, { headers, signal: ending.signal });
+      if (body === null) throw new ApiError(502, "the server told nothing");
+      const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+      let text = "";
+      for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
+        clearTimeout(patience);
+        patience = isAlive();
+        const frames = (text + piece.value).split("\n\n");
+        text = frames.pop() ?? "";
+        yield* frames.map(readFrame).filter((told) => told !== null);
+      }
+    } finally {
+      clearTimeout(patience);
+      signal?.removeEventListener("abort", end);
+      end(); // of a stream that is still open
+    }
   }
 }
 
 type Fields = Readonly<Record<string, unknown>>;
 
-function begun(view: Fields): Job {
+function begun(answer: unknown): Job {
+  const view = answer as Fields;
+  const r = new Reader(view);
   const none = { isOver: false, progress: 0, stage: "", etaS: null, yieldedMs: 0, failure: null };
-  return after({ job: new Reader(view).string("job"), state: "queued", ...none }, view);
+  return after({ job: r.string("job"), asset: r.string("asset"), state: "queued", ...none }, view);
 }
 
 /** The job as an event, or a view of it, tells. */
@@ -171,12 +170,30 @@ function readFailure(failure: Fields): NonNullable<Job["failure"]> {
   return { code: r.string("code"), message: r.string("message"), hint: String(failure["hint"] ?? "") };
 }
 
+interface Told {
+  /** Of what can be resumed behind. */
+  readonly id: string;
+  readonly data: Fields;
+}
+
+/** One server-sent event; null of a heartbeat. */
+function readFrame(frame: string): Told | null {
+  const field = (name: string): string =>
+    frame.split("\n").find((line) => line.startsWith(`${name}: `))?.slice(name.length + 2) ?? "";
+  return field("data") ? { id: field("id"), data: JSON.parse(field("data")) as Fields } : null;
+}
+
 function pause(ms: number, signal?: AbortSignal): Promise<void> {
+  signal?.throwIfAborted();
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, ms);
-    signal?.addEventListener("abort", () => {
+    const stop = (): void => {
       clearTimeout(timer);
-      reject(signal.reason as Error);
-    });
+      reject(signal?.reason as Error);
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener("abort", stop);
+      resolve();
+    }, ms);
+    signal?.addEventListener("abort", stop, { once: true });
   });
 }

@@ -3,6 +3,7 @@
  * error: `found` is false then and `reason` says why. Errors are for questions that make no sense or come too often.
  */
 
+import { type Access, Api } from "./api.js";
 import { type Lens, type LocateAnswer, readLocateAnswer } from "./locate.js";
 import type { SceneMap } from "./map.js";
 import { type Key, type Layer, ProtocolError, Reader, type Vector3 } from "./protocol.js";
@@ -112,26 +113,17 @@ export interface Asking {
   readonly signal?: AbortSignal;
 }
 
-/** What the server refused, in its own words. */
-export class QueryError extends Error {
-  override readonly name = "QueryError";
-
-  constructor(
-    readonly status: number,
-    detail: string,
-    /** The pause the server asks for, if it does. */
-    readonly retryAfterS: number | null = null,
-  ) {
-    super(detail);
-  }
-}
-
 export class MapQueries {
-  /** @param server the server's page address, as for `connect` */
-  constructor(
-    private readonly server: string | URL,
-    private readonly options: { readonly token?: string; readonly fetch?: typeof fetch } = {},
-  ) {}
+  private readonly api: Api;
+
+  /**
+   * @param server the server's page address, as for `connect`
+   *
+   * What the server refuses is an `ApiError`, one out of reach a TypeError.
+   */
+  constructor(server: string | URL, access: Access = {}) {
+    this.api = new Api(server, access);
+  }
 
   /** The shortest way over walkable ground, or to the nearest place that can be reached. */
   path(scene: string, from: Vector3, to: Vector3, how: Walk & Asking = {}): Promise<PathAnswer> {
@@ -221,14 +213,8 @@ export class MapQueries {
     return answer as AnswerTo<K>;
   }
 
-  /** @throws QueryError when the server refuses; TypeError when it cannot be reached */
-  private async fetch(path: string, init: RequestInit = {}): Promise<Fields> {
-    const headers = new Headers(init.headers);
-    if (this.options.token) headers.set("Authorization", `Bearer ${this.options.token}`);
-    const send = this.options.fetch ?? ((input, how) => fetch(input, how));
-    const response = await send(new URL(path, this.server), { ...init, headers });
-    if (!response.ok) throw await refusal(response);
-    return (await response.json()) as Fields;
+  private fetch(path: string, init: RequestInit = {}): Promise<Fields> {
+    return this.api.json(path, (answer) => answer as Fields, init);
   }
 }
 
@@ -242,13 +228,6 @@ type Fields = Readonly<Record<string, unknown>>;
 
 function sceneUrl(scene: string): string {
   return `v1/scenes/${encodeURIComponent(scene)}`;
-}
-
-async function refusal(response: Response): Promise<QueryError> {
-  const retryAfter = Number(response.headers.get("Retry-After") ?? NaN);
-  const problem = (await response.json().catch(() => null)) as { detail?: unknown } | null;
-  const detail = typeof problem?.detail === "string" ? problem.detail : response.statusText || `HTTP ${response.status}`;
-  return new QueryError(response.status, detail, Number.isFinite(retryAfter) ? retryAfter : null);
 }
 
 function readAnswer(fields: Fields): Answer {

@@ -1,6 +1,6 @@
 /** The QR code that lets a phone join; hidden where the server offers none to this visitor. */
 
-import { type Api, ApiError } from "../page/api.js";
+import { type Api, ApiError } from "../sdk/api.js";
 import { byId } from "../page/dom.js";
 
 /** Join codes are short-lived: while one is on the screen it is renewed. */

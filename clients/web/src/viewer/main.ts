@@ -1,6 +1,6 @@
 /** The viewer page: follows a scene and shows what is known, how old it is and where the time went. */
 
-import { Api } from "../page/api.js";
+import { Api } from "../sdk/api.js";
 import { byId } from "../page/dom.js";
 import { DEFAULT_SCENE, readLink } from "../page/link.js";
 import { connectAssets } from "../sdk/assets.js";
@@ -36,7 +36,8 @@ type Tool = (typeof TOOLS)[number];
 class ViewerPage {
   private readonly address = new URL(location.href);
   private readonly link = readLink(this.address);
-  private readonly api = new Api(new URL(document.baseURI), this.link.token);
+  private readonly access = this.link.token === null ? {} : { token: this.link.token };
+  private readonly api = new Api(document.baseURI, this.access);
   private readonly canvas = byId<HTMLCanvasElement>("stage");
   private readonly stage = new Stage(this.canvas);
   private readonly world = new World(this.stage, (what) => console.warn("unreadable tile:", what));
@@ -44,7 +45,6 @@ class ViewerPage {
   private readonly meter = new LatencyMeter();
   private readonly waterfall = new WaterfallView(byId("waterfall"));
   private readonly phones = new PhoneList(byId("phones"), (stream) => this.follow(stream));
-  private readonly access = this.link.token === null ? {} : { token: this.link.token };
   private readonly client = connect(document.baseURI, { name: "viewer", ...this.access });
   private readonly join = new JoinCard(this.api, () => this.scene, this.link.mayInvite);
   private readonly queries = new MapQueries(document.baseURI, this.access);
@@ -63,7 +63,7 @@ class ViewerPage {
     this.things,
     () => this.scene,
   );
-  private readonly thingList = new ThingList(byId("things"), this.things, this.workshop);
+  private readonly thingList = new ThingList(byId("things"), this.things, this.workshop, this.link.mayMake);
   private readonly thingTool = new ThingTool(
     this.stage,
     this.canvas,
@@ -79,7 +79,7 @@ class ViewerPage {
     scene: () => this.scene,
     map: () => this.subscription?.map ?? null,
     floors: (agent) => this.world.nav.floors(agent),
-    obstacles: (isFloor) => this.things.bodies(isFloor),
+    obstacles: () => this.things.obstacles,
   });
   private readonly agents = new AgentChoice(byId("agentChoice"), byId<HTMLSelectElement>("agents"), this.queries, (agent) =>
     this.world.showAgent(agent.name),
@@ -124,6 +124,7 @@ class ViewerPage {
       this.world.build();
       this.party.tick(seconds);
     };
+    this.assets.on("error", (why) => this.hint(`Things stay as they are: ${why}`));
     this.party.onNews = this.workshop.onNews = (text) => this.hint(text);
     for (const tool of TOOLS) byId(tool).onclick = () => this.use(isPressed(tool) ? null : tool);
     byId("arView").onclick = () => this.setBare(!isPressed("arView"));

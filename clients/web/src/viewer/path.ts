@@ -4,7 +4,8 @@ import * as THREE from "three";
 import { Line2 } from "three/examples/jsm/lines/Line2.js";
 import { LineGeometry } from "three/examples/jsm/lines/LineGeometry.js";
 import { LineMaterial } from "three/examples/jsm/lines/LineMaterial.js";
-import { type PathAnswer, QueryError } from "../sdk/queries.js";
+import { ApiError } from "../sdk/api.js";
+import type { PathAnswer } from "../sdk/queries.js";
 import { onClick } from "./clicks.js";
 import type { Stage } from "./stage.js";
 
@@ -59,7 +60,7 @@ export class PathTool {
       this.draw(path);
       this.say(describe(path));
     } catch (error) {
-      this.say(error instanceof QueryError ? `No path: ${error.message}` : "No path: the server is out of reach.");
+      this.say(error instanceof ApiError ? `No path: ${error.message}` : "No path: the server is out of reach.");
     }
   }
 

@@ -1,11 +1,13 @@
 /** All avatars of the page: brings pilots, figures, the server's answers and the map's changes together. */
 
 import * as THREE from "three";
-import { type Agent, type MapQueries, QueryError } from "../../sdk/queries.js";
+import { ApiError } from "../../sdk/api.js";
 import type { Change, SceneMap } from "../../sdk/map.js";
 import type { Key, Vector3, Xform } from "../../sdk/protocol.js";
+import type { Agent, MapQueries } from "../../sdk/queries.js";
 import type { Similarity } from "../../sdk/transform.js";
 import type { Stage } from "../stage.js";
+import type { Obstacle } from "../things/things.js";
 import { type Body, placeBeside, steer, type Vector2 } from "./avoidance.js";
 import { Figure } from "./figure.js";
 import { type Failure, Pilot, type Plan } from "./pilot.js";
@@ -21,6 +23,11 @@ const STEP_AHEAD_S = 0.25;
 /** Two in a narrow place make themselves as slim as this, in so many seconds. */
 const SLIMMEST = 0.35;
 const SLIM_IN_S = 2.5;
+/** Others on the same storey are at most so far above or below. */
+const STOREY_M = 1;
+/** Things stand still: those so near are looked for only now and then. */
+const LOOK_M = 5;
+const LOOK_EVERY_MS = 500;
 
 export interface Avatar {
   readonly number: number;
@@ -30,6 +37,9 @@ export interface Avatar {
   groundOffsetM: number;
   /** How long others have kept it from getting on. */
   heldUpS: number;
+  /** Things to be walked around, as seen when it looked last. */
+  obstacles: readonly Body[];
+  lookAgainMs: number;
 }
 
 interface Surroundings {
@@ -39,8 +49,8 @@ interface Surroundings {
   readonly scene: () => string;
   readonly map: () => SceneMap | null;
   readonly floors: (agent: string) => THREE.Object3D[];
-  /** Virtual things that stand on a floor and are to be walked around. */
-  readonly obstacles: (isFloor: (place: THREE.Vector3) => boolean) => Body[];
+  /** Virtual things, wherever they stand. */
+  readonly obstacles: () => readonly Obstacle[];
 }
 
 export class Party {
@@ -50,7 +60,6 @@ export class Party {
   private avatars: Avatar[] = [];
   private readonly group = new THREE.Group();
   private readonly down = new THREE.Raycaster();
-  private obstacles: readonly Body[] = [];
   private clockMs = 0;
 
   constructor(private readonly around: Surroundings) {
@@ -75,7 +84,8 @@ export class Party {
     const numbers = new Set(this.avatars.map(({ number }) => number));
     let number = 1;
     while (numbers.has(number)) number += 1;
-    const avatar = { number, pilot, figure, radiusM: agent.radiusM, groundOffsetM: 0, heldUpS: 0 };
+    const state = { groundOffsetM: 0, heldUpS: 0, obstacles: [], lookAgainMs: 0 };
+    const avatar: Avatar = { number, pilot, figure, radiusM: agent.radiusM, ...state };
     this.avatars.push(avatar);
     this.group.add(figure.group);
     this.choose(avatar);
@@ -102,8 +112,9 @@ export class Party {
   /** To a place, or beside it where another stands or is about to. */
   send(avatar: Avatar, [x, y, z]: Vector3): void {
     const others = this.avatars.filter((one) => one !== avatar);
-    const people = others.map((one) => ({ ...bodyOf(one), place: flat(one.pilot.goal ?? one.pilot.walker.position) }));
-    const taken = [...people, ...this.around.obstacles(this.isFloor(avatar.pilot.agent))];
+    const standing = others.map((one) => ({ ...bodyOf(one), at: one.pilot.goal ?? one.pilot.walker.position }));
+    const people = standing.filter(({ at }) => isLevel(at, y)).map(({ at, ...body }) => ({ ...body, place: flat(at) }));
+    const taken = [...people, ...this.obstaclesNear([x, y, z], avatar.pilot.agent)];
     const isGround = ([gx, gz]: Vector2): boolean => this.heightUnder([gx, y, gz], avatar.pilot.agent) !== null;
     const [freeX, freeZ] = placeBeside([x, z], taken, avatar.radiusM, isGround);
     const goal: Vector3 = [freeX, this.heightUnder([freeX, y, freeZ], avatar.pilot.agent) ?? y, freeZ];
@@ -128,8 +139,6 @@ export class Party {
   tick(seconds: number): void {
     this.clockMs += seconds * 1000;
     let isMoving = false;
-    const [first] = this.avatars;
-    if (first !== undefined) this.obstacles = this.around.obstacles(this.isFloor(first.pilot.agent));
     for (const avatar of this.avatars) {
       const { pilot } = avatar;
       this.ask(avatar);
@@ -142,10 +151,14 @@ export class Party {
   /** Out of the others' way, but not off the floor. */
   private steer(avatar: Avatar, wanted: Vector2, seconds: number): Vector2 {
     const [x, y, z] = avatar.pilot.walker.position;
-    const level = this.avatars.filter((one) => one !== avatar && Math.abs(one.pilot.walker.position[1] - y) < 1);
+    if (this.clockMs >= avatar.lookAgainMs) {
+      avatar.lookAgainMs = this.clockMs + LOOK_EVERY_MS;
+      avatar.obstacles = this.obstaclesNear([x, y, z], avatar.pilot.agent);
+    }
+    const level = this.avatars.filter((one) => one !== avatar && isLevel(one.pilot.walker.position, y));
     const mayGo = ([vx, vz]: Vector2): boolean =>
       this.heightUnder([x + vx * STEP_AHEAD_S, y, z + vz * STEP_AHEAD_S], avatar.pilot.agent) !== null;
-    const chosen = steer(bodyOf(avatar), wanted, [...level.map(bodyOf), ...this.obstacles], mayGo);
+    const chosen = steer(bodyOf(avatar), wanted, [...level.map(bodyOf), ...avatar.obstacles], mayGo);
     const isHeldUp = chosen !== wanted && Math.hypot(...chosen) < 0.5 * Math.hypot(...wanted);
     avatar.heldUpS = Math.max(0, avatar.heldUpS + (isHeldUp ? seconds : -seconds));
     return chosen;
@@ -167,8 +180,11 @@ export class Party {
     this.around.stage.invalidate();
   }
 
-  private isFloor(agent: string): (place: THREE.Vector3) => boolean {
-    return ({ x, y, z }) => this.heightUnder([x, y, z], agent) !== null;
+  /** Things on the same storey, where this agent's floor goes on below them. */
+  private obstaclesNear([x, y, z]: Vector3, agent: string): Body[] {
+    const near = this.around.obstacles().filter(({ foot }) => isLevel(foot, y) && Math.hypot(foot[0] - x, foot[2] - z) < LOOK_M);
+    const inTheWay = near.filter(({ foot }) => this.heightUnder(foot, agent) !== null);
+    return inTheWay.map(({ foot, radiusM }) => ({ place: flat(foot), velocity: [0, 0], radiusM }));
   }
 
   /** Height of the floor at a place, or the place's own where there is none. */
@@ -216,13 +232,17 @@ function bodyOf({ pilot, radiusM, heldUpS }: Avatar): Body {
   return { place: flat(pilot.walker.position), velocity, radiusM: slim * radiusM };
 }
 
+function isLevel(place: Vector3, y: number): boolean {
+  return Math.abs(place[1] - y) < STOREY_M;
+}
+
 function flat([x, , z]: Vector3): Vector2 {
   return [x, z];
 }
 
 function failureOf(error: unknown): Failure {
-  if (!(error instanceof QueryError)) return { text: "The server is out of reach.", retryMs: 0 };
-  const mayPass = error.status === 409 || error.status === 429 || error.status >= 500;
+  if (!(error instanceof ApiError)) return { text: "The server is out of reach.", retryMs: 0 };
+  const mayPass = error.status === 409 || error.mayPass;
   return { text: error.message, retryMs: mayPass ? (error.retryAfterS ?? 0) * 1000 : null };
 }
 

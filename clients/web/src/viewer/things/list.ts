@@ -3,6 +3,7 @@
 import { make } from "../../page/dom.js";
 import { Rows } from "../../page/rows.js";
 import type { Job } from "../../sdk/jobs.js";
+import type { SlotView } from "./slot-view.js";
 import type { Thing, Things } from "./things.js";
 import type { Workshop } from "./workshop.js";
 
@@ -10,8 +11,8 @@ interface Row {
   readonly root: HTMLElement;
   readonly state: HTMLElement;
   readonly bar: HTMLProgressElement;
-  readonly back: HTMLButtonElement;
-  readonly wish: HTMLInputElement;
+  /** Null for who may only look. */
+  readonly tools: { readonly wish: HTMLInputElement; readonly back: HTMLButtonElement } | null;
 }
 
 export class ThingList {
@@ -21,58 +22,70 @@ export class ThingList {
     host: HTMLElement,
     private readonly things: Things,
     private readonly workshop: Workshop,
+    private readonly mayMake: boolean,
   ) {
     this.rows = new Rows(host, (thing) => this.row(thing));
   }
 
   update(): void {
-    for (const [thing, row] of this.rows.follow(this.things.all)) this.show(thing, row);
+    for (const [thing, row] of this.rows.follow(this.things.all)) show(thing, row);
   }
 
   /** Ask what it should be swapped for. */
   choose(thing: Thing): void {
-    this.rows.get(thing)?.wish.focus();
-  }
-
-  private show({ job, trouble, view }: Thing, { root, state, bar, back }: Row): void {
-    const isMaking = job !== null && !job.isOver;
-    const words = trouble || (isMaking ? progressOf(job) : standing(view?.current?.version ?? 0));
-    if (state.textContent !== words) state.textContent = words;
-    root.dataset.state = trouble ? "trouble" : isMaking ? "making" : "standing";
-    root.dataset.shown = view?.current ? `${view.current.asset} ${view.current.version}` : "";
-    bar.hidden = !isMaking;
-    bar.value = job?.progress ?? 0;
-    back.disabled = (view?.kept.length ?? 0) === 0;
+    this.rows.get(thing)?.tools?.wish.focus();
   }
 
   private row(thing: Thing): Row {
     const root = make("div", "thing");
     const state = make("span", "state");
     const bar = make("progress");
-    const wish = make("input");
-    wish.placeholder = "Swap for … (red chair 80 cm)";
-    wish.setAttribute("aria-label", "What it should be swapped for");
-    wish.maxLength = 200;
-    wish.onkeydown = ({ key }) => {
-      if (key !== "Enter" || !wish.value.trim()) return;
-      void this.workshop.swap(thing, wish.value.trim());
-      wish.value = "";
-    };
+    bar.setAttribute("aria-label", `How far ${thing.slot} is`);
+    root.append(state, bar);
+    if (!this.mayMake) return { root, state, bar, tools: null };
+    const wish = this.wishFor(thing);
     const back = make("button", "back", "Back");
     back.type = "button";
     back.title = "Show again what was there before";
+    back.setAttribute("aria-label", `Back: show again what was there before ${thing.slot}`);
     back.onclick = () => void this.workshop.back(thing);
     const remove = make("button", "remove", "×");
     remove.type = "button";
-    remove.setAttribute("aria-label", "Remove it from the map");
+    remove.setAttribute("aria-label", `Remove ${thing.slot} from the map`);
     remove.onclick = () => void this.workshop.remove(thing);
-    root.append(state, bar, wish, back, remove);
-    return { root, state, bar, back, wish };
+    root.append(wish, back, remove);
+    return { root, state, bar, tools: { wish, back } };
+  }
+
+  private wishFor(thing: Thing): HTMLInputElement {
+    const wish = make("input");
+    wish.placeholder = "Swap for … (red chair 80 cm)";
+    wish.setAttribute("aria-label", `What ${thing.slot} should be swapped for`);
+    wish.maxLength = 200;
+    wish.onkeydown = ({ key, isComposing }) => {
+      if (key !== "Enter" || isComposing || !wish.value.trim()) return;
+      void this.workshop.swap(thing, wish.value.trim());
+      wish.value = "";
+    };
+    return wish;
   }
 }
 
-function standing(version: number): string {
-  return version === 0 ? "on its way …" : `stands there, version ${version}`;
+function show({ job, isBusy, trouble, unshown, view }: Thing, { root, state, bar, tools }: Row): void {
+  const isMaking = isBusy && job !== null && !job.isOver;
+  const words = trouble || (isMaking ? progressOf(job) : unshown ? `cannot be shown here: ${unshown}` : standing(view));
+  if (state.textContent !== words) state.textContent = words;
+  root.dataset.state = isMaking ? "making" : trouble || unshown ? "trouble" : "standing";
+  root.dataset.shown = view?.current ? `${view.current.asset} ${view.current.version}` : "";
+  bar.hidden = !isMaking;
+  bar.value = job?.progress ?? 0;
+  if (tools === null) return;
+  tools.wish.disabled = isBusy;
+  tools.back.disabled = isBusy || (view?.kept.length ?? 0) === 0;
+}
+
+function standing(view: SlotView | null): string {
+  return view?.current ? `stands there, version ${view.current.version}` : "on its way …";
 }
 
 function progressOf({ state, stage, progress, etaS }: Job): string {

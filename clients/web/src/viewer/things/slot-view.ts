@@ -7,6 +7,8 @@ import type { Similarity } from "../../sdk/transform.js";
 export interface SlotView {
   readonly slot: string;
   readonly scene: string | null;
+  /** Counts the changes. */
+  readonly rev: number;
   readonly current: Ref | null;
   /** What it can go back to, newest first. */
   readonly kept: readonly Ref[];
@@ -22,6 +24,7 @@ export function readSlot(answer: unknown): SlotView {
   return {
     slot: r.string("slot"),
     scene: typeof scene === "string" ? scene : null,
+    rev: r.number("rev"),
     current: current === null ? null : readRef(current),
     kept: r.list("kept").map(readRef),
     placement: placement === null ? null : readPlacement(placement as Fields),

@@ -1,10 +1,10 @@
 /** Virtual things in the map: every slot of the scene that has a place, showing what the asset bus puts into it. */
 
 import * as THREE from "three";
-import type { Api } from "../../page/api.js";
-import type { AssetBus, AssetEvent, AssetFile, Prepared } from "../../sdk/assets.js";
+import { type Api, ApiError } from "../../sdk/api.js";
+import type { AssetBus, AssetEvent, AssetFile, Binding, Prepared } from "../../sdk/assets.js";
 import type { Job } from "../../sdk/jobs.js";
-import type { Body } from "../avatars/avoidance.js";
+import type { Vector3 } from "../../sdk/protocol.js";
 import { matrixOf } from "../layers/keyed.js";
 import type { Stage } from "../stage.js";
 import { Model, READABLE } from "./model.js";
@@ -12,12 +12,24 @@ import { readSlot, type SlotView } from "./slot-view.js";
 
 export interface Thing {
   readonly slot: string;
+  /** Null until the server knows of it. */
   view: SlotView | null;
   /** What is made for it, or was made last. */
   job: Job | null;
+  /** Something is done to it: nothing else can be. */
+  isBusy: boolean;
   /** What went wrong, for people. */
   trouble: string;
+  /** Why this page does not show what stands there. */
+  unshown: string;
+  binding: Binding<Model> | null;
   readonly group: THREE.Group;
+}
+
+/** What stands somewhere and is in the way. */
+export interface Obstacle {
+  readonly foot: Vector3;
+  readonly radiusM: number;
 }
 
 /** Nobody walks around more than that of a thing. */
@@ -27,6 +39,9 @@ export class Things {
   private readonly bySlot = new Map<string, Thing>();
   private readonly group = new THREE.Group();
   private scene = "";
+  /** Slots that something happened to since they were read; null: all of them. */
+  private stale: Set<string> | null = new Set();
+  private isReading = false;
 
   constructor(
     private readonly stage: Stage,
@@ -34,9 +49,9 @@ export class Things {
     private readonly bus: AssetBus,
   ) {
     stage.scene.add(this.group);
-    bus.on("event", (event) => void this.hear(event));
+    bus.on("event", (event) => this.hear(event));
     bus.on("state", (state) => {
-      if (state === "open") void this.look();
+      if (state === "open") this.lookAtAll();
     });
   }
 
@@ -44,11 +59,15 @@ export class Things {
     return [...this.bySlot.values()];
   }
 
+  has(thing: Thing): boolean {
+    return this.bySlot.get(thing.slot) === thing;
+  }
+
   /** Show what stands in this scene. */
   choose(scene: string): void {
     for (const slot of [...this.bySlot.keys()]) this.drop(slot);
     this.scene = scene;
-    void this.look();
+    this.lookAtAll();
   }
 
   /** A thing that is about to be made. */
@@ -60,7 +79,7 @@ export class Things {
     const thing = this.bySlot.get(slot);
     if (thing === undefined) return;
     this.bySlot.delete(slot);
-    this.bus.unbind(slot);
+    if (thing.binding !== null) this.bus.unbind(slot);
     thing.group.removeFromParent();
     this.stage.invalidate();
   }
@@ -75,30 +94,57 @@ export class Things {
     return null;
   }
 
-  /** What avatars have to walk around, by its foot; only where the floor goes on below, the map itself does not know. */
-  bodies(isFloor: (place: THREE.Vector3) => boolean): Body[] {
-    return this.all.flatMap(({ group }) => {
-      const model = shownIn(group);
-      const foot = new THREE.Vector3().setFromMatrixPosition(group.matrix);
-      if (model === null || !isFloor(foot)) return [];
-      const scale = group.matrix.getMaxScaleOnAxis();
-      const radiusM = Math.min(WIDEST_M, (scale * (model.sizeM.x + model.sizeM.z)) / 4);
-      return [{ place: [foot.x, foot.z] as const, velocity: [0, 0] as const, radiusM }];
+  /** What avatars may have to walk around: the map itself knows nothing of it. */
+  get obstacles(): Obstacle[] {
+    return this.all.flatMap(({ group: { matrix }, binding }) => {
+      const sizeM = binding?.shown?.sizeM;
+      if (sizeM === undefined) return [];
+      const radiusM = Math.min(WIDEST_M, (matrix.getMaxScaleOnAxis() * (sizeM.x + sizeM.z)) / 4);
+      return [{ foot: new THREE.Vector3().setFromMatrixPosition(matrix).toArray(), radiusM }];
     });
   }
 
-  private async look(): Promise<void> {
-    const scene = this.scene;
-    const slots = await this.api.json("v1/slots", (answer) => (answer as unknown[]).map(readSlot)).catch(() => []);
-    if (scene === this.scene) for (const view of slots) this.take(view);
+  private hear({ type, slot }: AssetEvent): void {
+    if (type === "resync") return this.lookAtAll();
+    if (typeof slot !== "string" || !type.startsWith("slot.")) return;
+    this.stale?.add(slot);
+    void this.read();
   }
 
-  private async hear(event: AssetEvent): Promise<void> {
-    const { slot } = event;
-    if (typeof slot !== "string" || !event.type.startsWith("slot.")) return;
-    if (event.type === "slot.removed") return this.drop(slot);
-    const view = await this.api.json(`v1/slots/${slot}`, readSlot).catch(() => null);
-    if (view !== null) this.take(view);
+  private lookAtAll(): void {
+    this.stale = null;
+    void this.read();
+  }
+
+  /** Read what is stale, one answer after the other: so none is older than what is shown. */
+  private async read(): Promise<void> {
+    if (this.isReading) return;
+    this.isReading = true;
+    while (this.stale === null || this.stale.size > 0) {
+      const [slot] = this.stale ?? [];
+      if (slot === undefined) this.stale = new Set();
+      else this.stale?.delete(slot);
+      // What cannot be read now stays as it is: the bus opens again when the server is back.
+      await (slot === undefined ? this.readAll() : this.readOne(slot)).catch(() => undefined);
+    }
+    this.isReading = false;
+  }
+
+  private async readAll(): Promise<void> {
+    const views = await this.api.json("v1/slots", (answer) => (answer as unknown[]).map(readSlot));
+    const there = new Set(views.map(({ slot }) => slot));
+    for (const { slot, view } of this.all) {
+      if (view !== null && !there.has(slot)) this.drop(slot);
+    }
+    for (const view of views) this.take(view);
+  }
+
+  private async readOne(slot: string): Promise<void> {
+    try {
+      this.take(await this.api.json(`v1/slots/${slot}`, readSlot));
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 404) this.drop(slot);
+    }
   }
 
   private take(view: SlotView): void {
@@ -113,23 +159,29 @@ export class Things {
   private add(slot: string): Thing {
     const group = new THREE.Group();
     group.matrixAutoUpdate = false;
-    const thing: Thing = { slot, view: null, job: null, trouble: "", group };
+    const thing: Thing = { slot, view: null, job: null, isBusy: false, trouble: "", unshown: "", binding: null, group };
     this.bySlot.set(slot, thing);
     this.group.add(group);
+    if (this.bus.isFull) thing.unshown = "there are too many things for one page";
+    else thing.binding = this.bind(thing);
+    return thing;
+  }
+
+  private bind(thing: Thing): Binding<Model> {
     const show = (model: Model): void => {
-      group.clear();
-      group.add(model.root);
-      group.userData.model = model;
+      thing.unshown = "";
+      thing.group.clear();
+      thing.group.add(model.root);
       this.stage.invalidate();
     };
-    this.bus.bind<Model>(slot, {
+    return this.bus.bind<Model>(thing.slot, {
       accept: { ext: READABLE },
       prepare: (asset) => this.prepare(asset),
       commit: show,
       rollback: show,
+      failed: (reason) => (thing.unshown = reason),
       dispose: (model) => model.dispose(),
     });
-    return thing;
   }
 
   /** The finest level shows at once; the coarser ones follow. */
@@ -148,8 +200,4 @@ export class Things {
     }
     this.stage.invalidate();
   }
-}
-
-function shownIn(group: THREE.Group): Model | null {
-  return group.userData.model instanceof Model ? group.userData.model : null;
 }
