@@ -263,8 +263,9 @@ class Store:
         select = "SELECT id, job, event, body, tries FROM deliveries WHERE due_ns <= ? ORDER BY due_ns LIMIT ?"
         return [Delivery(*row) for row in self._db.execute(select, (now_ns, limit))]
 
-    def next_delivery_ns(self) -> int | None:
-        row = self._db.execute("SELECT min(due_ns) FROM deliveries").fetchone()
+    def next_delivery_ns(self, since_ns: int = 0) -> int | None:
+        """When somebody is to be told, after that time."""
+        row = self._db.execute("SELECT min(due_ns) FROM deliveries WHERE due_ns > ?", (since_ns,)).fetchone()
         return None if row[0] is None else int(row[0])
 
     def peaks_gb(self, provider: str, device: str, since_ns: int) -> list[float]:

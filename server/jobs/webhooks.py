@@ -26,13 +26,16 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from server.assets.blobs import StorageFull
 from server.jobs.desk import Desk
 from server.jobs.events import Delivery
 from server.jobs.steady import happens_within, steadily
 from server.jobs.values import Webhook
 
 log = logging.getLogger(__name__)
-PAGE = 16
+MOST_AT_ONCE = 16
+MOST_THREADS = 4 * MOST_AT_ONCE
+"""More than are told at once: looking up a host cannot be broken off, only left alone."""
 LOOK_EVERY_S = 30.0
 
 
@@ -44,9 +47,9 @@ class Config(BaseModel):
     allowed_hosts: tuple[str, ...] = ()
     """Hosts that may have private addresses."""
     timeout_s: float = Field(default=10.0, gt=0)
-    """Of one try, all together, however slowly the other side speaks."""
+    """Of one try, all together, however slowly its host is found or speaks."""
     pauses_s: tuple[float, ...] = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0)
-    """Between tries; after the last it is given up."""
+    """From the beginning of one try to the next; after the last it is given up."""
 
 
 class NotAllowed(Exception):
@@ -59,44 +62,66 @@ class Webhooks:
     def __init__(self, desk: Desk, key: bytes, config: Config) -> None:
         """`key` signs what is sent to those who gave no secret of their own."""
         self._desk, self._key, self._config = desk, key, config
+        self._going: dict[int, asyncio.Task[None]] = {}
+        """Who is being told, by delivery."""
 
     async def run(self) -> None:
         """Until cancelled."""
-        threads = ThreadPoolExecutor(PAGE, thread_name_prefix="webhooks")
+        threads = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="webhooks")
         try:
             await steadily("telling webhooks", lambda: self._turn(threads))
         finally:
+            for task in self._going.values():
+                task.cancel()
             threads.shutdown(wait=False, cancel_futures=True)
 
     async def _turn(self, threads: ThreadPoolExecutor) -> None:
-        """Tell what is due; else wait until something is."""
-        desk = self._desk
+        """Begin with what is due, as far as others are not still being told; then wait until something is or changes.
+
+        When each is to be told again is written down before it is told: whatever happens then, even a disk that takes
+        no answer any more, nobody is told at every turn.
+        """
+        desk, going = self._desk, self._going
         desk.owes.clear()
-        if due := await desk.ask(lambda store: store.due_deliveries(time.time_ns(), PAGE)):
-            await asyncio.gather(*(self._deliver(delivery, threads) for delivery in due))
-            return
-        next_ns = await desk.ask(lambda store: store.next_delivery_ns())
+        now_ns = time.time_ns()
+        for delivery in await desk.ask(lambda store: store.due_deliveries(now_ns, MOST_AT_ONCE + len(going))):
+            if delivery.id in going or len(going) >= MOST_AT_ONCE:
+                continue
+            again_at_ns = self._again_at_ns(delivery)
+            await desk.ask(lambda store, id=delivery.id, at_ns=again_at_ns: store.delivered(id, at_ns))  # type: ignore[misc]
+            task = asyncio.create_task(self._deliver(delivery, again_at_ns is None, threads))
+            going[delivery.id] = task
+            task.add_done_callback(lambda _, id=delivery.id: self._is_over(id))  # type: ignore[misc]
+        next_ns = await desk.ask(lambda store: store.next_delivery_ns(now_ns))
         wait_s = LOOK_EVERY_S if next_ns is None else max(0.0, (next_ns - time.time_ns()) / 1e9)
         await happens_within(desk.owes, min(wait_s, LOOK_EVERY_S))
 
-    async def _deliver(self, delivery: Delivery, threads: ThreadPoolExecutor) -> None:
-        """Try once, and write down whether it is to be tried again."""
-        job = await self._desk.get(delivery.job)
-        hook, retry_at_ns = job.wanted.webhook, None
-        assert hook is not None
+    def _again_at_ns(self, delivery: Delivery) -> int | None:
+        pauses_s = self._config.pauses_s
+        return time.time_ns() + int(pauses_s[delivery.tries] * 1e9) if delivery.tries < len(pauses_s) else None
+
+    def _is_over(self, delivery: int) -> None:
+        del self._going[delivery]
+        self._desk.owes.set()
+
+    async def _deliver(self, delivery: Delivery, is_last: bool, threads: ThreadPoolExecutor) -> None:
+        """Try once; if it is heard or may not be, it is not tried again."""
+        told = {"job": delivery.job}
         try:
-            status = await asyncio.get_running_loop().run_in_executor(threads, self._post, hook, delivery)
-            is_done, why = 200 <= status < 300, f"status {status}"
+            hook = (await self._desk.get(delivery.job)).wanted.webhook
+            assert hook is not None
+            async with asyncio.timeout(self._config.timeout_s):
+                status = await asyncio.get_running_loop().run_in_executor(threads, self._post, hook, delivery)
+            if not 200 <= status < 300:
+                raise OSError(f"status {status}")
         except NotAllowed as error:
-            is_done, why = True, str(error)
-            log.warning("a webhook is not allowed", extra={"job": delivery.job, "reason": why})
+            log.warning("a webhook is not allowed", extra=told | {"reason": str(error)})
         except Exception as error:  # whatever it is, it must not keep the others waiting
-            is_done, why = False, f"{type(error).__name__}: {error}"
-        if not is_done and delivery.tries < len(self._config.pauses_s):
-            retry_at_ns = time.time_ns() + int(self._config.pauses_s[delivery.tries] * 1e9)
-        elif not is_done:
-            log.warning("a webhook is given up", extra={"job": delivery.job, "reason": why})
-        await self._desk.ask(lambda store: store.delivered(delivery.id, retry_at_ns))
+            if is_last:
+                log.warning("a webhook is given up", extra=told | {"reason": f"{type(error).__name__}: {error}"})
+            return
+        with contextlib.suppress(StorageFull):  # then it is told once more, later
+            await self._desk.ask(lambda store: store.delivered(delivery.id, None))
 
     def _post(self, hook: Webhook, delivery: Delivery) -> int:
         """The status of the answer; blocks.
@@ -104,7 +129,7 @@ class Webhooks:
         Raises:
             NotAllowed, OSError, http.client.HTTPException: nothing was said.
         """
-        url = urlsplit(hook.url)
+        url, until = urlsplit(hook.url), time.monotonic() + self._config.timeout_s
         address = public_address(url, self._config.allowed_hosts)
         stamp = int(time.time())
         id = f"msg_{hashlib.sha256(f'{delivery.job} {delivery.id}'.encode()).hexdigest()[:32]}"
@@ -117,7 +142,7 @@ class Webhooks:
             "webhook-timestamp": str(stamp),
             "webhook-signature": sign(secret, id, stamp, body),
         }
-        with _connected(url, address, self._config.timeout_s) as connection:
+        with _connected(url, address, until) as connection:
             connection.request("POST", (url.path or "/") + (f"?{url.query}" if url.query else ""), body, headers)
             return connection.getresponse().status
 
@@ -162,10 +187,11 @@ def _port(url: SplitResult) -> int:
 
 
 @contextlib.contextmanager
-def _connected(url: SplitResult, address: str, timeout_s: float) -> Iterator[http.client.HTTPConnection]:
-    """To this very address, by the host's name (and its certificate); it breaks off when the time is over."""
+def _connected(url: SplitResult, address: str, until: float) -> Iterator[http.client.HTTPConnection]:
+    """To this very address, by the host's name (and its certificate); it breaks off at `until`, monotonic seconds."""
     assert url.hostname is not None
-    until = time.monotonic() + timeout_s
+    if (timeout_s := until - time.monotonic()) <= 0:
+        raise TimeoutError("its host was found too late")
     with socket.create_connection((address, _port(url)), timeout_s) as raw, raw.dup() as twin:
 
         def end() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import hashlib
@@ -12,15 +13,20 @@ import json
 import queue
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from server.assets.blobs import StorageFull
+from server.jobs.desk import Desk
 from server.jobs.events import Delivery
-from server.jobs.values import Webhook
-from server.jobs.webhooks import Config, NotAllowed, Webhooks, public_address, sign
+from server.jobs.store import Store
+from server.jobs.values import Wanted, Webhook
+from server.jobs.webhooks import MOST_AT_ONCE, Config, NotAllowed, Webhooks, public_address, sign
 from tests.server.jobs.live import live
 
 SECRET = base64.b64encode(bytes(range(32))).decode()
@@ -85,6 +91,90 @@ async def test_nobody_is_told_inside_the_house(
     assert heard.empty()
 
 
+class Told:
+    """A desk with somebody to be told of a job, who is told by `posts` in place of the network."""
+
+    def __init__(self, desk: Desk, monkeypatch: pytest.MonkeyPatch, **config: Any) -> None:
+        self.desk, self.posts = desk, asyncio.Queue[str]()
+        self.hooks = Webhooks(desk, b"", Config(**config))
+        self.slow = threading.Event()
+        loop = asyncio.get_running_loop()
+
+        def post(hook: Webhook, delivery: Delivery) -> int:
+            loop.call_soon_threadsafe(self.posts.put_nowait, hook.url)
+            if "slow" in hook.url:
+                self.slow.wait(60)
+            return 200
+
+        monkeypatch.setattr(self.hooks, "_post", post)
+
+    async def owe(self, url: str) -> None:
+        job, _ = await self.desk.submit(Wanted(webhook=Webhook(url=url)), ())
+        await self.desk.cancel(job.job)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        running = asyncio.create_task(self.hooks.run())
+        try:
+            yield
+        finally:
+            self.slow.set()
+            running.cancel()
+            await asyncio.wait([running])
+
+
+async def test_a_full_disk_makes_nobody_hear_it_at_every_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = asyncio.Queue[None]()
+    async with Desk.opened(tmp_path) as desk:
+        told, loop = Told(desk, monkeypatch, pauses_s=(3600.0,)), asyncio.get_running_loop()
+        delivered = Store.delivered
+
+        def full(store: Store, delivery: int, again_at_ns: int | None) -> None:
+            if again_at_ns is None:
+                loop.call_soon_threadsafe(refused.put_nowait, None)
+                raise StorageFull("the disk is full; nothing was changed")
+            delivered(store, delivery, again_at_ns)
+
+        monkeypatch.setattr(Store, "delivered", full)
+        await told.owe("https://example.org/")
+        async with told.running():
+            await refused.get()
+        owed = await desk.ask(lambda store: store.due_deliveries(2**62, 9))
+        assert [one.tries for one in owed] == [1], "it will be told again, but not before its pause is over"
+        assert await desk.ask(lambda store: store.due_deliveries(time.time_ns(), 9)) == []
+        assert told.posts.qsize() == 1
+
+        def fuller(store: Store, delivery: int, again_at_ns: int | None) -> None:
+            loop.call_soon_threadsafe(refused.put_nowait, None)
+            raise StorageFull("the disk is full; nothing was changed")
+
+        monkeypatch.setattr(Store, "delivered", fuller)
+        await told.owe("https://example.org/")
+        async with told.running():
+            await refused.get()
+        assert told.posts.qsize() == 1, "what cannot be written down before is not told"
+
+
+async def test_slow_hooks_keep_only_themselves_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Desk.opened(tmp_path) as desk:
+        told = Told(desk, monkeypatch, timeout_s=60.0)
+        async with told.running():
+            await told.owe("https://slow.example.org/")
+            assert await told.posts.get() == "https://slow.example.org/"
+            await told.owe("https://quick.example.org/")
+            assert await told.posts.get() == "https://quick.example.org/"
+
+
+async def test_a_host_that_is_not_found_in_time_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Desk.opened(tmp_path) as desk:
+        told = Told(desk, monkeypatch, timeout_s=0.01)
+        async with told.running():
+            for n in range(MOST_AT_ONCE):
+                await told.owe(f"https://slow{n}.example.org/")
+            await told.owe("https://quick.example.org/")
+            assert "https://quick.example.org/" in [await told.posts.get() for _ in range(MOST_AT_ONCE + 1)]
+
+
 def test_who_answers_byte_by_byte_has_no_more_time_than_others() -> None:
     """Each byte comes within the time-out, all of them never do."""
     over = threading.Event()
@@ -133,6 +223,4 @@ def test_the_signature_is_the_one_of_the_standard() -> None:
 
 
 async def _get(heard: queue.Queue[Heard]) -> Heard:
-    import asyncio
-
     return await asyncio.to_thread(heard.get, timeout=20)
