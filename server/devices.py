@@ -49,6 +49,11 @@ def visible_to(device: str, visible: str | None) -> str:
     return names[int(index or 0)]
 
 
+def unit(device: str) -> str:
+    """What is shared: of all workers on the CPU `cpu`, of a GPU itself."""
+    return "cpu" if device.partition(":")[0] == "cpu" else device
+
+
 def _listed(visible: str) -> list[str]:
     """The GPUs that CUDA_VISIBLE_DEVICES names: those before the first that is none."""
     return list(takewhile(lambda name: name not in ("", "-1"), map(str.strip, visible.split(","))))

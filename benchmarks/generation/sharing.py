@@ -31,8 +31,10 @@ from mapping.engines import View
 from mapping.engines import Window as Views
 from mapping.transforms import rigid
 from server.assets.bus import AssetBus
-from server.generation.gate import TRACKER, GateMemory, Perception, Watch
+from server.generation.controller import Controller
+from server.generation.gate import Call, GateMemory, Watch
 from server.generation.opened import Config, Generation, gates, opened
+from server.generation.overseer import TICK_S
 from server.generation.process import Config as ProcessConfig
 from server.generation.process import ProviderProcess
 from server.jobs.values import Wanted
@@ -111,9 +113,8 @@ class _Rig:
     def __init__(self, pool: Pool, generation: Generation, gate: GateMemory, core: int, chance: random.Random) -> None:
         self._pool, self._generation, self._chance = pool, generation, chance
         self._gate, self._core = gate, core
-        self._holding = Perception(gate, TRACKER)
+        self._controller = generation.lanes["cpu"].overseer.controller
         self._watch, self._num_calls = Watch(gate), 0
-        self._is_held = False
         self._windows = [_wall(n) for n in range(WINDOWS)]
         self._names = itertools.count()
 
@@ -124,7 +125,7 @@ class _Rig:
         windows: list[Window] = []
         wanted = max(1, -(-calls // (TURN * TURNS)))
         try:
-            self._hold(True)
+            await self._hold(True)
             alone_s = [await self._call() for _ in range(2 * TURN)]
             period_s = statistics.median(alone_s[TURN:]) / (1 - IDLE)
             while len(windows) < PATIENCE * wanted and len(_quiet(windows)) < wanted:
@@ -133,7 +134,6 @@ class _Rig:
             overseer = self._generation.lanes["cpu"].overseer
             park_ms_p99 = float(self._figures().get("park_ms_p99", np.nan))
         finally:
-            self._hold(False)
             feeding.cancel()
             await rival.kill()
         quiet = _quiet(windows)
@@ -159,7 +159,7 @@ class _Rig:
             idle_share=sum(window.used_s for window in counted) / sum(window.idle_s for window in counted),
             stops=overseer.stops,
             block_ms=BLOCK_MS,
-            duty=overseer.controller.duty,
+            duty=self._controller.duty,
         )
 
     async def _window(self, rival: ProviderProcess, period_s: float) -> Window:
@@ -168,7 +168,7 @@ class _Rig:
         idle_s = generation_s = 0.0
         began, busy_s, ours_s = time.monotonic(), core_busy_s(self._core), self._ours_s(rival)
         for condition in self._chance.sample(CONDITIONS * TURNS, TURNS * len(CONDITIONS)):
-            self._hold(condition != "gated")
+            await self._hold(condition != "gated")
             if condition == "ungated":
                 rival.resume()
             used_before_s, turn_began = used_s(self._generator()), time.monotonic()
@@ -237,14 +237,11 @@ class _Rig:
         await self._pool.predict(StreamId("phone"), Views(views))
         return time.monotonic() - began
 
-    def _hold(self, hold: bool) -> None:
-        """Keep the lane's worker parked, as a tracker would."""
-        if hold != self._is_held:
-            self._is_held = hold
-            if hold:
-                self._holding.enter()
-            else:
-                self._holding.leave()
+    async def _hold(self, hold: bool) -> None:
+        """Keep the lane's worker parked; its controller hears nothing of the calls meanwhile."""
+        overseer = self._generation.lanes["cpu"].overseer
+        overseer.controller = _Holding(Config().lane.control) if hold else self._controller
+        await asyncio.sleep(2 * TICK_S)
 
     def _busy_s(self) -> float:
         """For how long perception had the core since this was asked last."""
@@ -254,6 +251,16 @@ class _Rig:
     def _figures(self) -> dict[str, Any]:
         worker = self._generation.lanes["cpu"].worker
         return {} if worker is None else worker.figures
+
+
+class _Holding(Controller):
+    """Holds generation, whatever it costs."""
+
+    def note(self, calls: list[Call]) -> None:
+        pass
+
+    def hold(self, now_s: float, has_calls: bool) -> bool:
+        return True
 
 
 def _quiet(windows: list[Window]) -> list[Window]:

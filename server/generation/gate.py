@@ -1,9 +1,9 @@
-"""The gate of one device: perception raises it around each of its calls, generation stops while it is raised.
+"""The gate of one device: the server raises it around each call of perception, generation stops while it is raised.
 
-    memory = GateMemory.create()                 # the server; `memory.descriptor` is passed on to its children
-    gate = Perception(GateMemory(descriptor))    # in the process that infers, one per thread
-    with gate.closed():                          # or gate.enter() ... gate.leave()
-        engine.predict(window)
+    memory = GateMemory.create()       # in the server; `memory.descriptor` is passed on to providers' workers
+    gate = Perception(memory)
+    with gate.closed():                # calls may overlap: workers on the CPU share one gate
+        await worker.ask(window)
 
 Perception only writes: an enter and a leave are a few stores into shared memory and one wake-up each (some 10 us
 together), whoever waits, hangs or has died on the other side. It also leaves behind when its calls began and ended, out
@@ -28,11 +28,10 @@ from dataclasses import dataclass
 
 from server.generation.futex import Words
 
-DEVICE, AHEAD, TRACKER, HOLD = 0, 1, 2, 3
-"""Who raises it: the worker that infers; the server while a window is on its way there and back, so that generation has
-parked when it arrives; the server for its own work; the lane itself, to limit generation."""
-PERCEPTION = (DEVICE, AHEAD, TRACKER)
-NUM_WRITERS = 4
+PERCEPTION, HOLD = 0, 1
+"""Who raises it, both in the server: perception while a window is on its way to a worker and back, so that generation
+has parked when it arrives; the lane, to limit generation."""
+NUM_WRITERS = 2
 NUM_CALLS = 512
 """Calls of each writer that can be read back."""
 _HEADER_BYTES = 64
@@ -40,7 +39,7 @@ _WRITER_BYTES = _HEADER_BYTES + 16 * NUM_CALLS
 GENERATOR_AT = NUM_WRITERS * _WRITER_BYTES
 SIZE_BYTES = GENERATOR_AT + 64
 _NUMBERS = struct.Struct("<QQ")
-_PID, _NUM_CALLS_AT, _BEGAN = 4, 8, 16
+_NUM_CALLS_AT, _BEGAN = 8, 16
 
 
 @dataclass(frozen=True)
@@ -76,40 +75,40 @@ class GateMemory:
 
 
 class Perception:
-    """One writer of the gate. Not for several threads at once."""
+    """The one who writes as this writer. Not for several threads at once."""
 
-    def __init__(self, gate: GateMemory, writer: int = DEVICE) -> None:
+    def __init__(self, gate: GateMemory, writer: int = PERCEPTION) -> None:
         self._memory, self._words = gate.memory, gate.words
         self._at = writer * _WRITER_BYTES
         self._word = self._at // 4
-        (self._calls,) = struct.unpack_from("<Q", self._memory, self._at + _NUM_CALLS_AT)
-        self._began_ns = 0
-        struct.pack_into("<I", self._memory, self._at + _PID, os.getpid())
-        if self._words.values[self._word] & 1:  # whoever had this place died within a call
-            self._turn()
+        self._calls = self._within = 0
 
     @contextlib.contextmanager
     def closed(self) -> Iterator[None]:
-        """While it lasts, generation is stopped or about to stop at its next block."""
+        """A call: while any of them lasts, generation is stopped or about to stop at its next block. Never waits."""
+        began_ns = time.monotonic_ns()
         self.enter()
         try:
             yield
         finally:
+            place = self._at + _HEADER_BYTES + 16 * (self._calls % NUM_CALLS)
+            _NUMBERS.pack_into(self._memory, place, began_ns, time.monotonic_ns())
+            self._calls += 1
+            struct.pack_into("<Q", self._memory, self._at + _NUM_CALLS_AT, self._calls)
             self.leave()
 
     def enter(self) -> None:
-        """A call begins. Never waits."""
-        self._began_ns = time.monotonic_ns()
-        struct.pack_into("<Q", self._memory, self._at + _BEGAN, self._began_ns)
-        self._turn()
+        """Raise it, without a call; it stays so until as many have left. Never waits."""
+        if not self._within:
+            struct.pack_into("<Q", self._memory, self._at + _BEGAN, time.monotonic_ns())
+            self._turn()
+        self._within += 1
 
     def leave(self) -> None:
-        """The call has ended, on the device, too (on a GPU: after its event). Never waits."""
-        place = self._at + _HEADER_BYTES + 16 * (self._calls % NUM_CALLS)
-        _NUMBERS.pack_into(self._memory, place, self._began_ns, time.monotonic_ns())
-        self._calls += 1
-        struct.pack_into("<Q", self._memory, self._at + _NUM_CALLS_AT, self._calls)
-        self._turn()
+        """Never waits."""
+        self._within -= 1
+        if not self._within:
+            self._turn()
 
     def _turn(self) -> None:
         self._words.values[self._word] = (self._words.values[self._word] + 1) & 0xFFFFFFFF
@@ -141,36 +140,13 @@ class Watch:
             self._gate.words.wait(word, value, timeout_s)
 
     def raised_since_ns(self, writer: int) -> int:
-        """When the writer's present call began."""
+        """When the writer raised it last."""
         return int(struct.unpack_from("<Q", self._gate.memory, writer * _WRITER_BYTES + _BEGAN)[0])
 
-    def calls_since(self, count: int, writer: int = DEVICE) -> tuple[list[Call], int]:
+    def calls_since(self, count: int, writer: int = PERCEPTION) -> tuple[list[Call], int]:
         """Finished calls after the first `count` ones, as far as they are kept, and how many there were in all."""
         at, memory = writer * _WRITER_BYTES, self._gate.memory
         (total,) = struct.unpack_from("<Q", memory, at + _NUM_CALLS_AT)
         first = max(count, total - NUM_CALLS + 1)
         places = (at + _HEADER_BYTES + 16 * (i % NUM_CALLS) for i in range(first, total))
         return [Call(*_NUMBERS.unpack_from(memory, place)) for place in places], total
-
-    def lower_for_the_dead(self) -> list[int]:
-        """Lower what processes have raised that are gone; which writers those were."""
-        found = []
-        for writer in range(NUM_WRITERS):
-            at = writer * _WRITER_BYTES
-            (pid,) = struct.unpack_from("<I", self._gate.memory, at + _PID)
-            values = self._gate.words.values
-            if values[at // 4] & 1 and not _is_alive(pid):
-                values[at // 4] = (values[at // 4] + 1) & 0xFFFFFFFF
-                self._gate.words.wake(at // 4)
-                found.append(writer)
-        return found
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

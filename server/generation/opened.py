@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from server.assets.bus import AssetBus
+from server.devices import unit
 from server.generation.clerk import Clerk
 from server.generation.gate import GateMemory
 from server.generation.lane import Config as LaneConfig
@@ -49,8 +50,8 @@ class Generation:
 
 @contextlib.contextmanager
 def gates(devices: tuple[str, ...]) -> Iterator[dict[str, GateMemory]]:
-    """A gate for each device, and one for the CPU in any case: providers without a GPU run there."""
-    made = {device: GateMemory.create() for device in dict.fromkeys((*devices, "cpu"))}
+    """By unit: a gate for each GPU, and one for the CPU in any case: providers without a GPU run there."""
+    made = {name: GateMemory.create() for name in dict.fromkeys((*map(unit, devices), "cpu"))}
     try:
         yield made
     finally:

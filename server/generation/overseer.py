@@ -11,7 +11,7 @@ from server.generation import controller, escalation
 from server.generation.attempt import Attempt
 from server.generation.controller import Controller
 from server.generation.escalation import Action, Seen
-from server.generation.gate import DEVICE, HOLD, PERCEPTION, TRACKER, GateMemory, Perception, Watch
+from server.generation.gate import HOLD, PERCEPTION, GateMemory, Perception, Watch
 from server.generation.parking import PARKED, STOPPABLE, generator_state
 from server.jobs.desk import Desk
 from server.jobs.live import Live
@@ -39,7 +39,6 @@ class Overseer:
         try:
             while True:
                 now = time.monotonic()
-                self._watch.lower_for_the_dead()
                 self._control(now)
                 self._enforce(attempt, now)
                 self._show(attempt, now)
@@ -49,10 +48,9 @@ class Overseer:
 
     def _control(self, now: float) -> None:
         calls, self._calls = self._watch.calls_since(self._calls)
-        if not self._watch.is_raised_by(TRACKER):  # else they say nothing of generation, which is parked in any case
-            self.controller.note(calls)
-        last_ns = self._watch.raised_since_ns(DEVICE)
-        self._let(self.controller.hold(now, now - last_ns / 1e9 < AT_WORK_S))
+        self.controller.note(calls)
+        last_s = self._watch.raised_since_ns(PERCEPTION) / 1e9
+        self._let(self.controller.hold(now, self._watch.is_raised_by(PERCEPTION) or now - last_s < AT_WORK_S))
 
     def _let(self, hold: bool) -> None:
         """Hold generation, or let it go on."""
@@ -91,8 +89,9 @@ class Overseer:
 
     def _raised_ms(self, now: float) -> float | None:
         """Since when perception itself has the gate raised."""
-        writer = self._watch.raised_by()
-        return None if writer not in PERCEPTION else now * 1e3 - self._watch.raised_since_ns(writer) / 1e6
+        if not self._watch.is_raised_by(PERCEPTION):
+            return None
+        return now * 1e3 - self._watch.raised_since_ns(PERCEPTION) / 1e6
 
     def _show(self, attempt: Attempt, now: float) -> None:
         phase: Literal["loading", "running", "yielding"] = "loading"

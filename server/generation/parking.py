@@ -12,13 +12,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from server.generation.gate import DEVICE, GENERATOR_AT, Call, GateMemory, Watch
+from server.generation.gate import GENERATOR_AT, PERCEPTION, Call, GateMemory, Watch
 from server.generation.provider import Cancelled
 
 IDLE, RUNNING, PARKED, STOPPABLE = 0, 1, 2, 3
 """`STOPPABLE`: it does not look at the gate, but may be stopped at any instant."""
 LOOK_S = 0.05
-"""While parked, whether the job was cancelled or perception has died is looked at so often."""
+"""While parked, whether the job was cancelled is looked at so often."""
 MOST_PATIENCE_S = 5.0
 """So long a stage that does not park waits for a gap that is long enough; then it takes any."""
 RECENT = 1024
@@ -97,17 +97,13 @@ class Parking:
             if now_ns >= until_ns:
                 self.breaches += 1
                 return
-            self._watch.wait_turn(DEVICE, False, LOOK_S)
+            self._watch.wait_turn(PERCEPTION, False, LOOK_S)
 
     def _stay(self, began_ns: int) -> None:
         """Stay parked until nobody has the gate raised."""
         self._say(PARKED)
-        looked_ns = began_ns
         while (writer := self._watch.raised_by()) is not None and not self._is_cancelled():
             self._watch.wait_turn(writer, True, LOOK_S)
-            if time.monotonic_ns() - looked_ns > 1e9:
-                looked_ns = time.monotonic_ns()
-                self._watch.lower_for_the_dead()
         self.parked_ns += time.monotonic_ns() - began_ns
         self._say(self._working)
 
@@ -130,9 +126,8 @@ def gap_s(calls: Sequence[Call], now_ns: int) -> float:
     """How long no call of perception is expected, out of the calls so far; infinite when none is expected at all."""
     if len(calls) < 2:
         return float("inf")
-    recent = calls[-17:]
-    interval_ns = statistics.median(b.began_ns - a.began_ns for a, b in itertools.pairwise(recent))
-    due_ns = recent[-1].began_ns + interval_ns
-    if now_ns > due_ns + 3 * interval_ns:  # they have stopped
+    recent = sorted(call.began_ns for call in calls[-17:])  # they may overlap, and are in the order of their ends
+    intervals_ns = [b - a for a, b in itertools.pairwise(recent)]
+    if now_ns > recent[-1] + 4 * max(intervals_ns):  # they have stopped
         return float("inf")
-    return max(0.0, (due_ns - now_ns) / 1e9)
+    return max(0.0, (recent[-1] + statistics.median(intervals_ns) - now_ns) / 1e9)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from mapping.engines import WindowPrediction
-from server.generation.gate import AHEAD, GateMemory, Perception
+from server.generation.gate import Perception
 from server.workers.arena import Arena
 from server.workers.batching import Batching
 from server.workers.batching import Config as BatchingConfig
@@ -63,13 +63,16 @@ class Device:
         engine_config: dict[str, Any],
         config: Config,
         quarantine: Quarantine,
-        gate: GateMemory | None = None,
+        gate: Perception | None = None,
         move: Callable[[Job[Work]], bool] = lambda _: False,
     ) -> None:
-        """`move` lets another device do a waiting job, if one is up; called when this one has lost its worker."""
+        """`move` lets another device do a waiting job, if one is up; called when this one has lost its worker.
+
+        Args:
+            gate: raised while a window is on its way to the worker and back.
+        """
         self.name, self._engine, self._engine_config, self._config = name, engine, engine_config, config
         self._quarantine, self._gate, self._move = quarantine, gate, move
-        self._ahead = Perception(gate, AHEAD) if gate is not None else None
         self._clock: Callable[[], float] = asyncio.get_running_loop().time
         self._lanes: Lanes[Work] = Lanes(config.lanes)
         self._batching = Batching(config.batching)
@@ -240,7 +243,7 @@ class Device:
 
     async def _spawn(self) -> WorkerProcess:
         self._process = await WorkerProcess.spawn(
-            self.name, self._engine, self._engine_config, self._arena, self._config.process, self._gate
+            self.name, self._engine, self._engine_config, self._arena, self._config.process
         )
         await self._process.warm()
         return self._process
@@ -264,7 +267,7 @@ class Device:
         outcomes: list[WindowPrediction | NoPrediction]
         try:
             windows = [job.work.window for job in jobs]
-            with self._ahead.closed() if self._ahead is not None else contextlib.nullcontext():
+            with self._gate.closed() if self._gate is not None else contextlib.nullcontext():
                 request = await loop.run_in_executor(self._copier, placed, windows, self._arena)
                 answers = await worker.ask(Predict(next(self._job_numbers), request))
             outcomes = await loop.run_in_executor(self._copier, self._outcomes, answers)

@@ -12,7 +12,8 @@ from pydantic import ConfigDict, Field
 from mapping import engines
 from mapping.engines import Window, WindowPrediction
 from mapping.windows import Config as WindowsConfig
-from server.generation.gate import GateMemory
+from server.devices import unit
+from server.generation.gate import GateMemory, Perception
 from server.workers.affinity import Affinity
 from server.workers.affinity import Config as AffinityConfig
 from server.workers.device import Config as DeviceConfig
@@ -62,10 +63,10 @@ class Pool:
         """`engine` and its config as for `mapping.engines.create`; the engine is made in the workers, never here.
 
         Args:
-            gates: by device; raised while the device predicts, so that generation makes way.
+            gates: by unit; raised while a device of it predicts, so that generation makes way.
         """
         self._config, self._engine, self._engine_config = config, engine, engine_config or {}
-        self._gates = gates or {}
+        self._gates = {name: Perception(gate) for name, gate in (gates or {}).items()}
         self._quarantine = Quarantine()
         self._affinity = Affinity(config.affinity)
         self._devices: dict[str, Device] = {}
@@ -94,7 +95,13 @@ class Pool:
         settings = DeviceConfig(**{name: getattr(shared, name) for name in DeviceConfig.model_fields})
         self._devices = {
             name: Device(
-                name, self._engine, self._engine_config, settings, self._quarantine, self._gates.get(name), self._move
+                name,
+                self._engine,
+                self._engine_config,
+                settings,
+                self._quarantine,
+                self._gates.get(unit(name)),
+                self._move,
             )
             for name in self._config.devices
         }

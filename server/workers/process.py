@@ -17,7 +17,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 import server
 from server.devices import visible_to
-from server.generation.gate import GateMemory
 from server.workers.arena import Arena
 from server.workers.messages import (
     LENGTH,
@@ -102,9 +101,8 @@ class WorkerProcess:
         engine_config: dict[str, Any],
         arena: Arena,
         config: Config,
-        gate: GateMemory | None = None,
     ) -> WorkerProcess:
-        """Start a worker; it raises `gate` around each of its predictions.
+        """Start a worker.
 
         Raises:
             EngineFailed: there is no such device.
@@ -122,9 +120,9 @@ class WorkerProcess:
                 *("-m", "server.workers.worker"),
                 *("--control", str(theirs.fileno()), "--memory", str(arena.memory.descriptor)),
                 *("--memory-bytes", str(arena.memory.size), "--result-bytes", str(arena.result_bytes)),
-                *("--parent", str(os.getpid()), "--gate", str(-1 if gate is None else gate.descriptor)),
+                *("--parent", str(os.getpid())),
                 stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(), arena.memory.descriptor, *(() if gate is None else (gate.descriptor,))),
+                pass_fds=(theirs.fileno(), arena.memory.descriptor),
                 env=environment,
             )
         reader, writer = await asyncio.open_connection(sock=ours)

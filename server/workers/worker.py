@@ -8,7 +8,6 @@ this.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import faulthandler
 import logging
 import os
@@ -23,7 +22,6 @@ import cv2
 
 from mapping import engines
 from mapping.engines import GeometryEngine, View, ViewPrediction, Window, WindowPrediction
-from server.generation.gate import GateMemory, Perception
 from server.parent import die_with
 from server.workers.arena import ResultWriter, SharedMemory
 from server.workers.messages import (
@@ -52,13 +50,10 @@ _log = logging.getLogger(__name__)
 class Worker:
     """The loop of one worker process."""
 
-    def __init__(
-        self, connection: socket.socket, memory: SharedMemory, result_bytes: int, gate: Perception | None = None
-    ) -> None:
+    def __init__(self, connection: socket.socket, memory: SharedMemory, result_bytes: int) -> None:
         self._connection = connection
         self._memory = memory
         self._result_bytes = result_bytes
-        self._gate = gate
         self._send_lock = threading.Lock()
         self._engine: GeometryEngine | None = None
         self._fetching = ""
@@ -89,8 +84,7 @@ class Worker:
 
     def _answer(self, engine: GeometryEngine, request: Predict) -> Answers:
         windows = [Window(tuple(map(self._view, views))) for views in request.windows]
-        with self._gate.closed() if self._gate is not None else contextlib.nullcontext():
-            predictions = _predicted(engine, windows)
+        predictions = _predicted(engine, windows)
         writer = ResultWriter(self._memory, self._result_bytes)
         return Answers(request.job, [self._told(request.job, prediction, writer) for prediction in predictions])
 
@@ -188,7 +182,7 @@ def _rss_bytes() -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="One device's worker; started by the server, not by hand.")
-    for name in ("control", "memory", "memory-bytes", "result-bytes", "parent", "gate"):
+    for name in ("control", "memory", "memory-bytes", "result-bytes", "parent"):
         parser.add_argument(f"--{name}", type=int, required=True)
     args = parser.parse_args()
     die_with(args.parent)
@@ -196,8 +190,7 @@ def main() -> None:
     faulthandler.enable()
     memory = SharedMemory(args.memory, args.memory_bytes)
     with socket.socket(fileno=args.control) as connection:
-        gate = Perception(GateMemory(args.gate)) if args.gate >= 0 else None
-        worker = Worker(connection, memory, args.result_bytes, gate)
+        worker = Worker(connection, memory, args.result_bytes)
         logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_ToMain(worker)])
         for own in ("mapping", "server"):
             logging.getLogger(own).setLevel(logging.INFO)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import threading
 
 import pytest
 
-from server.generation.gate import DEVICE, HOLD, NUM_CALLS, Call, GateMemory, Perception, Watch
+from server.generation.gate import HOLD, NUM_CALLS, PERCEPTION, Call, GateMemory, Perception, Watch
 from server.generation.parking import IDLE, PARKED, RUNNING, STOPPABLE, Parking, gap_s, generator_state
 from server.generation.provider import Cancelled
 
@@ -21,7 +19,7 @@ def test_calls_are_counted_and_can_be_read_back() -> None:
     perception, watch = Perception(memory), Watch(memory)
     assert not watch.is_raised
     with perception.closed():
-        assert (watch.raised_by(), watch.raised_since_ns(DEVICE) > 0) == (DEVICE, True)
+        assert (watch.raised_by(), watch.raised_since_ns(PERCEPTION) > 0) == (PERCEPTION, True)
     assert not watch.is_raised
     calls, total = watch.calls_since(0)
     assert (len(calls), total) == (1, 1)
@@ -92,27 +90,19 @@ def test_a_parked_job_can_be_cancelled() -> None:
     assert generator_state(memory) == RUNNING
 
 
-def test_who_dies_within_a_call_does_not_keep_the_gate_up() -> None:
+def test_calls_that_overlap_keep_it_up_and_are_told_one_by_one() -> None:
     memory = GateMemory.create()
-    code = _dying(memory)
-    subprocess.run([sys.executable, "-c", code], pass_fds=(memory.descriptor,), check=False)
-    watch = Watch(memory)
-    assert watch.is_raised
-    assert watch.lower_for_the_dead() == [DEVICE]
+    perception, watch = Perception(memory), Watch(memory)
+    one, other = perception.closed(), perception.closed()
+    one.__enter__()
+    since_ns = watch.raised_since_ns(PERCEPTION)
+    other.__enter__()
+    one.__exit__(None, None, None)
+    assert (watch.raised_by(), watch.raised_since_ns(PERCEPTION)) == (PERCEPTION, since_ns)
+    other.__exit__(None, None, None)
     assert not watch.is_raised
-    with Perception(memory).closed():
-        assert watch.lower_for_the_dead() == [], "the living may keep it up"
-
-    subprocess.run([sys.executable, "-c", code], pass_fds=(memory.descriptor,), check=False)
-    Perception(memory)
-    assert not watch.is_raised, "whoever takes the place of the dead begins with an open gate"
-
-
-def test_a_parked_worker_frees_itself_of_the_dead() -> None:
-    memory = GateMemory.create()
-    code = _dying(memory)
-    subprocess.run([sys.executable, "-c", code], pass_fds=(memory.descriptor,), check=False)
-    Parking(memory, lambda: False).park()
+    first, second = watch.calls_since(0)[0]
+    assert first.began_ns <= second.began_ns <= first.ended_ns <= second.ended_ns
 
 
 def test_gaps_are_foreseen() -> None:
@@ -122,6 +112,8 @@ def test_gaps_are_foreseen() -> None:
     assert gap_s(calls, 500 * MS) == 0.0
     assert gap_s(calls, 600 * MS) == 0.0, "late, it may come any moment"
     assert gap_s(calls, 900 * MS) == float("inf"), "it has stopped"
+    pairs = [Call(call.began_ns + late, call.ended_ns) for call in calls for late in (MS, 0)]
+    assert gap_s(pairs, 450 * MS) == 0.0, "two workers that begin at once have not stopped"
 
 
 def test_what_does_not_park_waits_for_a_gap_and_counts_when_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,14 +131,6 @@ def test_what_does_not_park_waits_for_a_gap_and_counts_when_there_is_none(monkey
     assert parking.breaches == 0
     parking.wait_idle(1.0)
     assert parking.breaches == 1
-
-
-def _dying(memory: GateMemory) -> str:
-    """A program that raises the gate and dies."""
-    return (
-        "import os; from server.generation.gate import GateMemory, Perception;"
-        f"Perception(GateMemory({memory.descriptor})).enter(); os._exit(9)"
-    )
 
 
 def test_a_long_call_says_that_it_may_be_stopped_and_is_no_block() -> None:

@@ -24,7 +24,7 @@ from server.assets.values import Ref
 from server.generation import memory, wire
 from server.generation.attempt import MAX_OFFERS
 from server.generation.clerk import cache_key
-from server.generation.gate import TRACKER, GateMemory, Perception, Watch
+from server.generation.gate import GateMemory, Perception, Watch
 from server.generation.opened import Config, Generation, gates, opened
 from server.generation.process import ProviderProcess
 from server.generation.provider import Description, Licence
@@ -94,7 +94,7 @@ async def test_a_worker_that_does_not_park_is_stopped_and_goes_on_after(tmp_path
         overseer = generation.lanes["cpu"].overseer
         while not overseer.stops:  # it may have been between two blocks, and parked
             await until_phase(generation, job, "running")
-            with Perception(gate, TRACKER).closed():
+            with Perception(gate).closed():
                 await until_phase(generation, job, "yielding")
                 if overseer.stops:
                     worker = generation.lanes["cpu"].worker

@@ -13,6 +13,8 @@ import pytest
 
 from mapping.changes import KeyframeId
 from mapping.engines import View, Window
+from server.generation.gate import Watch
+from server.generation.opened import gates
 from server.workers.lanes import Config as LanesConfig
 from server.workers.lanes import Lane, LaneFull
 from server.workers.pool import Config, EngineFailed, Expired, JobFailed, Pool, Superseded
@@ -124,6 +126,31 @@ async def test_windows_that_cannot_start_in_time_expire(make_pool: Callable[...,
     gate.open()
     await running
     assert pool.stats()[0].expired == 1
+
+
+async def test_workers_on_the_cpu_share_a_gate() -> None:
+    devices = ("cpu:0", "cpu:1")
+    with gates(devices) as gate_by_unit:
+        assert set(gate_by_unit) == {"cpu"}, "of which there is one lane"
+        watch = Watch(gate_by_unit["cpu"])
+        config = Config(devices=devices, process=PATIENT, result_bytes=1 << 16, window_bytes=1 << 16)
+        pool = Pool(config, ENGINE, None, gate_by_unit)
+        await pool.start()
+        try:
+            pids = [stats.pid for stats in pool.stats() if stats.pid is not None]
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+            tasks = [asyncio.create_task(pool.predict(stream, window())) for stream in (A, B)]
+            await until(lambda: watch.is_raised)
+            os.kill(pids[0], signal.SIGCONT)
+            await tasks[0]
+            assert watch.is_raised, "the other is at work"
+            os.kill(pids[1], signal.SIGCONT)
+            await tasks[1]
+            assert not watch.is_raised
+            assert len(watch.calls_since(0)[0]) == 2
+        finally:
+            await pool.close()
 
 
 async def test_a_full_lane_refuses(make_pool: Callable[..., Awaitable[Pool]]) -> None:
