@@ -17,6 +17,7 @@ function goal(rev: number, asset: string, files: AssetFile[], more: Partial<Goal
 /** A page that shows text, the server's clock at 0 ms, and frames on demand. */
 class Page {
   readonly log: string[] = [];
+  readonly failures: string[] = [];
   readonly acks: string[] = [];
   nowMs = 0;
   bad = "";
@@ -38,6 +39,7 @@ class Page {
       },
       commit: (now, old) => void this.log.push(`commit ${now} after ${old ?? "nothing"}`),
       rollback: (old) => void this.log.push(`rollback ${old}`),
+      failed: (reason) => void this.failures.push(reason),
       dispose: (gone) => void this.log.push(`free ${gone}`),
     },
     this.around,
@@ -99,6 +101,7 @@ describe("Binding", () => {
     page.binding.prepare(goal(3, "unreadable", [await file("model", { format: "usdz" })]));
     await page.frame();
     expect(page.acks.slice(1)).toEqual(["2 failed it does not decode", "3 failed no file of unreadable 1 can be loaded here"]);
+    expect(page.failures).toEqual(["it does not decode", "no file of unreadable 1 can be loaded here"]);
     expect(page.binding.shown).toBe("old");
     page.binding.close();
     expect(page.log.at(-1)).toBe("free old");
@@ -204,6 +207,23 @@ describe("AssetBus", () => {
     expect(errors).toEqual(["the token has expired"]);
     await vi.advanceTimersByTimeAsync(60_000);
     expect(sockets).toHaveLength(2);
+  });
+
+  it("binds and holds no more than the server keeps", async () => {
+    const { bus, sockets } = await connected();
+    for (let i = 1; i < 256; i++) bus.bind(`place-${i}`, { prepare: () => "", commit: () => undefined });
+    expect(bus.isFull).toBe(true);
+    expect(() => bus.bind("one-more", { prepare: () => "", commit: () => undefined })).toThrow("at most 256");
+    for (let i = 0; i < 256; i++) {
+      const slot = i === 0 ? "place" : `place-${i}`;
+      const view = { rev: 2, current: { asset: "old", version: 1 }, files: [], swap: { phase: "prepare", to: { asset: "new", version: 1 }, files: [] } };
+      sockets[0]?.hear({ type: "bound", slot, view });
+    }
+    await vi.advanceTimersByTimeAsync(6000);
+    expect(sockets[0]?.of("ping").at(-1)?.["held"]).toHaveLength(256);
+    bus.unbind("place-7");
+    expect(bus.isFull).toBe(false);
+    bus.close();
   });
 
   it("refuses bytes that are not those of the hash", async () => {
