@@ -49,6 +49,16 @@ def visible_to(device: str, visible: str | None) -> str:
     return names[int(index or 0)]
 
 
+def environment(device: str) -> dict[str, str]:
+    """What a child that works on one device needs to see it alone; GPUs are counted as the driver does.
+
+    Raises:
+        ValueError: there is no such GPU.
+    """
+    visible = visible_to(device, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": visible}
+
+
 def unit(device: str) -> str:
     """What is shared: of all workers on the CPU `cpu`, of a GPU itself."""
     return "cpu" if device.partition(":")[0] == "cpu" else device

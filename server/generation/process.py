@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 import server
-from server.devices import visible_to
+from server import devices
 from server.generation import wire
 from server.generation.gate import GateMemory
 from server.generation.registry import Known
@@ -233,4 +233,4 @@ def _environment(device: str, threads: int) -> dict[str, str]:
     """Only what a provider needs: no secrets of the server's."""
     chosen = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     chosen |= dict.fromkeys(_THREADS, str(threads))
-    return chosen | {"CUDA_VISIBLE_DEVICES": visible_to(device, os.environ.get("CUDA_VISIBLE_DEVICES"))}
+    return chosen | devices.environment(device)

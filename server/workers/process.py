@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 import server
-from server.devices import visible_to
+from server import devices
 from server.workers.arena import Arena
 from server.workers.messages import (
     LENGTH,
@@ -277,7 +277,7 @@ def _environment(device: str, threads: int) -> dict[str, str]:
     return {
         **os.environ,
         **dict.fromkeys(_THREAD_VARIABLES, str(threads)),
-        "CUDA_VISIBLE_DEVICES": visible_to(device, os.environ.get("CUDA_VISIBLE_DEVICES")),
+        **devices.environment(device),
         "PYTHONPATH": os.pathsep.join(paths),
     }
 

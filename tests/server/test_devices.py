@@ -6,8 +6,10 @@ import pytest
 
 from mapping import engines
 from server.devices import choose_devices, choose_engine, gpus, named, visible_to
+from server.generation.process import _environment as generating
 from server.workers.device import Config as DeviceConfig
 from server.workers.device import Device
+from server.workers.process import _environment as perceiving
 from server.workers.quarantine import Quarantine
 from tests.server.filming import open_scenes
 
@@ -83,6 +85,15 @@ def test_a_child_sees_the_gpu_that_its_parent_means() -> None:
     assert visible_to("cuda:1", "2,3") == "3"
     assert visible_to("cuda", "GPU-a, GPU-b") == "GPU-a"
     assert visible_to("cpu", "2,3") == ""
+
+
+def test_every_child_counts_gpus_as_the_driver_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    for order in ("FASTEST_FIRST", ""):
+        monkeypatch.setenv("CUDA_DEVICE_ORDER", order)
+        for environment in (perceiving("cuda:1", 1), generating("cuda:1", 1)):
+            assert environment["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+            assert environment["CUDA_VISIBLE_DEVICES"] == "3"
 
 
 async def test_one_device_that_is_up_makes_a_server_ready_and_the_others_say_what_is_wrong(tmp_path: Path) -> None:
