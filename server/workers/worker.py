@@ -16,6 +16,7 @@ import signal
 import socket
 import threading
 import time
+import traceback
 from pathlib import Path
 
 import cv2
@@ -86,18 +87,7 @@ class Worker:
         windows = [Window(tuple(map(self._view, views))) for views in request.windows]
         predictions = _predicted(engine, windows)
         writer = ResultWriter(self._memory, self._result_bytes)
-        return Answers(request.job, [self._told(request.job, prediction, writer) for prediction in predictions])
-
-    def _told(self, job: int, prediction: WindowPrediction | Exception, writer: ResultWriter) -> Predicted | Failed:
-        try:
-            if isinstance(prediction, Exception):
-                raise prediction
-            return Predicted([_written(view, writer) for view in prediction.views])
-        except Exception as error:
-            # A ValueError is a refusal by the engines' contract, told of by the device; all else is the engine's fault.
-            level = logging.DEBUG if isinstance(error, ValueError) else logging.WARNING
-            _log.log(level, "job %d failed", job, exc_info=True)
-            return Failed(type(error).__name__, str(error)[:MAX_ERROR_CHARS])
+        return Answers(request.job, [_told(prediction, writer) for prediction in predictions])
 
     def _view(self, ref: ViewRef) -> View:
         prior, landmarks = ref.prior_window_from_camera, ref.landmarks_window
@@ -159,6 +149,19 @@ def _predicted(engine: GeometryEngine, windows: list[Window]) -> list[WindowPred
         except Exception as error:
             predictions.append(error)
     return predictions
+
+
+def _told(prediction: WindowPrediction | Exception, writer: ResultWriter) -> Predicted | Failed:
+    try:
+        if isinstance(prediction, Exception):
+            raise prediction
+        return Predicted([_written(view, writer) for view in prediction.views])
+    except ValueError as error:  # a refusal, by the engines' contract
+        return Failed(type(error).__name__, str(error)[:MAX_ERROR_CHARS])
+    except Exception as error:
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"({Path(at.filename).name}:{at.lineno})"
+        return Failed(type(error).__name__, f"{str(error)[:MAX_ERROR_CHARS]} {where}")
 
 
 def _written(view: ViewPrediction, writer: ResultWriter) -> PredictionRef:
