@@ -2,7 +2,7 @@
 
 A view counts by the fourth power of the cosine at which it looks at the texel, and by its nearness; whether it sees the
 texel at all is asked of the mesh's own depth in that view. What no view saw takes the colours around it, carried over
-the surface (not over the picture, where neighbours may be strangers).
+the surface (not over the picture, where neighbours may be strangers), or keeps those that it had.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mapping.kernels import kernel
 from mapping.objects.cleaning import neighbour_means
 from mapping.objects.mesh import F32, U8, Mesh, MeshError, vertex_normals, welded
-from mapping.objects.raster import draw, fill, interpolated
+from mapping.objects.raster import Drawn, colours, draw, fill, interpolated
 from mapping.objects.view import View
 from mapping.transforms import invert
 from streams.frame import Intrinsics
@@ -25,29 +25,46 @@ from streams.frame import Intrinsics
 HIDDEN_M = 0.01
 """A texel this far behind what the mesh shows at its pixel is hidden."""
 _SPREAD_ROUNDS = 400
+WHITE = (255, 255, 255)
 
 
-def baked(mesh: Mesh, views: Sequence[View], texture_px: int) -> Mesh:
+def baked(mesh: Mesh, views: Sequence[View], texture_px: int, *, keeps_look: bool = False) -> Mesh:
     """The mesh, which must have uv, with a square picture from the views.
+
+    Args:
+        keeps_look: what no view saw looks as it did, rather than as what is around it.
 
     Raises:
         MeshError: it has no uv.
     """
-    if mesh.uv is None:
-        raise MeshError("baking needs uv: unwrap the mesh first")
     normals = vertex_normals(mesh)
-    flat = np.column_stack([mesh.uv * texture_px, np.ones(len(mesh.uv))]).astype(np.float64)
-    texels = fill(flat, mesh.faces, Intrinsics(1.0, 1.0, 0.0, 0.0, texture_px, texture_px))
-    inside = texels.face >= 0
-    places = interpolated(texels, mesh.faces, mesh.vertices_m)[inside]
-    facing = interpolated(texels, mesh.faces, normals)[inside]
+    flat = texels(mesh, texture_px)
+    inside = flat.face >= 0
+    places = interpolated(flat, mesh.faces, mesh.vertices_m)[inside]
+    facing = interpolated(flat, mesh.faces, normals)[inside]
     total, weight = _seen(mesh, views, places, facing)
 
-    spread = interpolated(texels, mesh.faces, _vertex_colours(mesh, normals, views))[inside]
+    if keeps_look:
+        unseen = colours(flat, mesh)[inside]
+    else:
+        unseen = interpolated(flat, mesh.faces, _vertex_colours(mesh, normals, views))[inside]
     sure = np.minimum(weight / _SURE, 1.0)[:, None]
     texture = np.zeros((texture_px, texture_px, 3), np.float32)
-    texture[inside] = sure * total / np.maximum(weight, 1e-12)[:, None] + (1 - sure) * spread
-    return replace(mesh, texture=with_gutters(texture, inside), rgb=None)
+    texture[inside] = sure * total / np.maximum(weight, 1e-12)[:, None] + (1 - sure) * unseen
+    white = replace(mesh.material, rgb=WHITE)
+    return replace(mesh, texture=with_gutters(texture, inside), rgb=None, material=white)
+
+
+def texels(mesh: Mesh, texture_px: int) -> Drawn:
+    """Which triangle each texel of a square picture belongs to, and where on it.
+
+    Raises:
+        MeshError: the mesh has no uv.
+    """
+    if mesh.uv is None:
+        raise MeshError("baking needs uv: unwrap the mesh first")
+    flat = np.column_stack([mesh.uv * texture_px, np.ones(len(mesh.uv))]).astype(np.float64)
+    return fill(flat, mesh.faces, Intrinsics(1.0, 1.0, 0.0, 0.0, texture_px, texture_px))
 
 
 _SURE = 0.02
@@ -79,12 +96,12 @@ def _vertex_colours(mesh: Mesh, normals: F32, views: Sequence[View]) -> F32:
     seen = weights[:, 0] > 1e-4
     if not seen.any():
         return np.full((len(mesh.vertices_m), 3), 128.0, np.float32)
-    colours = np.where(seen[:, None], sums / np.maximum(weights, 1e-12), (sums.sum(0) / weights.sum())[None])
+    found = np.where(seen[:, None], sums / np.maximum(weights, 1e-12), (sums.sum(0) / weights.sum())[None])
     if not seen.all():
         around = neighbour_means(welded(mesh))
         for _ in range(_SPREAD_ROUNDS):
-            colours = np.where(seen[:, None], colours, around @ colours)
-    return colours[index].astype(np.float32)
+            found = np.where(seen[:, None], found, around @ found)
+    return found[index].astype(np.float32)
 
 
 def with_gutters(texture: F32, inside: NDArray[np.bool_]) -> U8:

@@ -8,12 +8,11 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from mapping.objects.atlas import unwrapped
-from mapping.objects.baking import with_gutters
+from mapping.objects.baking import texels, with_gutters
 from mapping.objects.cleaning import clean
 from mapping.objects.decimation import decimated
 from mapping.objects.mesh import F32, Mesh, MeshError, vertex_normals, volume_m3
-from mapping.objects.raster import fill, interpolated
-from streams.frame import Intrinsics
+from mapping.objects.raster import interpolated
 
 _NEAREST = 4
 _OTHER_SIDE = 0.05
@@ -31,12 +30,10 @@ def dressed(coloured: Mesh, max_faces: int, texture_px: int) -> Mesh:
     if volume_m3(coloured) < 0:
         coloured = replace(coloured, faces=coloured.faces[:, ::-1])
     flat = unwrapped(decimated(clean(coloured), max_faces), texture_px)
-    assert flat.uv is not None
-    corners = np.column_stack([flat.uv * texture_px, np.ones(len(flat.uv))]).astype(np.float64)
-    texels = fill(corners, flat.faces, Intrinsics(1.0, 1.0, 0.0, 0.0, texture_px, texture_px))
-    inside = texels.face >= 0
-    places = interpolated(texels, flat.faces, flat.vertices_m)[inside]
-    facing = interpolated(texels, flat.faces, vertex_normals(flat))[inside]
+    drawn = texels(flat, texture_px)
+    inside = drawn.face >= 0
+    places = interpolated(drawn, flat.faces, flat.vertices_m)[inside]
+    facing = interpolated(drawn, flat.faces, vertex_normals(flat))[inside]
     texture = np.zeros((texture_px, texture_px, 3), np.float32)
     texture[inside] = _colours_at(places, facing, coloured)
     return replace(flat, rgb=None, texture=with_gutters(texture, inside))

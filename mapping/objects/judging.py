@@ -54,9 +54,9 @@ def judged(mesh: Mesh, views: Sequence[View], world_from_mesh: F64 | None = None
     """
     if world_from_mesh is None:
         scale, world_from_mesh = _set_down(mesh, views)
-    agreement = compare(_placed(mesh, scale, world_from_mesh), views)
+    agreement = compare(standing(mesh, scale, world_from_mesh), views)
     size_m = scale * float(mesh.extents_m().max())
-    return Verdict(_score(agreement, size_m), agreement, scale, world_from_mesh)
+    return Verdict(mark(agreement, size_m), agreement, scale, world_from_mesh)
 
 
 def judged_by_photo(mesh: Mesh, rgb: U8, mask: NDArray[np.bool_]) -> Verdict:
@@ -75,8 +75,8 @@ def judged_by_photo(mesh: Mesh, rgb: U8, mask: NDArray[np.bool_]) -> Verdict:
     return Verdict(score, agreement)
 
 
-def _score(agreement: Agreement, size_m: float) -> float:
-    """Mean of the marks for outline (twice), colour and depth, as far as they are known."""
+def mark(agreement: Agreement, size_m: float) -> float:
+    """0..1 for a thing of that size: mean of the marks for outline (twice), colour and depth, as far as known."""
     colour = float(np.clip((agreement.psnr_db - _WORST_DB) / (_BEST_DB - _WORST_DB), 0.0, 1.0))
     marks = [agreement.mask_iou, agreement.mask_iou, colour]
     if agreement.depth_error_m is not None:
@@ -93,7 +93,7 @@ def _set_down(mesh: Mesh, views: Sequence[View]) -> tuple[float, F64]:
     low, high = np.percentile(points, 0.5, axis=0), np.percentile(points, 99.5, axis=0)
     foot = np.array([(low[0] + high[0]) / 2, low[1], (low[2] + high[2]) / 2])
     scale = float(high[1] - low[1]) / float(mesh.extents_m()[1])
-    small = [_small(view) for view in views]
+    small = [shrunk(view) for view in views]
     spread = float((high - low).max())
 
     def tried(options: Iterable[tuple[float, float, F64]]) -> tuple[float, float, F64]:
@@ -113,7 +113,7 @@ def _set_down(mesh: Mesh, views: Sequence[View]) -> tuple[float, F64]:
 
 
 def _fit(mesh: Mesh, views: Sequence[View], size_m: float, yaw_rad: float, scale: float, foot: F64) -> float:
-    return _score(compare(_placed(mesh, scale, rigid(exp_so3(np.array([0.0, yaw_rad, 0.0])), foot)), views), size_m)
+    return mark(compare(standing(mesh, scale, rigid(exp_so3(np.array([0.0, yaw_rad, 0.0])), foot)), views), size_m)
 
 
 def _points(view: View) -> F64:
@@ -123,19 +123,20 @@ def _points(view: View) -> F64:
     return world_points(view)[view.mask & (view.depth_m > 0)]
 
 
-def _small(view: View) -> View:
-    """The same at a size that is quick to draw."""
+def shrunk(view: View, most_px: int = _SEARCH_PX) -> View:
+    """The same view, which must have a mask, at a size that is quick to draw."""
     k = view.intrinsics
-    factor = min(1.0, _SEARCH_PX / max(k.width, k.height))
+    factor = min(1.0, most_px / max(k.width, k.height))
     size = (max(8, round(k.width * factor)), max(8, round(k.height * factor)))
     assert view.mask is not None
-    mask = cv2.resize(view.mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
-    depth_m = None if view.depth_m is None else cv2.resize(view.depth_m, size, interpolation=cv2.INTER_NEAREST)
+    mask = cv2.resize(view.mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT) > 0
+    depth_m = None if view.depth_m is None else cv2.resize(view.depth_m, size, interpolation=cv2.INTER_NEAREST_EXACT)
     rgb = np.asarray(cv2.resize(view.rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
     return View(rgb, view.world_from_camera, k.scaled(*size), mask, depth_m)
 
 
-def _placed(mesh: Mesh, scale: float, world_from_mesh: F64) -> Mesh:
+def standing(mesh: Mesh, scale: float, world_from_mesh: F64) -> Mesh:
+    """The mesh in the world: larger or smaller first, then moved."""
     rotation, at_m = scale * world_from_mesh[:3, :3], world_from_mesh[:3, 3]
     return replace(mesh, vertices_m=(mesh.vertices_m @ rotation.T + at_m).astype(np.float32), normals=None)
 
@@ -158,7 +159,7 @@ def _from(
     error = float(((drawn[both].astype(np.float64) - photo[both]) ** 2).mean()) if both.any() else 255.0**2
     iou = float(both.sum() / max(1, (shows | mask).sum()))
     agreement = Agreement(iou, float(10 * np.log10(255.0**2 / max(error, 1e-2))), None)
-    return _score(agreement, 1.0), yaw_rad, pitch_rad, agreement
+    return mark(agreement, 1.0), yaw_rad, pitch_rad, agreement
 
 
 def _fitted(rgb: U8, mask: NDArray[np.bool_]) -> tuple[U8, NDArray[np.bool_]]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel
 
 from server.generation.provider import Description
+from server.jobs import legs
 from server.jobs.desk import Desk
 from server.jobs.live import Live
-from server.jobs.values import Failure, Job, Leg, State, Wanted
+from server.jobs.values import Failure, Job, Leg, LegPart, State, Wanted
 
 
 class ResultView(BaseModel):
@@ -28,11 +29,12 @@ class LegView(BaseModel):
     """One provider's part of a job that several work at."""
 
     provider: str
-    part: Literal["picture", "race", "judge"]
+    part: LegPart
     made: bool
     failure: Failure | None
     verdict: dict[str, Any] | None
-    """Of a race, when it was judged: `score` 0..1, `mask_iou`, `psnr_db`, `depth_error_m`."""
+    """Of a race, when it was judged: `score` 0..1, `mask_iou`, `psnr_db`, `depth_error_m`; of a refinement
+    `score_before` and `score_after` in place of `score`."""
 
 
 class JobView(BaseModel):
@@ -47,7 +49,7 @@ class JobView(BaseModel):
     """The asset its versions belong to; previews may be there before the job is done."""
     scene: str | None
     progress: float
-    """0..1, never less than before."""
+    """0..1, never less than before within an attempt; legs that are over stay so."""
     stage: str | None = None
     eta_s: float | None = None
     """Seconds of the device's own time that are still to go."""
@@ -165,7 +167,10 @@ def provider_view(description: Description) -> ProviderView:
 def _progress(job: Job, live: Live | None) -> float:
     if live is not None:
         return live.shown.fraction
-    return 1.0 if job.state in ("publishing", "succeeded") else 0.0
+    if job.state in ("publishing", "succeeded"):
+        return 1.0
+    shares = dict(legs.stages(job, [("", 1.0)]))
+    return shares.get(legs.BEFORE, 0.0) / sum(shares.values())
 
 
 def _ms(at_ns: int | None) -> int | None:

@@ -95,6 +95,15 @@ class Clerk:
         else:
             await self._desk.published(job.job, version)
 
+    async def show(self, job: Job) -> None:
+        """What won a race is there while it is refined; if it cannot be now, the end of the job will tell."""
+        if legs.part(job) != "refine" or (best := legs.winner(job)) is None:
+            return
+        try:
+            await asyncio.to_thread(self._publisher.publish, job, best, "winner")
+        except Refused as refused:
+            log.warning("a winner is not shown", extra={"job": job.job, "reason": refused.detail})
+
     async def _turn(self) -> None:
         """Look at all that waits; then wait until something happens, or time alone changes something."""
         self._changed.clear()

@@ -24,11 +24,14 @@ def get_ready() -> None:
     finishing.shown(solid.box(0.1, 0.1, 0.1), "ready", finishing.MAX_FACES["prop"], {})
 
 
-def hand_over(mesh: Mesh, request: Request, context: Context, more: Mapping[str, Any]) -> Result:
+def hand_over(
+    mesh: Mesh, request: Request, context: Context, more: Mapping[str, Any], *, offers: bool = True
+) -> Result:
     """Offer what can be shown, then make the rest; goes through `STAGES`.
 
     Args:
         more: metadata besides what is measured here: `placement`, `scale_confidence`, and within `quality`.
+        offers: what can be shown is, before the rest is there.
 
     Raises:
         GenerationFailed: `params["formats"]` (`["usdz", "dxf", ...]`, to be published beside the GLBs) or
@@ -53,7 +56,8 @@ def hand_over(mesh: Mesh, request: Request, context: Context, more: Mapping[str,
     if FACETED.intersection(wanted):
         metadata["quality"]["faceted"] = True
     first = Result(tuple(_written(made, context.spool)), metadata)
-    context.offer(first)
+    if offers:
+        context.offer(first)
     context.stage("finish")
     rest = [*finishing.rest(mesh, name, extras), *_converted(mesh, name, wanted)]
     return Result((*first.files, *_written(rest, context.spool)), metadata)

@@ -11,11 +11,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
+from mapping.objects.mesh import F64
 from mapping.objects.view import View
+from mapping.transforms import quat_from_rotation, rigid, rotation_from_quat
 from streams.frame import Intrinsics
 
 DEPTH_STEP_M = 0.0005
@@ -63,6 +66,19 @@ def read(folder: Path) -> Keyframes:
         return Keyframes(str(manifest["scene"]), int(manifest["epoch"]), views)
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise KeyframesBroken(f"{folder.name}: {error}") from error
+
+
+def placement(given: Keyframes, world_from_mesh: F64, scale: float = 1.0) -> dict[str, Any]:
+    """Where something stands (4, 4, rigid, to be applied after `scale`), as an asset's version says it."""
+    quat_wxyz, at_m = quat_from_rotation(world_from_mesh[:3, :3]), world_from_mesh[:3, 3]
+    where = {"position_m": at_m.tolist(), "quat_wxyz": quat_wxyz.tolist(), "scale": scale}
+    return {"scene": given.scene, "epoch": given.epoch, **where}
+
+
+def stands(told: Mapping[str, Any]) -> tuple[float, F64]:
+    """Scale and world_from_mesh (4, 4) of what `placement` says; raises KeyError, TypeError, ValueError."""
+    pose = rigid(rotation_from_quat(np.asarray(told["quat_wxyz"])), np.asarray(told["position_m"], np.float64))
+    return float(told.get("scale", 1.0)), pose
 
 
 def _view(folder: Path, entry: Mapping[str, object]) -> View:

@@ -126,17 +126,16 @@ class Lane:
         except WrongState:  # cancelled, or another lane's
             return
         stages = legs.stages(job, [(stage.name, stage.weight) for stage in description.stages])
-        progress = Progress(stages, description.seconds, began)
-        progress.update(legs.BEFORE, 1.0)
+        own = sum(stage.weight for stage in description.stages) or 1.0
+        to_go = sum(weight for name, weight in stages if name != legs.BEFORE) / own
+        progress = Progress(stages, description.seconds * to_go, began)
+        if job.legs:
+            progress.update(legs.BEFORE, 1.0)
+            progress.begin(began)
         attempt = self._attempt = Attempt(job, known, self._desk.spool(job.job), progress, began)
         self._desk.show(job.job, Live(shown=progress.shown(began)))
-        watching = asyncio.create_task(self.overseer.watch(attempt), name=f"watch {job.job}")
         try:
-            if (await self._desk.get(job.job)).is_cancelling:
-                attempt.cancel(time.monotonic())
-            load_timeout_s = self._config.workers.process.load_timeout_s
-            last, told = await carry_out(attempt, self._workers, self._publisher, load_timeout_s)
-            await self._settle(attempt, last, told)
+            await self._settle(attempt, *await self._watched(attempt))
         except asyncio.CancelledError:  # the server ends in good order: the attempt does not count
             with contextlib.suppress(Exception):
                 await self._desk.step(job.job, lambda j: machine.give_back(j, time.time_ns()))
@@ -149,9 +148,18 @@ class Lane:
             await self._fail(job, Failure(code="internal", message=message, retryable=True))
         finally:
             self._attempt = None
-            watching.cancel()
-            self._desk.show(job.job, None)
             await asyncio.to_thread(disk.remove, attempt.out)  # what is worth keeping of it is stored
+
+    async def _watched(self, attempt: Attempt) -> tuple[Last, dict[str, Any]]:
+        """Have it carried out, under the overseer's eyes for as long as its worker has to do with it."""
+        watching = asyncio.create_task(self.overseer.watch(attempt), name=f"watch {attempt.job.job}")
+        try:
+            if (await self._desk.get(attempt.job.job)).is_cancelling:
+                attempt.cancel(time.monotonic())
+            load_timeout_s = self._config.workers.process.load_timeout_s
+            return await carry_out(attempt, self._workers, self._publisher, load_timeout_s)
+        finally:
+            watching.cancel()
 
     async def _settle(self, attempt: Attempt, last: Last, told: dict[str, Any]) -> None:
         """Write down what became of an attempt."""
@@ -202,7 +210,9 @@ class Lane:
             return None
         self._desk.took(time.monotonic() - attempt.began)
         await self._learn(attempt, told, was_too_little=False)
-        if made.state == "publishing":  # else it was cancelled meanwhile, or this was only a part of it
+        if made.state == "queued":  # this was only a part of it
+            await self._clerk.show(made)
+        if made.state == "publishing":  # else it was cancelled meanwhile
             with contextlib.suppress(WrongState):  # the clerk was quicker
                 await self._clerk.finish(made)
         return None

@@ -172,7 +172,7 @@ def _files() -> tuple[str, ...]:
 
 def _takes(description: Description, job: Job) -> bool:
     due, output = legs.part(job), legs.output(job)
-    if due == "judge":
+    if due in ("judge", "refine"):
         return output in description.outputs
     roles: Iterable[str] = {file.role for file in legs.inputs(job)} - {"mask"}
     if job.wanted.task == "capture":

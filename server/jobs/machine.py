@@ -11,6 +11,8 @@ failed, cancelled, expired -> queued            somebody asks for a retry
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from server.api.contract import Conflict
@@ -111,6 +113,8 @@ def make(job: Job, version: NewVersion, now_ns: int, cached_from: str | None = N
     due = legs.part(job)
     if due == "judge":
         return _went_on(job.model_copy(update={"legs": legs.judged(job, version.quality.get("verdicts"))}), now_ns)
+    if due == "refine":
+        return _went_on(job, now_ns, **legs.refined(version))
     if due != "whole":
         return _went_on(job, now_ns, made=version)
     return _changed(job, "publishing", now_ns, made=version, cached_from=cached_from)
@@ -159,23 +163,30 @@ def retry(job: Job, now_ns: int) -> Job:
 
 
 def _given_up(job: Job, failure: Failure, now_ns: int) -> Job:
-    """Whoever had it cannot do it: of a race the others go on, and without a judge there still is a winner."""
-    if legs.part(job) in ("race", "judge"):
+    """Whoever had it cannot do it: of a race the others go on, and there is a winner unjudged and unrefined, too."""
+    if legs.part(job) in ("race", "judge", "refine"):
         return _went_on(job, now_ns, failure=failure)
     return _changed(job, "failed", now_ns, failure=failure, ended_ns=now_ns)
 
 
-def _went_on(job: Job, now_ns: int, made: NewVersion | None = None, failure: Failure | None = None) -> Job:
+def _went_on(
+    job: Job,
+    now_ns: int,
+    made: NewVersion | None = None,
+    failure: Failure | None = None,
+    verdict: dict[str, Any] | None = None,
+) -> Job:
     """A leg is over: the next provider has its turn, or the job is decided."""
     due, name = legs.part(job), legs.provider(job)
-    assert due in ("picture", "race", "judge")
+    assert due in ("picture", "race", "judge", "refine")
     assert name is not None
-    after = job.model_copy(update={"legs": (*job.legs, Leg(provider=name, part=due, made=made, failure=failure))})
+    leg = Leg(provider=name, part=due, made=made, failure=failure, verdict=verdict)
+    after = job.model_copy(update={"legs": (*job.legs, leg)})
     if legs.part(after) != "over":
         wanted = job.wanted.model_copy(update={"deadline_s": None})  # it has begun
         fresh = {"attempt": 0, "not_before_ns": 0, "failure": None, "wanted": wanted}
         return _changed(after, "queued", now_ns, **fresh)
-    best = legs.winner(after)
+    best = legs.outcome(after)
     if best is None:
         return _changed(after, "failed", now_ns, failure=failure or legs.NOBODY, ended_ns=now_ns)
     return _changed(after, "publishing", now_ns, made=best)

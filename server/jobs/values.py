@@ -55,6 +55,8 @@ class Wanted(_Value):
     provider: ProviderName = "auto"
     providers: tuple[ProviderName, ...] = Field(default=(), max_length=4)
     """Several that race: each makes it, and what fits the pictures best is published. Then `provider` stays `auto`."""
+    refine_below: float = Field(default=0.8, ge=0, le=1)
+    """The best of a race whose score by keyframes is lower is fitted to them anew; 0 = never."""
     via: ProviderName | None = None
     """Who makes a picture of the text first, for those who need one."""
     text: str = Field(default="", max_length=2000)
@@ -112,15 +114,19 @@ class Published(_Value):
     """The job that made it, if an identical one was done before."""
 
 
+LegPart = Literal["picture", "race", "judge", "refine"]
+
+
 class Leg(_Value):
     """One provider's part of a job that several work at."""
 
     provider: str
-    part: Literal["picture", "race", "judge"]
+    part: LegPart
     made: NewVersion | None = None
     failure: Failure | None = None
     verdict: dict[str, Any] | None = None
-    """Of a race: `score` 0..1, `mask_iou`, `psnr_db`, `depth_error_m`."""
+    """Of a race: `score` 0..1, `mask_iou`, `psnr_db`, `depth_error_m`; of a refinement `score_before` and
+    `score_after` in place of `score`: what was made is there if it is better."""
 
 
 class Job(_Value):

@@ -81,8 +81,6 @@ def create(options: Mapping[str, Any]) -> Capture:
 
 def _placed(given: Keyframes, world_from_mesh: F64) -> dict[str, Any]:
     """Where it stands, in the keyframes' own coordinates."""
-    from mapping.transforms import quat_from_rotation
+    from server.generation.keyframes import placement
 
-    quat_wxyz = quat_from_rotation(world_from_mesh[:3, :3]).tolist()
-    where = {"position_m": world_from_mesh[:3, 3].tolist(), "quat_wxyz": quat_wxyz}
-    return {"placement": {"scene": given.scene, "epoch": given.epoch, **where}, "scale_confidence": 0.9}
+    return {"placement": placement(given, world_from_mesh), "scale_confidence": 0.9}

@@ -70,11 +70,8 @@ def create(options: Mapping[str, Any]) -> Judge:
 
 def _among_keyframes(request: Request) -> Any:
     """Judges one mesh by all keyframes that show the thing, and says where it stands."""
-    import numpy as np
-
     from mapping.objects.capture.region import NothingThere
     from mapping.objects.judging import judged
-    from mapping.transforms import quat_from_rotation, rigid, rotation_from_quat
     from server.generation import keyframes, sources
 
     try:
@@ -85,19 +82,11 @@ def _among_keyframes(request: Request) -> Any:
 
     def look(path: Path, number: int) -> dict[str, Any]:
         known = places[number] if number < len(places) else None
-        pose = None if known is None else rigid(rotation_from_quat(known["quat_wxyz"]), np.array(known["position_m"]))
-        scale = 1.0 if known is None else float(known.get("scale", 1.0))
+        scale, pose = (1.0, None) if known is None else keyframes.stands(known)
         verdict = judged(_read(path), list(given.views.values()), pose, scale)
         said = _told(verdict)
         if verdict.world_from_mesh is not None:
-            where = verdict.world_from_mesh
-            said["placement"] = {
-                "scene": given.scene,
-                "epoch": given.epoch,
-                "position_m": where[:3, 3].tolist(),
-                "quat_wxyz": quat_from_rotation(where[:3, :3]).tolist(),
-                "scale": verdict.scale,
-            }
+            said["placement"] = keyframes.placement(given, verdict.world_from_mesh, verdict.scale)
         return said
 
     return look

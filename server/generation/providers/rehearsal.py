@@ -45,7 +45,7 @@ class Rehearsal:
             name="rehearsal",
             revision="1",
             licence=Licence("Apache-2.0"),
-            inputs=("text", "image"),
+            inputs=("text", "image", "keyframes"),
             stages=(Stage("blocks", 9.0), Stage("fixed", 1.0, preemptible=False, seconds=0.02)),
             seconds=0.4,
         )

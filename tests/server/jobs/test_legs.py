@@ -13,6 +13,8 @@ from server.jobs.machine import RetryConfig
 from server.jobs.values import Failure, InputFile, Job, Wanted
 
 IMAGE = InputFile(role="image", name="image-0.png", sha256="a" * 64, size=1)
+KEYFRAMES = InputFile(role="keyframes", name="keyframes-0.dir", sha256="b" * 64, size=1)
+PLACE = {"scene": "room", "epoch": 3, "position_m": [1.0, 0.0, 2.0], "quat_wxyz": [1.0, 0.0, 0.0, 0.0], "scale": 2.0}
 ONCE = RetryConfig(max_attempts=1)
 BROKE = Failure(code="provider_error", message="it broke", retryable=True)
 
@@ -52,6 +54,7 @@ def test_a_race_is_run_judged_and_the_best_is_published() -> None:
     assert known.made.files == version("3").files
     assert known.made.quality == {
         "faces": 12,
+        "unrefined": "there are no keyframes to fit it to",
         "race": [{"provider": "a", "score": 0.4}, {"provider": "b", "failed": "provider_error"},
                  {"provider": "c", "score": 0.7}],
     }  # fmt: skip
@@ -125,12 +128,87 @@ def test_a_picture_goes_before_whoever_needs_one() -> None:
     assert (done.state, done.made) == ("publishing", version("6"))
 
 
+def raced(*scores: float, **wanted: Any) -> Job:
+    """Judged by keyframes."""
+    known = job(KEYFRAMES, providers=("a", "b")[: len(scores)], task="capture", **wanted)
+    for digit, _ in enumerate(scores, 1):
+        known = went(known, version(str(digit), quality={"faces": digit}, provenance={"licence": f"of {digit}"}))
+    return went(known, verdicts(*scores, placement=PLACE))
+
+
+def refinement(before: float, after: float) -> NewVersion:
+    told = {"score_before": before, "score_after": after}
+    return version("7", quality={"faces": 9, "refinement": told}, provenance={"provider": "refiner", "revision": "1"})
+
+
+def test_what_wins_but_fits_badly_is_refined_and_what_became_of_it_published() -> None:
+    known = raced(0.3, 0.5)
+    assert (known.state, legs.part(known), legs.provider(known), legs.output(known)) == (
+        "queued", "refine", "refiner", "mesh",
+    )  # fmt: skip
+    assert [(role, file.sha256[0]) for role, file in legs.handed_on(known)] == [("mesh", "2")]
+    assert legs.params(known)["placements"] == [PLACE]
+    shown = legs.winner(known)
+    done = went(known, refinement(0.5, 0.9))
+    assert done.state == "publishing"
+    assert done.made is not None
+    assert done.made.files == version("7").files
+    assert done.made.quality["refinement"] == {"score_before": 0.5, "score_after": 0.9}
+    assert [mark["score"] for mark in done.made.quality["race"]] == [0.3, 0.5]
+    assert done.made.provenance["licence"] == "of 2", "its terms are those of whoever made it"
+    assert done.made.provenance["refined_by"] == {"provider": "refiner", "revision": "1"}
+    assert legs.winner(done) == shown, "what was shown meanwhile is what would have been published"
+
+
+@pytest.mark.parametrize("made", [refinement(0.5, 0.5), refinement(0.5, 0.4), version("8", quality={"refinement": 3})])
+def test_what_is_no_better_is_not_published_but_its_marks_are_kept(made: NewVersion) -> None:
+    known = raced(0.3, 0.5)
+    done = went(known, made)
+    assert done.state == "publishing"
+    assert done.made == legs.winner(known)
+    assert done.legs[-1].made is None
+    assert (done.legs[-1].verdict or {}).get("score_after") == (
+        made.quality["refinement"]["score_after"] if made != version("8", quality={"refinement": 3}) else None
+    )
+
+
+def test_a_refiner_that_fails_changes_nothing_and_a_job_being_refined_can_be_cancelled() -> None:
+    known = raced(0.3, 0.5)
+    done = went(known, BROKE)
+    assert (done.state, done.made, done.legs[-1].failure) == ("publishing", legs.winner(known), BROKE)
+    running = machine.cancel(machine.start(known, "refiner", "1", 2), 3)
+    assert running.is_cancelling
+    assert machine.make(running, refinement(0.5, 0.9), 4).state == "cancelled"
+
+
+def test_whether_it_is_refined_is_said() -> None:
+    fits = raced(0.3, 0.9)
+    assert (fits.state, legs.why_unrefined(fits)) == ("publishing", "it fits: its score is not below 0.8")
+    assert fits.made is not None
+    assert fits.made.quality["unrefined"] == legs.why_unrefined(fits)
+    assert legs.part(raced(0.3, 0.9, refine_below=0.95)) == "refine"
+    assert raced(0.3, 0.5, refine_below=0.0).state == "publishing"
+    unjudged = job(KEYFRAMES, providers=("a", "b"), task="capture")
+    unjudged = went(went(went(unjudged, version("1")), version("2")), BROKE)
+    assert unjudged.made is not None
+    assert unjudged.made.quality["unrefined"] == "nobody could judge how it fits"
+
+
+def test_keyframes_tell_how_good_one_is_by_itself() -> None:
+    assert legs.part(raced(0.5)) == "refine"
+    alone = went(job(KEYFRAMES, providers=("a",), task="capture", refine_below=0.0), version("1"))
+    assert alone.state == "publishing"
+
+
 def test_progress_of_a_leg_is_its_share_of_the_whole() -> None:
     known = job(IMAGE, providers=("a", "b"))
     own = [("x", 1.0), ("y", 3.0)]
     assert legs.stages(known, own) == [("before", 0.0), *own, ("after", 8.0)]
     assert legs.stages(went(known, version("1")), own) == [("before", 4.0), *own, ("after", 4.0)]
     assert legs.stages(job(IMAGE), own) == own
+    refining = raced(0.3, 0.5)
+    assert legs.stages(refining, own) == [("before", 12.0), *own, ("after", 0.0)]
+    assert legs.stages(job(KEYFRAMES, providers=("a", "b"), refine_below=0.0), own)[-1] == ("after", 8.0)
 
 
 @pytest.mark.parametrize(
