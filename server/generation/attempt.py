@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 MAX_WAITING = 256
 MAX_OFFERS = 16
 """Of one attempt; what is offered beyond is not published."""
+LAST_WORDS = ("done", "failed", "cancelled")
 Last = Literal["done", "failed", "cancelled", "gone"]
 
 
@@ -46,6 +47,8 @@ class Attempt:
     inbox: asyncio.Queue[dict[str, Any]] = field(default_factory=lambda: asyncio.Queue(MAX_WAITING))
     parked_before_ms: float = 0.0
     killed_because: str = ""
+    has_ended: bool = False
+    """Its worker has said the last word, or is gone."""
 
     @property
     def name(self) -> str:
@@ -54,7 +57,8 @@ class Attempt:
 
     @property
     def out(self) -> Path:
-        return (self.spool / f"out-{self.job.attempt}").resolve()
+        """As `name`: who clears up after one attempt takes nothing from the next."""
+        return (self.spool / f"out-{self.job.attempt}-{self.job.changed_ns}").resolve()
 
     @property
     def is_loaded(self) -> bool:
@@ -76,6 +80,8 @@ class Attempt:
 
     def hear(self, message: dict[str, Any]) -> None:
         """The worker said something; when much waits, the last words are what must not be left out."""
+        if message["type"] == "gone" or (message["type"] in LAST_WORDS and message.get("run") == self.name):
+            self.has_ended = True
         if message["type"] not in ("progress", "offer") or self.inbox.qsize() < MAX_WAITING // 2:
             with contextlib.suppress(asyncio.QueueFull):
                 self.inbox.put_nowait(message)
@@ -100,6 +106,9 @@ async def carry_out(
         return "gone", {"message": str(error)}
     except TimeoutError:
         return "gone", {"message": f"it was not loaded within {load_timeout_s:g} s"}
+    except BaseException:  # a mistake of ours, or the server ends: it must not go on with what nobody hears
+        attempt.cancel(time.monotonic())
+        raise
 
 
 async def _run(attempt: Attempt, worker: ProviderProcess, publisher: Publisher) -> tuple[Last, dict[str, Any]]:
@@ -122,7 +131,7 @@ async def _run(attempt: Attempt, worker: ProviderProcess, publisher: Publisher) 
             attempt.progress.update(str(told["stage"]), float(told["fraction"]))
         elif told["type"] == "offer" and int(told["number"]) <= MAX_OFFERS:
             await asyncio.to_thread(_offer, attempt, publisher, told)
-        elif told["type"] in ("done", "failed", "cancelled"):
+        elif told["type"] in LAST_WORDS:
             return told["type"], told
 
 

@@ -35,9 +35,9 @@ class Overseer:
         """Of workers that should have parked; that did not do as they were told."""
 
     async def watch(self, attempt: Attempt) -> None:
-        """Until cancelled."""
+        """Until its worker has said the last word, or cancelled; the worker is not left stopped."""
         try:
-            while True:
+            while not attempt.has_ended:
                 now = time.monotonic()
                 self._control(now)
                 self._enforce(attempt, now)
@@ -45,6 +45,8 @@ class Overseer:
                 await asyncio.sleep(TICK_S)
         finally:
             self._let(False)
+            if attempt.worker is not None and not attempt.worker.gone.is_set():
+                attempt.worker.resume()
 
     def _control(self, now: float) -> None:
         calls, self._calls = self._watch.calls_since(self._calls)

@@ -238,14 +238,12 @@ class Desk:
         for watcher in self._watchers:
             watcher.set()
 
-    def show(self, job: str, live: Live | None) -> None:
-        """How a running job goes; None when it runs no more."""
-        before = self._live.pop(job, None)
-        if live is not None:
-            self._live[job] = live
-            if before is not None and live.quarter > before.quarter:
-                self._loop.run_in_executor(self._thread, self._owe_progress, job, live)
-        if live is None or before is None or live.told != before.told:
+    def show(self, job: str, live: Live) -> None:
+        """How a running job goes; forgotten as soon as it is written down that it runs no more."""
+        before, self._live[job] = self._live.get(job), live
+        if before is not None and live.quarter > before.quarter:
+            self._loop.run_in_executor(self._thread, self._owe_progress, job, live)
+        if before is None or live.told != before.told:
             self._wake(job)
 
     def took(self, seconds: float) -> None:

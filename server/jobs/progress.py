@@ -27,7 +27,7 @@ class Progress:
         """
         Args:
             stages: names and weights, in order.
-            typical_s: of a whole run.
+            typical_s: from its beginning to the end of all stages.
         """
         total = sum(weight for _, weight in stages) or 1.0
         self._spans: dict[str, tuple[float, float]] = {}
@@ -36,11 +36,11 @@ class Progress:
             self._spans[name] = (begin, weight / total)
             begin += weight / total
         self._typical_s, self._began_s = typical_s, now_s
-        self._stage, self._fraction = "", 0.0
+        self._stage, self._fraction, self._from = "", 0.0, 0.0
 
     def begin(self, now_s: float) -> None:
-        """Only now it really begins."""
-        self._began_s = now_s
+        """Only now it really begins; how long what is done already took says nothing of the rest."""
+        self._began_s, self._from = now_s, self._fraction
 
     def update(self, stage: str, fraction: float) -> None:
         """A stage is at 0..1; one that nobody announced changes only the name."""
@@ -51,9 +51,10 @@ class Progress:
     def shown(self, now_s: float, parked_s: float = 0.0) -> Shown:
         """As it stands; time for which it was parked says nothing about its speed."""
         ran_s = max(0.0, now_s - self._began_s - parked_s)
-        left_s = max(0.0, self._typical_s - ran_s) if self._fraction < TRUST_FROM else None
-        if self._fraction > 0:
-            measured_s = ran_s * (1 - self._fraction) / self._fraction
-            trust = min(1.0, self._fraction / TRUST_FROM)
+        done = (self._fraction - self._from) / (1 - self._from) if self._from < 1 else 1.0
+        left_s = max(0.0, self._typical_s - ran_s) if done < TRUST_FROM else None
+        if done > 0:
+            measured_s = ran_s * (1 - done) / done
+            trust = min(1.0, done / TRUST_FROM)
             left_s = measured_s if left_s is None else trust * measured_s + (1 - trust) * left_s
         return Shown(self._stage, self._fraction, left_s)

@@ -1,4 +1,4 @@
-"""Files of jobs, a folder each: `in` holds what a job brought, `out-N` what its attempts make. One thread uses it.
+"""Files of jobs, a folder each: `in` holds what a job brought, `out-...` what its attempts make. One thread uses it.
 
 What jobs brought is limited all together, and goes with them: at once when one succeeded, after a while when somebody
 may still ask for a retry. What an attempt made goes when it is settled.

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import threading
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -102,6 +103,53 @@ async def test_a_worker_that_does_not_park_is_stopped_and_goes_on_after(tmp_path
                     await asyncio.to_thread(os.waitid, os.P_PID, worker.pid, os.WSTOPPED | os.WNOWAIT)
         done = await generation.desk.wait(job.job, 60)
         assert (done.state, done.attempt) == ("succeeded", 1)
+
+
+async def test_a_worker_that_has_finished_is_left_in_peace_whatever_is_wanted_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storing, go_on, store = asyncio.Event(), threading.Event(), Publisher.store
+    loop = asyncio.get_running_loop()
+
+    def slowly(*args: Any) -> Any:
+        loop.call_soon_threadsafe(storing.set)
+        go_on.wait(60)
+        return store(*args)
+
+    monkeypatch.setattr(Publisher, "store", slowly)
+    async with lane(tmp_path) as (generation, _, _bus):
+        job = await submit(generation, blocks=1, block_ms=1.0)
+        await storing.wait()
+        await generation.desk.cancel(job.job)
+        watching = [task for task in asyncio.all_tasks() if task.get_name() == f"watch {job.job}"]
+        if watching:
+            await asyncio.wait(watching, timeout=5)
+        assert all(task.done() for task in watching)
+        go_on.set()
+        assert (await generation.desk.wait(job.job, 60)).state == "cancelled"
+        assert generation.lanes["cpu"].overseer.kills == 0
+
+
+async def test_a_run_that_nobody_hears_any_more_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stumble(*_: Any) -> Any:
+        raise ValueError("nobody thought of this")
+
+    async with lane(tmp_path, {"jobs": {"retry": {"max_attempts": 1}}}) as (generation, _, _bus):
+        with monkeypatch.context() as broken:
+            broken.setattr(Publisher, "store", stumble)
+            job = await submit(generation, blocks=10**6, block_ms=1.0, offer=True)
+            done = await generation.desk.wait(job.job, 60)
+        assert (done.state, done.failure and done.failure.code) == ("failed", "internal")
+        after = await submit(generation, blocks=1, block_ms=1.0)
+        assert (await generation.desk.wait(after.job, 20)).state == "succeeded"
+
+
+async def test_a_job_is_in_no_stage_before_its_provider_says_so(tmp_path: Path) -> None:
+    async with lane(tmp_path) as (generation, _, _bus):
+        job = await submit(generation, blocks=1, block_ms=1.0)
+        looks = [generation.desk.live(job.job) async for _ in generation.desk.follow(job.job, None)]
+        assert {live.shown.stage for live in looks if live is not None} <= {"", "blocks", "fixed"}
+        assert generation.desk.live(job.job) is None
 
 
 async def test_a_provider_that_hangs_is_killed_in_the_end_and_the_gate_is_open(tmp_path: Path) -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from server.generation import controller, escalation, memory
+from server.generation.attempt import Attempt
 from server.generation.controller import Controller
 from server.generation.escalation import Action, Seen, decide
 from server.generation.gate import Call
 from server.jobs.progress import Progress
+from server.jobs.values import Job, Wanted
 
 CALM = Seen(
     raised_ms=None,
@@ -142,3 +145,29 @@ def test_the_time_that_is_left_comes_from_the_run_itself() -> None:
     assert progress.shown(55.0).fraction == pytest.approx(0.55)
     assert progress.shown(55.0).eta_s == pytest.approx(45.0)
     assert progress.shown(65.0, parked_s=10.0).eta_s == pytest.approx(45.0), "parked, it was not slow"
+
+
+def test_what_others_did_before_says_nothing_of_the_time_that_is_left() -> None:
+    progress = Progress([("before", 6.0), ("own", 2.0), ("after", 2.0)], 10.0, 0.0)
+    progress.update("before", 1.0)
+    progress.begin(100.0)
+    assert progress.shown(101.0).eta_s == pytest.approx(9.0)
+    progress.update("own", 0.5)
+    assert progress.shown(110.0).fraction == pytest.approx(0.7)
+    assert progress.shown(110.0).eta_s == pytest.approx(30.0), "a quarter of it in 10 s"
+
+
+def test_the_last_word_of_its_own_run_is_what_ends_an_attempt(tmp_path: Path) -> None:
+    job = Job(job="job-1", wanted=Wanted(), asset="vase", attempt=1, created_ns=0, changed_ns=0)
+    one, again = (
+        Attempt(job.model_copy(update={"changed_ns": ns}), None, tmp_path, Progress([], 1.0, 0.0), 0.0)  # type: ignore[arg-type]
+        for ns in (1, 2)
+    )
+    assert one.out != again.out, "another lane may clear up after the first while the second is at work"
+    one.hear({"type": "progress", "run": one.name, "stage": "", "fraction": 0.1})
+    one.hear({"type": "done", "run": again.name})
+    assert not one.has_ended
+    one.hear({"type": "cancelled", "run": one.name})
+    again.hear({"type": "gone", "message": ""})
+    assert one.has_ended
+    assert again.has_ended

@@ -7,9 +7,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+from server.api.jobs_view import job_view
+from server.assets.values import AssetFile, NewVersion
 from server.auth import Grant, Role
+from server.jobs import machine
+from server.jobs.desk import Desk
+from server.jobs.values import Wanted
 from tests.server.jobs.live import live, png
 
+MADE = NewVersion(files=(AssetFile(role="lod0", format="glb", sha256="0" * 64, size=1),))
 SHORT = {"blocks": 1, "block_ms": 1.0}
 
 
@@ -43,3 +49,16 @@ async def test_who_is_for_admins_is_so_in_a_race_and_on_the_way_too(tmp_path: Pa
         ):
             answer = await server.http.post("/v1/jobs", json=named, headers=headers)
             assert (answer.status_code, "admin" in answer.text) == (403, True)
+
+
+async def test_between_two_legs_a_job_is_as_far_as_its_legs_are(tmp_path: Path) -> None:
+    async with Desk.opened(tmp_path) as desk:
+        job, _ = await desk.submit(Wanted(text="red cube", providers=("prims", "library")), ())
+        shares = [(await job_view(desk, job)).progress]
+        for _ in range(2):
+            job = await desk.step(job.job, lambda known: machine.start(known, "prims", "1", 1))
+            shares.append((await job_view(desk, job)).progress)
+            job = await desk.step(job.job, lambda known: machine.make(known, MADE, 2))
+            shares.append((await job_view(desk, job)).progress)
+        assert shares == sorted(shares)
+        assert 0.2 < shares[2] < 0.8
