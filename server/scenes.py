@@ -52,7 +52,7 @@ from server.restart import restore_channel
 from server.scene import Config as SceneConfig
 from server.scene import Scene
 from server.scene_folders import is_scene_name, load_lenses, save_lenses, stored_scenes
-from server.workers.pool import Lane, Pool
+from server.workers.pool import Lane, LaneFull, Pool
 from server.writer import Writer
 from streams.frame import Frame, SceneId, StreamId
 from streams.mailbox import Mailbox, MailboxClosed
@@ -338,7 +338,10 @@ class Scenes:
         return await self._find(scene).film(params)
 
     async def infer(self, window: Window) -> WindowPrediction:
-        return await self._pool.predict(StreamId("pictures"), window, lane=Lane.BACKGROUND)
+        try:
+            return await self._pool.predict(StreamId("pictures"), window, lane=Lane.BACKGROUND)
+        except LaneFull as error:
+            raise Busy(str(error), retry_after_s=5) from error
 
     def devices(self) -> list[DeviceSummary]:
         return [

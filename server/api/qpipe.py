@@ -104,7 +104,7 @@ class Qpipe:
         """Cameras, depth, points and tracks, from the live engine, behind the phones' own windows; encoded already.
 
         Raises:
-            Refused: the pictures are no good.
+            Refused: the pictures are no good, or too many wait.
         """
         limits = self._counter.desk.config.limits
 

@@ -26,7 +26,7 @@ class Lane(enum.Enum):
 
 
 class LaneFull(Exception):
-    """The lane is at its bound; try again later (HTTP 429)."""
+    """The lane is at its bound; try again later."""
 
     def __init__(self, lane: Lane, bound: int) -> None:
         super().__init__(f"the {lane.value} lane is full ({bound} jobs wait); try again later")

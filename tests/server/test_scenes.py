@@ -7,9 +7,12 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from mapping.engines import Window, WindowPrediction
 from mapping.store.scene_store import Store
 from server.api.contract import (
     Busy,
@@ -24,6 +27,7 @@ from server.api.contract import (
 )
 from server.load import Config as LoadConfig
 from server.scenes import Config
+from server.workers.pool import Lane, LaneFull
 from server.writer import Writer
 from streams.frame import Frame, SceneId, StreamId
 from tests.mapping.walking import Phone
@@ -50,6 +54,18 @@ async def test_a_posed_stream_that_falls_silent_is_ended(film: list[Frame], tmp_
     await asyncio.wait_for(asyncio.wait([task]), 30)
     assert scenes.streams() == []
     await scenes.open_posed(MAIN, PosedOptions())
+    await scenes.close()
+
+
+async def test_pictures_that_find_too_many_waiting_may_come_again(tmp_path: Path) -> None:
+    async def full(*_: Any, **__: Any) -> WindowPrediction:
+        raise LaneFull(Lane.BACKGROUND, 64)
+
+    scenes = await open_scenes(tmp_path)
+    scenes._pool = SimpleNamespace(predict=full)  # type: ignore[assignment]
+    with pytest.raises(Busy, match="lane is full") as refused:
+        await scenes.infer(Window(()))
+    assert refused.value.retry_after_s
     await scenes.close()
 
 
