@@ -18,7 +18,7 @@ from mapping.changes import KeyframeId
 from mapping.kept import Fused, Kept, KeptKeyframes
 from mapping.transforms import F64, Sim3
 from mapping.volume import tsdf
-from mapping.volume.stretching import stretched
+from mapping.volume.moving import moved
 from mapping.volume.visibility import DepthView, Sight, line_of_sight
 
 _LOG = logging.getLogger(__name__)
@@ -81,12 +81,12 @@ class Fusion:
         self._anew = {kept.id for kept in self.pending()}
         return self.volume.clear()
 
-    def stretch(self, factor: float) -> NDArray[np.int32]:
-        """Bring the volume as it is to another unit, for a world that was stretched about its origin.
+    def move(self, new_from_old: Sim3) -> NDArray[np.int32]:
+        """Bring the volume as it is to where its world lies now.
 
         Keyframes that stand in it go on standing in it. Returns the blocks that were there, and are there.
         """
-        made = stretched(self.volume, factor)
+        made = moved(self.volume, new_from_old)
         room = self.volume.max_blocks
         if len(made.keys) > room:
             _LOG.warning("the map grew beyond its %d blocks: the %d least seen are gone", room, len(made.keys) - room)
@@ -94,12 +94,11 @@ class Fusion:
         before = self.volume.clear()
         self.volume.load(made)
         for kept in self._kept:
-            world = self._world_around(kept)
-            if kept.fused_as is not None and world is not None:
+            if (fused := kept.fused_as) is not None:
                 kept.fused_as = replace(
-                    kept.fused_as,
-                    world_from_camera=world.apply_pose(kept.component_from_camera),
-                    metres_per_unit=kept.fused_as.metres_per_unit * factor,
+                    fused,
+                    world_from_camera=new_from_old.apply_pose(fused.world_from_camera),
+                    metres_per_unit=new_from_old.scale * fused.metres_per_unit,
                 )
         return np.concatenate([before, made.keys])
 

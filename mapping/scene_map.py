@@ -354,7 +354,7 @@ class SceneMap:
         if reason in ("merge", "loop"):
             return []
         if self._world.is_settled:
-            return [self._fusion.stretch(new_from_old.scale)]
+            return [self._fusion.move(new_from_old)]
         _LOG.info("map epoch %d (%s): fusing %d keyframes anew", self._world.state.epoch, reason, len(self._kept))
         return [self._fusion.start_anew()]
 

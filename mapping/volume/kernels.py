@@ -1,4 +1,4 @@
-"""The inner loops of the volume: hash table, block making, voxel update, window copy.
+"""The inner loops of the volume: hash table, block making, voxel update, window copy, resampling.
 
 The table is open addressing with linear probing over packed keys; EMPTY marks a free place. Nothing is ever deleted
 from it, so a probe may stop at the first free place.
@@ -21,6 +21,8 @@ _NEAR_M = 0.05
 _NO_WEIGHT = 1e-3
 _APPEARED_M = 1e3
 """How far a voxel counts as moved that became known or unknown."""
+_LEAST_KNOWN = 0.5
+"""A resampled voxel is known when so much of what it is interpolated from is."""
 
 
 @kernel
@@ -272,3 +274,66 @@ def copy_window(
                             tsdf_m[x, y, z] = pool_tsdf_m[slot, x - x0, y - y0, z - z0]
                             for c in range(3):
                                 rgb[x, y, z, c] = pool_rgb[slot, x - x0, y - y0, z - z0, c]
+
+
+@kernel
+def resample(
+    table: NDArray[np.int64],
+    slots: NDArray[np.int32],
+    pool_tsdf_m: NDArray[np.float32],
+    pool_weight: NDArray[np.float32],
+    pool_rgb: NDArray[np.uint8],
+    known_weight: float,
+    old_from_new: NDArray[np.float64],
+    stretch: float,
+    truncation_m: float,
+    keys: NDArray[np.int32],
+    tsdf_m: NDArray[np.float32],
+    weight: NDArray[np.float32],
+    rgb: NDArray[np.uint8],
+) -> None:
+    """Fill blocks `keys` of a world that moved: trilinear from the old voxels around each place, known ones only.
+
+    Args:
+        old_from_new: (3, 4) in voxels.
+        stretch: by what distances grow.
+    """
+    size, m = BLOCK_VOXELS, old_from_new
+    at, base = np.empty(3), np.empty(3, np.int64)
+    for row in range(len(keys)):
+        x0, y0, z0 = keys[row, 0] * size + 0.5, keys[row, 1] * size + 0.5, keys[row, 2] * size + 0.5
+        last, slot = EMPTY, -1
+        for a in range(size):
+            for b in range(size):
+                for c in range(size):
+                    x, y, z = x0 + a, y0 + b, z0 + c
+                    for k in range(3):
+                        at[k] = m[k, 0] * x + m[k, 1] * y + m[k, 2] * z + m[k, 3] - 0.5
+                        base[k] = int(np.floor(at[k]))
+                        at[k] -= base[k]
+                    known, distance, heavy, most = 0.0, 0.0, 0.0, 0.0
+                    for corner in range(8):
+                        dx, dy, dz = corner >> 2, (corner >> 1) & 1, corner & 1
+                        share = abs(1 - dx - at[0]) * abs(1 - dy - at[1]) * abs(1 - dz - at[2])
+                        if share == 0.0:
+                            continue
+                        i, j, k = base[0] + dx, base[1] + dy, base[2] + dz
+                        packed = _pack(i // size, j // size, k // size)
+                        if packed != last:
+                            place, last = _place(table, packed), packed
+                            slot = slots[place] if table[place] == packed else -1
+                        if slot < 0:
+                            continue
+                        i, j, k = i % size, j % size, k % size
+                        if pool_weight[slot, i, j, k] < known_weight:
+                            continue
+                        known += share
+                        distance += share * pool_tsdf_m[slot, i, j, k]
+                        heavy += share * pool_weight[slot, i, j, k]
+                        if share > most:
+                            most = share
+                            for n in range(3):
+                                rgb[row, a, b, c, n] = pool_rgb[slot, i, j, k, n]
+                    if known >= _LEAST_KNOWN:
+                        tsdf_m[row, a, b, c] = min(max(stretch * distance / known, -truncation_m), truncation_m)
+                        weight[row, a, b, c] = heavy / known

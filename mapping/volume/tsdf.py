@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from mapping.changes import BLOCK_VOXELS, VoxelBlocks, VoxelWindow
-from mapping.transforms import F64
+from mapping.transforms import F64, Sim3
 from mapping.volume import kernels
 from mapping.volume.depth import incidence, local_planes, trust
 from streams.frame import DepthMap, Intrinsics
@@ -141,6 +141,20 @@ class Tsdf:
         slots = slots[slots >= 0]
         return Blocks(self._keys[slots], self._tsdf_m[slots], self._weight[slots], self._rgb[slots])
 
+    def resampled(self, keys: NDArray[np.int32], old_from_new: Sim3) -> Blocks:
+        """Blocks (n, 3) of a world that lies elsewhere, as they would look; voxels that were unknown have weight 0."""
+        n, e = len(keys), BLOCK_VOXELS
+        distances, weights = np.zeros((n, e, e, e), np.float32), np.zeros((n, e, e, e), np.float32)
+        made = Blocks(np.ascontiguousarray(keys, np.int32), distances, weights, np.zeros((n, e, e, e, 3), np.uint8))
+        in_voxels = old_from_new.matrix()[:3]
+        in_voxels[:, 3] /= self._config.voxel_size_m
+        kernels.resample(
+            self._table, self._slots, self._tsdf_m, self._weight, self._rgb, self._config.known_weight,
+            in_voxels, 1.0 / old_from_new.scale, self._config.truncation_m,
+            made.keys, made.tsdf_m, made.weight, made.rgb,
+        )  # fmt: skip
+        return made
+
     def load(self, blocks: Blocks) -> None:
         """Put blocks in place, over what stood there.
 
@@ -245,4 +259,4 @@ def warm_up() -> None:
     tsdf.integrate(wall, np.eye(4), np.zeros((8, 8, 3), np.uint8))
     tsdf.withdraw(wall, np.eye(4))
     tsdf.window((0, 0, 0), (8, 8, 8))
-    tsdf.load(tsdf.blocks(tsdf.block_keys()))
+    tsdf.load(tsdf.resampled(tsdf.block_keys(), Sim3.identity()))

@@ -9,9 +9,14 @@ import pytest
 
 from mapping.changes import KeyframeId
 from mapping.engines import WindowPrediction
+from mapping.fusion import Fusion
+from mapping.kept import Kept, KeptKeyframes, packed
 from mapping.scene_map import Config, SceneMap
-from mapping.transforms import exp_so3, rigid
-from tests.mapping.walking import Phone, feed, off_room, surface_error_m
+from mapping.transforms import Sim3, exp_so3, look_at, rigid
+from mapping.volume import tsdf
+from streams.frame import DepthMap, StreamId
+from tests.mapping.room import render
+from tests.mapping.walking import K, Phone, feed, off_room, surface_error_m
 
 
 def test_a_new_epoch_comes_in_by_slices_and_ends_as_if_it_had_come_at_once() -> None:
@@ -129,3 +134,29 @@ def test_a_second_look_replaces_the_first_in_the_volume() -> None:
     assert known.sum() > 2000
     assert np.sum(again.tsdf_m < 0) == pytest.approx(np.sum(once.tsdf_m < 0), rel=0.02), "nothing solid is left behind"
     assert np.mean(np.abs(again.tsdf_m - once.tsdf_m)[known] < 0.005) > 0.98
+
+
+def test_what_a_moved_world_holds_is_taken_back_from_where_it_stands() -> None:
+    """A correction waits while the world turns: the volume ends as if the keyframe had always been where it is now."""
+    quarter = Sim3(1.0, np.round(exp_so3(np.array([0.0, np.pi / 2, 0.0]))), np.zeros(3))
+    astray, right = (look_at([x, 1.3, 0.4], [0.3, 0.4, -1.5]) for x in (-0.5, 0.3))
+    volumes = []
+    for first in (astray, right):
+        world, kept = Sim3.identity(), KeptKeyframes(5)
+        rgb, depth = render(first, K)
+        one = Kept(KeyframeId("a/0"), (StreamId("a"), 0), first, K, *packed(DepthMap(depth, K)), rgb)
+        kept.add(one)
+        fusion = Fusion(tsdf.Config(), kept, lambda _: world)  # noqa: B023
+        fusion.wait(one)
+        fusion.step(fusion.pending())
+        one.component_from_camera, one.depth = right, render(right, K)[1].astype(np.float16)
+        world = quarter
+        fusion.move(quarter)
+        fusion.wait(one)
+        fusion.step(fusion.pending())
+        volumes.append(fusion.volume.window((-60, -10, -60), (120, 60, 120)))
+    moved, always = volumes
+    num = np.count_nonzero(always.weight)
+    assert num > 2000
+    assert np.count_nonzero(np.abs(moved.weight - always.weight) > 1e-3) < 0.005 * num
+    assert np.count_nonzero(np.abs(moved.tsdf_m - always.tsdf_m) > 1e-3) < 0.005 * num
