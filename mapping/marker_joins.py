@@ -15,16 +15,15 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from mapping.changes import KeyframeId
 from mapping.component import Component
 from mapping.kept import ComponentKey, Kept, KeptKeyframes
-from mapping.metric.markers import Sighting
+from mapping.metric.markers import Sighting, corners_m
 from mapping.places import contradiction
-from mapping.places.storing import BEFORE
 from mapping.transforms import Sim3, angle_between, project
 
 _log = logging.getLogger(__name__)
 
-_FIRST_REFINEMENT = 8
 _KEYFRAMES = 3
 """Of either side are looked at."""
 _SHEET = 1.8
@@ -44,19 +43,46 @@ class _Guess:
     """Relative error of the scale."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Joined:
+    """How a component's place is known that a marker gave it."""
+
+    sigma: float
+    num_sightings: int
+    """It had, when somebody looked last."""
+
+
+@dataclass(slots=True)
+class _Looks:
+    """What the surroundings of a print were compared by. Counts news, for pictures go and are not told apart."""
+
+    newest: tuple[KeyframeId, ...] = ()
+    """Of each side."""
+    num_news: int = 0
+    compare_at: int = 1
+    is_apart: bool = False
+    """It turned out to be another print than the one in the world."""
+
+    def is_due(self, newest: tuple[KeyframeId, ...]) -> bool:
+        """Whether there is another picture; of another print, twice as many as last time."""
+        self.num_news += newest != self.newest
+        self.newest = newest
+        if self.num_news < self.compare_at:
+            return False
+        self.compare_at = self.num_news * 2 if self.is_apart else self.num_news + 1
+        return True
+
+
 class MarkerJoins:
     """Who lies in the world by a marker, and who may. One caller at a time."""
 
     def __init__(self, kept: KeptKeyframes) -> None:
         self._kept = kept
-        self._sigma: dict[ComponentKey, float] = {}
-        """How sure each component's place was that a marker gave it."""
+        self._joined: dict[ComponentKey, _Joined] = {}
         self._heard: dict[ComponentKey, deque[tuple[ComponentKey, Sim3]]] = {}
         """For each component, other_from_component by single recognised pairs, which nobody believes by themselves."""
-        self._asked: dict[tuple[ComponentKey, int], int] = {}
-        """How many pictures of a marker there were when the looks around it were compared last."""
-        self._apart: set[tuple[ComponentKey, int]] = set()
-        """Prints that turned out to be others than the one in the world."""
+        self._looks: dict[tuple[ComponentKey, int], _Looks] = {}
+        """For each print that a component without a place has seen."""
 
     def hear(self, a: ComponentKey, b: ComponentKey, b_from_a: Sim3) -> None:
         """Somebody recognised something: this is where a lies in b if he is right."""
@@ -73,7 +99,7 @@ class MarkerJoins:
         guesses = sorted(_guesses(component, hung), key=lambda guess: guess.sigma)
         for guess in guesses:
             if self._is_borne_out(guess, guesses, component, world):
-                self._sigma[component.key] = guess.sigma
+                self._joined[component.key] = _Joined(guess.sigma, component.num_sightings)
                 return guess.world_from_component
         return None
 
@@ -83,31 +109,36 @@ class MarkerJoins:
         A second visit after a long walk often knows less: what the tracker drifted in between is in it. And what puts
         it elsewhere is another print.
         """
-        num, before = component.num_sightings, component.world_from_component
-        if component.key not in self._sigma or before is None or num < _FIRST_REFINEMENT or num & (num - 1):
+        joined, before, num = self._joined.get(component.key), component.world_from_component, component.num_sightings
+        if joined is None or before is None or num < 2 * joined.num_sightings:
             return None
         near = [g for g in _guesses(component, hung) if _is_near(g.world_from_component, before, component)]
         best = min(near, key=lambda guess: guess.sigma, default=None)
-        if best is None or best.sigma >= self._sigma[component.key]:
+        if best is None or best.sigma >= joined.sigma:
+            self._joined[component.key] = replace(joined, num_sightings=num)
             return None
-        self._sigma[component.key] = best.sigma
+        self._joined[component.key] = _Joined(best.sigma, num)
         return best.world_from_component
 
     def let_go(self, component: ComponentKey) -> None:
         """A component lies where something better than a marker put it."""
-        self._sigma.pop(component, None)
+        self._joined.pop(component, None)
+
+    def start_anew(self) -> None:
+        """Nothing lies in the world any more: it begins again, with other prints."""
+        self._joined.clear()
+        self._looks.clear()
 
     def forget(self, components: Collection[ComponentKey]) -> None:
         """Drop all that is known about some components."""
         for component in components:
-            self._sigma.pop(component, None)
+            self._joined.pop(component, None)
             self._heard.pop(component, None)
         for known in self._heard.values():
             kept = [(other, place) for other, place in known if other not in components]
             known.clear()
             known.extend(kept)
-        self._apart = {(key, marker) for key, marker in self._apart if key not in components}
-        self._asked = {(key, marker): num for (key, marker), num in self._asked.items() if key not in components}
+        self._looks = {print_: looks for print_, looks in self._looks.items() if print_[0] not in components}
 
     def _is_borne_out(
         self, guess: _Guess, guesses: list[_Guess], component: Component, world: Collection[Component]
@@ -122,23 +153,21 @@ class MarkerJoins:
         """Whether what is around the print looks alike in the pictures of both sides."""
         mine = self._pictures(component, guess.marker)
         witnesses = [(other, seen) for other in world if (seen := self._pictures(other, guess.marker))]
-        if not witnesses:  # a stored map to which its marker is the only way back
-            return not any(other.key == BEFORE for other in world)
-        print_, num = (component.key, guess.marker), len(mine) + sum(len(seen) for _, seen in witnesses)
-        asked = self._asked.get(print_, 0)
-        if num < (2 * asked if print_ in self._apart else asked + 1):
+        if not witnesses:  # the only way back into a stored map; whoever else is in it has to bear witness
+            return not world
+        looks = self._looks.setdefault((component.key, guess.marker), _Looks())
+        if not mine or not looks.is_due(tuple(seen[-1][0].id for seen in (mine, *(seen for _, seen in witnesses)))):
             return False
-        self._asked[print_] = num
-        looks = contradiction.Difference()
+        differs = contradiction.Difference()
         for other, theirs in witnesses:
             assert other.world_from_component is not None
             b_from_a = other.world_from_component.inverse() @ guess.world_from_component
             pairs = [(_bare(*a), _bare(*b)) for a in _some(mine) for b in _some(theirs)]
-            looks += contradiction.difference(b_from_a, pairs)
-        if looks.is_contradiction() and print_ not in self._apart:
-            self._apart.add(print_)
+            differs += contradiction.difference(b_from_a, pairs)
+        if differs.is_contradiction() and not looks.is_apart:
+            looks.is_apart = True
             _log.warning("marker %d hangs twice: %s stays apart; print each id once", guess.marker, component.key[0])
-        return looks.is_agreement()
+        return differs.is_agreement()
 
     def _recognised(self, component: Component, world: Collection[Component]) -> Iterator[Sim3]:
         places = {other.key: place for other in world if (place := other.world_from_component) is not None}
@@ -173,9 +202,7 @@ def _is_near(a: Sim3, b: Sim3, component: Component) -> bool:
 
 def _bare(kept: Kept, seen: Sighting) -> Kept:
     """The keyframe without the print: its depth is unknown where the sheet hangs."""
-    half = 0.5 * _SHEET * seen.size_m
-    corners = np.array([[-half, half, 0.0], [half, half, 0.0], [half, -half, 0.0], [-half, -half, 0.0]])
-    corners = corners @ seen.camera_from_marker[:3, :3].T + seen.camera_from_marker[:3, 3]
+    corners = corners_m(_SHEET * seen.size_m) @ seen.camera_from_marker[:3, :3].T + seen.camera_from_marker[:3, 3]
     if corners[:, 2].min() <= 1e-3:
         return replace(kept, depth=np.zeros_like(kept.depth))
     sheet = np.zeros(kept.depth.shape, np.uint8)

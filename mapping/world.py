@@ -141,6 +141,7 @@ class World:
                 key, place = tie.b, places[tie.a] @ tie.b_from_a.inverse()
             places[key] = place
             self._hung.add(key)
+            self.marker_joins.let_go(key)
             self.components[key].placement = Placement(place)
             hung.append(self.components[key])
         for component in hung:
@@ -315,6 +316,7 @@ class World:
         for component in self.components.values():
             component.world_from_component = None
         self._hung.clear()
+        self.marker_joins.start_anew()
         self.state = WorldState(epoch=self.state.epoch + 1, declared=self.state.declared)
         self._look_again()
         self._found(heir)
@@ -330,7 +332,7 @@ class World:
         kept: list[Kept] = self._kept.of(founder.key)
         gravity = founder.gravity(kept)
         assert founder.world_from_component is not None
-        others = (self.components[key] for key in self._hung)
+        others = (component for key, component in self.components.items() if key in self._hung)
         size = founder.scale(kept, gravity.up, told_by(others, founder.world_from_component.inverse(), self._kept))
         moved = anchor.better(now, gravity, size)
         if moved is None:

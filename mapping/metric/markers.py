@@ -125,7 +125,7 @@ class MarkerFinder:
         dictionary.maxCorrectionBits = min(config.max_wrong_bits, dictionary.maxCorrectionBits)
         parameters.errorCorrectionRate = 1.0
         self._detector = cv2.aruco.ArucoDetector(dictionary, parameters)
-        self._corners_m = _corners_m(config.size_m)
+        self._corners_m = corners_m(config.size_m)
         self._twins = Twins()
 
     def find(self, gray: NDArray[np.uint8], intrinsics: Intrinsics) -> list[Sighting]:
@@ -203,13 +203,13 @@ def place(sightings: Sequence[tuple[F64, Sighting]]) -> Placed | None:
     if sigma > _MAX_SIGMA:
         return None
     size_m = sightings[0][1].size_m
-    marker_from_component = umeyama(corners, _corners_m(size_m))
-    unsquare_m = np.linalg.norm(marker_from_component.apply(corners) - _corners_m(size_m), axis=1)
+    marker_from_component = umeyama(corners, corners_m(size_m))
+    unsquare_m = np.linalg.norm(marker_from_component.apply(corners) - corners_m(size_m), axis=1)
     is_square = float(np.sqrt(np.mean(unsquare_m**2))) <= _MAX_UNSQUARE * size_m
     return Placed(marker_from_component, sigma) if is_square else None
 
 
-def _corners_m(size_m: float) -> F64:
+def corners_m(size_m: float) -> F64:
     """(4, 3) corners in the marker's frame, in OpenCV's order."""
     half = size_m / 2
     return np.array([[-half, half, 0.0], [half, half, 0.0], [half, -half, 0.0], [-half, -half, 0.0]])
@@ -217,7 +217,7 @@ def _corners_m(size_m: float) -> F64:
 
 def _rays(seen: Sighting) -> F64:
     """(4, 3) unit directions to the corners, in camera axes."""
-    corners = _corners_m(seen.size_m) @ seen.camera_from_marker[:3, :3].T + seen.camera_from_marker[:3, 3]
+    corners = corners_m(seen.size_m) @ seen.camera_from_marker[:3, :3].T + seen.camera_from_marker[:3, 3]
     return np.asarray(corners / np.linalg.norm(corners, axis=1, keepdims=True))
 
 
