@@ -21,7 +21,7 @@ from server.jobs.desk import Desk
 from server.jobs.machine import WrongState
 from server.jobs.steady import happens_within, steadily
 from server.jobs.store import Store
-from server.jobs.values import Failure, Job
+from server.jobs.values import Failure, Job, Leg
 
 log = logging.getLogger(__name__)
 PAGE = 64
@@ -35,6 +35,8 @@ class Clerk:
     def __init__(self, desk: Desk, registry: Registry, publisher: Publisher) -> None:
         self._desk, self._registry, self._publisher = desk, registry, publisher
         self._changed = desk.watch()
+        self._keep_again_at = 0.0
+        """When what legs made has to be kept again; monotonic seconds."""
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -56,9 +58,8 @@ class Clerk:
             return None
 
     async def _settled(self, job: Job) -> Known | None:
-        for leg in job.legs:
-            if leg.made is not None:  # nothing else names its files yet
-                await asyncio.to_thread(self._publisher.has_all, leg.made)
+        if lost := await asyncio.to_thread(self._lost, job):
+            job = await self._desk.step(job.job, lambda j: machine.redo(j, lost, time.time_ns()))
         candidates = await asyncio.to_thread(self._registry.candidates, job)
         for known in candidates:
             if await self._from_cache(job, known):
@@ -69,6 +70,13 @@ class Clerk:
         hint = failure.hint or await asyncio.to_thread(self._registry.why_not, job)
         await self._refuse(job, failure.model_copy(update={"hint": hint, "retryable": False}))
         return None
+
+    def _lost(self, job: Job) -> list[Leg]:
+        """Legs whose files are not there any more; those of the others, which no version names yet, stay for a while.
+
+        Blocks.
+        """
+        return [leg for leg in job.legs if leg.made is not None and not self._publisher.has_all(leg.made)]
 
     async def turn_away(self, job: Job, known: Known, failure: Failure) -> None:
         """A waiting job's provider cannot have it: another may, unless the job wants just that one."""
@@ -120,6 +128,10 @@ class Clerk:
                 await desk.step(late, lambda known: machine.expire(known, time.time_ns()))
         while waiting := await desk.ask(lambda store: store.unrouted(time.time_ns(), PAGE)):
             await self._route(waiting)
+        if (now := time.monotonic()) >= self._keep_again_at:
+            self._keep_again_at = now + self._publisher.grace_s / 4
+            for job in await desk.ask(lambda store: store.in_state("queued", "running")):
+                await asyncio.to_thread(self._lost, job)
         for job in await desk.ask(lambda store: store.in_state("publishing")):
             with _alone("published", job):
                 await self.finish(job)

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from server.api.contract import Conflict, NotFound, Refused
-from server.assets.bus import AssetBus
+from server.assets.bus import LEAST_GRACE_S, AssetBus
 from server.assets.catalog import Catalog
 from server.assets.database import Gone
 from server.assets.registry import WITHDRAWN
@@ -135,6 +135,11 @@ class Publisher:
                 catalog.swap(slot.slot, slot.scene, Ref(newest.asset, newest.version), None, None, None, now_ns)
 
         self._bus.do(work)
+
+    @property
+    def grace_s(self) -> float:
+        """For how long files stay that no version names."""
+        return max(self._bus.config.grace_s, LEAST_GRACE_S)
 
     def path(self, file: AssetFile) -> Path:
         """Where a stored file can be read."""

@@ -5,12 +5,14 @@ queued <- running                               worker or server died, or it may
 queued -> cancelled, expired, publishing        nobody wants it; too late; an identical one was done before
 queued -> failed                                nobody can do it
 running -> cancelled, failed
+queued -> queued                                what a part of it made is lost, and made again
 running -> queued                               its part is done, another provider has the next (`legs`)
 failed, cancelled, expired -> queued            somebody asks for a retry
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -97,6 +99,13 @@ def rule_out(job: Job, provider: str, failure: Failure, now_ns: int) -> Job:
     if legs.part(job) != "whole":
         return _given_up(job, failure, now_ns)
     return _changed(job, "queued", now_ns, tried=(*job.tried, provider), failure=failure)
+
+
+def redo(job: Job, lost: Sequence[Leg], now_ns: int) -> Job:
+    """What these legs made is not there any more: they have their turn again, and so has who looked at it."""
+    _check(job, "queued")
+    kept = tuple(leg for leg in job.legs if leg.part in ("picture", "race") and leg not in lost)
+    return _changed(job, "queued", now_ns, legs=kept)
 
 
 def refuse(job: Job, failure: Failure, now_ns: int) -> Job:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -125,6 +126,46 @@ async def test_a_result_that_cannot_be_published_now_keeps_nobody_waiting(
         assert (await here.desk.get(full.job)).state == "publishing"
         await here.clerk.look()
         assert (await here.desk.get(full.job)).state == "succeeded"
+
+
+async def raced(here: Office) -> Job:
+    """Its first leg is done, and it waits for the second one."""
+    job = await here.submit(provider="auto", providers=("rehearsal", "prims"), text="red cube 20 cm")
+    made = here.version(b"cube", job)
+    return await here.step(job, start, lambda job: machine.make(job, made, 6))
+
+
+def path(here: Office, job: Job) -> Path:
+    """Of the file that the first leg made."""
+    made = job.legs[0].made
+    assert made is not None
+    return here.publisher.path(made.files[0])
+
+
+async def test_what_a_leg_made_stays_while_its_job_waits_for_the_next(tmp_path: Path) -> None:
+    async with office(tmp_path) as here:
+        job = await raced(here)
+        await here.clerk.look()
+        os.utime(path(here, job), ns=(0, 0))
+        await here.clerk.look()
+        assert path(here, job).stat().st_mtime_ns == 0, "there is time enough"
+        here.clerk._keep_again_at = 0.0
+        await here.clerk.look()
+        here.bus.do(lambda catalog, now_ns: catalog.sweep(now_ns))
+        assert path(here, job).exists()
+
+
+async def test_a_leg_whose_files_are_gone_is_done_again(tmp_path: Path) -> None:
+    async with office(tmp_path) as here:
+        job = await raced(here)
+        known = await here.clerk.settle(job)
+        assert known is not None
+        assert known.name == "prims"
+        path(here, job).unlink()
+        known = await here.clerk.settle(job)
+        assert known is not None
+        assert known.name == "rehearsal"
+        assert (await here.desk.get(job.job)).legs == ()
 
 
 async def test_a_job_that_nobody_can_settle_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
