@@ -218,9 +218,9 @@ class Device:
 
     def _hand_over(self) -> None:
         """Let devices that are up do what waits here; windows that a worker died over stay and harm nobody else."""
-        for job in reversed(self._lanes.drain(lambda job: not job.work.deaths)):
-            if not self._move(job):
-                self._lanes.put_back(job, self._clock())
+        staying = [job for job in self._lanes.drain(lambda job: not job.work.deaths) if not self._move(job)]
+        for job in reversed(staying):
+            self._lanes.put_back(job, self._clock())
 
     async def _respawn(self) -> WorkerProcess:
         """Start workers until one is warm, ever more slowly; nobody is left waiting for a device that cannot."""

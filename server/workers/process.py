@@ -61,7 +61,7 @@ class Config(BaseModel):
     """A ready worker that was silent for so long is killed and replaced."""
     start_timeout_s: float = Field(default=300.0, gt=0)
     """Making and warming the engine may compile kernels or load gigabytes of weights. While the worker says that it
-    downloads something, this does not run."""
+    downloads something, and gets on with it, this does not run."""
     job_timeout_s: float = Field(default=60.0, gt=0)
     close_timeout_s: float = Field(default=5.0, gt=0)
 
@@ -237,7 +237,8 @@ class WorkerProcess:
                 logging.getLogger(message.logger).log(message.level, message.message, extra={"device": self._device})
             case Ready():
                 self.provenance, self.together = message.provenance, message.together
-                self._ready.set_result(message)
+                if not self._ready.done():  # else it comes too late
+                    self._ready.set_result(message)
             case StartFailed():
                 self._fail(EngineFailed(f"{message.kind}: {message.message}"))
             case Answers():
@@ -245,11 +246,11 @@ class WorkerProcess:
                     self._reply.set_result(message)
 
     def _note_fetching(self, what: str) -> None:
-        """While it downloads, its start has as much time as if it began only now."""
+        """Whenever its download gets on, or is there, its start has as much time as if it began only now."""
         if what and not self.fetching:
             _log.info("device %s downloads what its engine needs: %s", self._device, what)
-        self.fetching = what
-        if what and self._limit is not None and not self._ready.done():
+        has_moved, self.fetching = what != self.fetching, what
+        if has_moved and self._limit is not None and not self._ready.done():
             self._limit.reschedule(asyncio.get_running_loop().time() + self._config.start_timeout_s)
 
     async def _watch(self) -> None:

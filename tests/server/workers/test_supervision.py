@@ -16,11 +16,15 @@ import pytest
 from mapping.changes import KeyframeId
 from mapping.engines import View, Window
 from server.workers.batching import Batching
+from server.workers.device import Config as DeviceConfig
+from server.workers.device import Device
 from server.workers.health import LAST
-from server.workers.lanes import Lane, Lanes
+from server.workers.lanes import Job, Lane, Lanes
 from server.workers.messages import Beat, Ready
 from server.workers.pool import Config, JobFailed, Pool
 from server.workers.process import WorkerProcess
+from server.workers.quarantine import Quarantine
+from server.workers.work import Work
 from tests.server.toy_engine import BREAK, SAY
 from tests.server.workers.pools import ENGINE, FAST, PATIENT, A, pid_of, until, waiting, window
 
@@ -46,10 +50,43 @@ async def test_while_it_downloads_a_start_has_all_its_time_before_it(monkeypatch
     worker._take(Beat(1))
     assert worker._limit.when() == before, "who only lives has what he had"
     worker._take(Beat(1, fetching="weights"))
-    assert (worker._limit.when() or 0.0) >= before + 100.0
+    later = worker._limit.when() or 0.0
+    assert later >= before + 100.0
+    monkeypatch.setattr(loop, "time", lambda: now() + 200.0)
+    worker._take(Beat(1, fetching="weights"))
+    assert worker._limit.when() == later, "it stands still"
+    worker._take(Beat(1, fetching="more weights"))
+    assert (worker._limit.when() or 0.0) >= before + 200.0
     worker._take(Ready(0.1))
     await warm
     worker._tasks.pop().cancel()
+
+
+async def test_who_gets_ready_too_late_is_not_heard() -> None:
+    nobody: Any = None
+    worker = WorkerProcess("cpu", nobody, nobody, FAST)
+    worker._ready.cancel()  # as the time-out does
+    worker._take(Ready(0.1))
+
+
+async def test_what_moves_to_another_device_keeps_its_order_and_so_does_what_stays() -> None:
+    moved: list[Job[Work]] = []
+
+    def move(job: Job[Work]) -> bool:
+        if has_room := len(moved) < 2:
+            moved.append(job)
+        return has_room
+
+    small = DeviceConfig(window_bytes=1 << 16, result_bytes=1 << 16)
+    device = Device("cpu", ENGINE, {}, small, Quarantine(), move=move)
+    loop = asyncio.get_running_loop()
+    jobs = [Job(Lane.BACKGROUND, "a", Work(window(), loop.create_future())) for _ in range(4)]
+    for job in jobs:
+        device.submit(job)
+    device._hand_over()
+    assert moved == jobs[:2]
+    assert device._lanes.drain() == jobs[2:]
+    await device.close()
 
 
 async def test_a_mistake_of_ours_costs_the_window_not_the_device(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
