@@ -15,17 +15,17 @@ type Listener = (payload: unknown) => void;
 class Page {
   /** `METHOD path`, in order. */
   readonly asked: string[] = [];
-  readonly ifMatch: (string | null)[] = [];
+  readonly bodies: unknown[] = [];
   readonly news: string[] = [];
   readonly bound = new Map<string, Callbacks<Model>>();
   isFull = false;
   private readonly open = new Map<string, ((answer: Response) => void)[]>();
   private readonly heard = new Map<string, Listener>();
 
-  private readonly fetch = (url: unknown, { method = "GET", headers }: RequestInit = {}): Promise<Response> => {
+  private readonly fetch = (url: unknown, { method = "GET", body }: RequestInit = {}): Promise<Response> => {
     const what = `${method} ${(url as URL).pathname}`;
     this.asked.push(what);
-    this.ifMatch.push(new Headers(headers).get("If-Match"));
+    this.bodies.push(typeof body === "string" ? JSON.parse(body) : null);
     return new Promise((resolve) => this.open.set(what, [...(this.open.get(what) ?? []), resolve]));
   };
 
@@ -134,6 +134,11 @@ describe("Things", () => {
     page.tell({ type: "slot.commit", slot: "a" });
     page.tell({ type: "slot.removed", slot: "a" });
     await page.answer("GET /v1/slots/a", slot("a", 4));
+    expect(page.slots).toEqual([]);
+    page.tell({ type: "slot.commit", slot: "a" });
+    await page.answer("GET /v1/slots/a", slot("a", 1));
+    expect(page.slots).toEqual(["a"]);
+    page.tell({ type: "slot.commit", slot: "a" });
     await page.answer("GET /v1/slots/a", {}, 404);
     expect(page.slots).toEqual([]);
   });
@@ -243,7 +248,7 @@ describe("Workshop", () => {
     await page.answer("GET /v1/slots/a", slot("a", 4, ["cube", 2], [["cube", 1], ["mug", 3]]));
     await page.answer("POST /v1/slots/a/rollback", slot("a", 5, ["cube", 1], [["mug", 3]]));
     await page.answer("POST /v1/slots/a/rollback", slot("a", 6, ["mug", 3]));
-    expect(page.ifMatch.slice(-2)).toEqual(['"4"', '"5"']);
+    expect(page.bodies.slice(-2)).toEqual([{ revision: 4 }, { revision: 5 }]);
     expect(page.things.all[0]?.isBusy).toBe(false);
   });
 });

@@ -42,6 +42,8 @@ export class Things {
   /** Slots that something happened to since they were read; null: all of them. */
   private stale: Set<string> | null = new Set();
   private isReading = false;
+  /** Slots that were removed since it was asked last: the answer may not know yet. */
+  private readonly removed = new Set<string>();
 
   constructor(
     private readonly stage: Stage,
@@ -107,6 +109,11 @@ export class Things {
   private hear({ type, slot }: AssetEvent): void {
     if (type === "resync") return this.lookAtAll();
     if (typeof slot !== "string" || !type.startsWith("slot.")) return;
+    if (type === "slot.removed") {
+      this.removed.add(slot);
+      this.stale?.delete(slot);
+      return this.drop(slot);
+    }
     this.stale?.add(slot);
     void this.read();
   }
@@ -124,6 +131,7 @@ export class Things {
       const [slot] = this.stale ?? [];
       if (slot === undefined) this.stale = new Set();
       else this.stale?.delete(slot);
+      this.removed.clear();
       // What cannot be read now stays as it is: the bus opens again when the server is back.
       await (slot === undefined ? this.readAll() : this.readOne(slot)).catch(() => undefined);
     }
@@ -148,7 +156,7 @@ export class Things {
   }
 
   private take(view: SlotView): void {
-    if (view.scene !== this.scene || view.placement === null) return;
+    if (view.scene !== this.scene || view.placement === null || this.removed.has(view.slot)) return;
     const thing = this.bySlot.get(view.slot) ?? this.add(view.slot);
     thing.view = view;
     thing.group.matrix.copy(matrixOf(view.placement));

@@ -42,7 +42,8 @@ export class Workshop {
       const shown = view.current?.asset;
       const steps = 1 + Math.max(0, view.kept.findIndex(({ asset }) => asset !== shown));
       for (let i = 0; i < steps; i++) {
-        const init = { method: "POST", headers: { "If-Match": `"${view.rev}"` } };
+        const body = JSON.stringify({ revision: view.rev }); // refused when somebody else was quicker
+        const init = { method: "POST", headers: { "Content-Type": "application/json" }, body };
         view = await this.api.json(`v1/slots/${thing.slot}/rollback`, readSlot, init);
       }
     });
