@@ -2,10 +2,11 @@
 
 The server under test (`python -m benchmarks.generation.killing FOLDER`) is bus, books and lane in one process, which
 takes orders on stdin and answers on stdout once they are on the disk; the lane's broker is a part of it. The parent is
-a client that repeats an order, under its Idempotency-Key, until it is answered. Half of the orders ask for something
-that was asked before, so that the cache is used. A job whose workers were killed as often as it is tried fails, and the
-client asks for a retry; deaths of the server are not counted. At the end every order must be a job that succeeded, with
-exactly one version of its own asset, and both logs of events numbered without a gap.
+a client that repeats an order to every new server, under its Idempotency-Key, until its job is over. Half of the orders
+ask for something that was asked before, so that the cache is used. A job whose workers were killed as often as it is
+tried fails, and the client asks for a retry; deaths of the server are not counted. At the end every order must be the
+job that it was answered with first, which succeeded, with exactly one version of its own asset, and both logs of events
+numbered without a gap. What does not get done is waited for only so long, and lost.
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from server.assets.bus import AssetBus
 from server.assets.catalog import Config as AssetsConfig
 from server.generation.opened import Config, gates, opened
+from server.jobs.desk import Desk
 from server.jobs.values import Wanted
 
 OUTSTANDING = 4
@@ -37,6 +40,8 @@ SERVERS = 0.3
 LONGEST_S = 0.5
 STARTING = 0.1
 """Share of the kills that do not wait until the server is up."""
+QUIET_S = 120.0
+"""So long after the last job that was done nothing more is expected."""
 PARAMS = {"blocks": 12, "block_ms": 4.0}
 CONFIG = Config.model_validate({"jobs": {"retry": {"first_backoff_s": 0.05}}})
 ASSETS = AssetsConfig.model_validate({"discovery": {"every_s": None}, "keep_events": 10**7})
@@ -53,7 +58,7 @@ class Kills:
     retries: int
     """Asked for by the client, of jobs whose worker was killed in every attempt."""
     lost: int
-    """Orders that were answered and have no job that succeeded, or no version."""
+    """Orders whose first answer names no job that succeeded, or that have no version."""
     duplicated: int
     """Versions of a job beyond its first, and jobs of an order beyond its first."""
     gaps: int
@@ -63,23 +68,23 @@ class Kills:
 class _Client:
     """Orders jobs from whatever server is alive."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, command: Sequence[str]) -> None:
+        self._command = command
         self.ordered = 0
         self.answered: dict[int, str] = {}
-        self.done: set[str] = set()
+        """The job that an order was answered with first."""
+        self.done: set[int] = set()
+        """Orders whose job is over, however it ended."""
         self.retries = 0
         self._start()
 
     def _start(self) -> None:
-        command = [sys.executable, "-m", __spec__.name if __spec__ else __name__, str(self._folder)]
-        self.server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.server = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.up = threading.Event()
         self._reader = threading.Thread(target=self._read, args=(self.server, self.up), daemon=True)
         self._reader.start()
-        for number in range(self.ordered):
-            if number not in self.answered:
-                self._order(number)
+        for number in sorted(set(range(self.ordered)) - self.done):
+            self._order(number)
 
     def order_more(self) -> None:
         while self.ordered - len(self.done) < OUTSTANDING:
@@ -102,15 +107,24 @@ class _Client:
                     return True
         return False
 
-    def finish(self) -> None:
-        """Wait until all that was ordered is done, then end the server in good order."""
-        while len(self.done) < self.ordered:
+    def finish(self, quiet_s: float = QUIET_S) -> None:
+        """Wait until all that was ordered is done, or nothing is any more; then end the server in good order."""
+        most, since_s = -1, 0.0
+        while (count := len(self.done)) < self.ordered:
+            if count > most:
+                most, since_s = count, time.monotonic()
+            elif time.monotonic() - since_s > quiet_s:
+                break
             if not self._reader.is_alive():
                 self.kill_server()
             self._reader.join(0.2)
         assert self.server.stdin is not None
         self.server.stdin.close()
-        self.server.wait()
+        try:
+            self.server.wait(quiet_s)
+        except subprocess.TimeoutExpired:
+            self.server.kill()
+            self.server.wait()
 
     def _order(self, number: int) -> None:
         assert self.server.stdin is not None
@@ -124,7 +138,7 @@ class _Client:
             with contextlib.suppress(ValueError):  # broken off
                 told = json.loads(line)
                 if "order" in told:
-                    self.answered[told["order"]] = told["job"]
+                    self.answered.setdefault(told["order"], told["job"])
                 elif "done" in told:
                     self.done.add(told["done"])
                 elif "retried" in told:
@@ -139,11 +153,11 @@ def kill(kills: int, seed: int) -> Kills:
     chance, hit = random.Random(seed), Counter[str]()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        client = _Client(folder)
+        client = _Client([sys.executable, "-m", __spec__.name if __spec__ else __name__, str(folder)])
         while hit.total() < kills:
             client.order_more()
             if chance.random() > STARTING:
-                client.up.wait()
+                client.up.wait(QUIET_S)
             time.sleep(chance.uniform(0, LONGEST_S))
             if chance.random() < SERVERS:
                 client.kill_server()
@@ -180,33 +194,42 @@ async def serve(folder: Path) -> None:
     loop = asyncio.get_running_loop()
     orders = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
-    tasks: set[asyncio.Task[None]] = set()
     with gates(("cpu",)) as gate_by_device, AssetBus(folder / "assets", ASSETS) as bus:
-        async with opened(CONFIG, folder / "jobs", bus, gate_by_device, b"") as generation:
+        async with (
+            opened(CONFIG, folder / "jobs", bus, gate_by_device, b"") as generation,
+            asyncio.TaskGroup() as doing,
+        ):
             desk = generation.desk
-
-            async def watch(job: str) -> None:
-                while (found := await desk.wait(job, 60.0)).state != "succeeded":
-                    if found.failure is not None and found.state == "failed":
-                        assert found.failure.retryable, found
-                        await desk.retry(job)
-                        print(json.dumps({"retried": job}), flush=True)
-                print(json.dumps({"done": job}), flush=True)
 
             async def do(number: int) -> None:
                 asset = f"order{number}"
                 wanted = Wanted(provider="rehearsal", seed=number // 2, params=PARAMS, asset=asset)
                 job, _ = await desk.submit(wanted, (), asset)
-                print(json.dumps({"order": number, "job": job.job}), flush=True)
-                await watch(job.job)
+                _tell(order=number, job=job.job)
+                await until_over(desk, job.job)
+                _tell(done=number)
 
-            print(json.dumps({"up": True}), flush=True)
-            known = await desk.ask(lambda store: store.page(None, None, "", 1_000_000))
-            tasks |= {asyncio.create_task(watch(job.job)) for job in known[-1000:]}
+            _tell(up=True)
+            tasks = []
             while line := await orders.readline():
-                tasks.add(asyncio.create_task(do(int(line))))
+                tasks.append(doing.create_task(do(int(line))))
             for task in tasks:
                 task.cancel()
+
+
+async def until_over(desk: Desk, job: str) -> None:
+    """However it ends; one that may go better is tried again."""
+    while True:
+        found = await desk.wait(job, 60.0)
+        if found.state == "failed" and found.failure is not None and found.failure.retryable:
+            await desk.retry(job)
+            _tell(retried=job)
+        elif found.is_over:
+            return
+
+
+def _tell(**what: object) -> None:
+    print(json.dumps(what), flush=True)
 
 
 if __name__ == "__main__":
