@@ -18,6 +18,8 @@ _MIN_SIDE_PX = 64
 _NUM_FEATURES = 1200
 _CORNER_CONTRAST = 7  # FAST's threshold: low, so that dim rooms have features, too; the strongest are kept
 _SAME_CORNER_PX = 3.0  # a feature this near to a landmark's image is the landmark's own
+STATED_SIGMA = 0.01
+"""What a focal length is off by, relative, that a phone states."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,6 +31,8 @@ class Features:
     depth: NDArray[np.float32]  # (n,) along the optical axis, in the component's unit; 0 = unknown
     focal_px: float
     """Pixels of the image they were found in per unit of `xy`."""
+    focal_sigma: float = STATED_SIGMA
+    """What it may be off by, relative, before anybody else was met."""
 
     @property
     def points_camera(self) -> F64:

@@ -17,8 +17,8 @@ from mapping.places.similarity import Sights
 from mapping.transforms import F64, Sim3
 
 _ROBUST_PX = 2.0
-_PRIOR = 0.01
-"""What a focal length is off by, before anybody was met."""
+_SUREST = 1e-4
+"""What any focal length is off by at least, relative."""
 _NOISE_PX = 2.0
 _LEAST_SIGMA = 0.005
 """Of what one pair says: its landmarks are off by more than the noise of pixels."""
@@ -36,13 +36,17 @@ class LensShift:
     difference: float
     """Error of b's less error of a's."""
     sigma: float
+    priors: tuple[float, float]
+    """What a's and b's may be off by, before anybody was met: who is surer of his takes less of the blame."""
 
     def swapped(self, back: F64) -> LensShift:
         """The same the other way round; `back` (7, 7) tells how a small motion of camera b appears from a."""
-        return LensShift(-(back @ self.moves)[:, ::-1], -self.difference, self.sigma)
+        return LensShift(-(back @ self.moves)[:, ::-1], -self.difference, self.sigma, self.priors[::-1])
 
 
-def lens_shift(b_from_a: Sim3, forward: Sights, backward: Sights, depth_sigma: float) -> LensShift:
+def lens_shift(
+    b_from_a: Sim3, forward: Sights, backward: Sights, depth_sigma: float, priors: tuple[float, float]
+) -> LensShift:
     """What inliers say that `b_from_a` fits best (see `similarity.refine`: each camera is its own frame's origin)."""
     a_from_b = b_from_a.inverse()
     of_a = _Linear.of(b_from_a, forward, depth_sigma)
@@ -62,22 +66,24 @@ def lens_shift(b_from_a: Sim3, forward: Sights, backward: Sights, depth_sigma: f
     apart = np.array([-0.5, 0.5])
     information = float(apart @ (hessian[7:, 7:] + hessian[7:, :7] @ moves) @ apart) + 1e-9
     sigma = float(np.hypot(_NOISE_PX / np.sqrt(information), _LEAST_SIGMA))
-    return LensShift(moves, -float(apart @ gradient) / information, sigma)
+    return LensShift(moves, -float(apart @ gradient) / information, sigma, priors)
 
 
 def lens_errors(said: Sequence[tuple[int, int, LensShift]], num_phones: int) -> F64:
     """Relative errors (num_phones,) of focal lengths that pairs (of phones a and b) agree on, as small as they can be.
 
-    Pairs that say otherwise than most lose their say (Cauchy weights).
+    A phone is as unsure of its own as it ever was. Pairs that say otherwise than most lose their say (Cauchy weights).
     """
     sigma = np.array([shift.sigma for *_, shift in said])
     wanted = np.array([shift.difference for *_, shift in said]) / sigma
     rows, say = np.zeros((len(said), num_phones)), np.ones(len(said))
+    prior = np.full(num_phones, _SUREST)
     for row, (a, b, shift) in zip(rows, said, strict=True):
         row[[a, b]] = -1.0 / shift.sigma, 1.0 / shift.sigma
+        prior[[a, b]] = np.maximum(prior[[a, b]], shift.priors)
     errors = np.zeros(num_phones)
     for _ in range(_ITERATIONS):
-        hessian = rows.T @ (rows * say[:, None]) + np.eye(num_phones) / _PRIOR**2
+        hessian = rows.T @ (rows * say[:, None]) + np.diag(prior**-2)
         errors = np.linalg.solve(hessian, rows.T @ (wanted * say))
         say = 1.0 / (1.0 + ((rows @ errors - wanted) / _DOUBT) ** 2)
     return np.asarray(errors)

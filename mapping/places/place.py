@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mapping.changes import KeyframeId
 from mapping.kept import ComponentKey
 from mapping.places.embedding import embed
-from mapping.places.features import Features, detect, with_depth_of
+from mapping.places.features import STATED_SIGMA, Features, detect, with_depth_of
 from mapping.placing import keyframe_id
 from mapping.tracking.tracked import Tracked
 from mapping.transforms import F64
@@ -18,6 +18,8 @@ from streams.frame import Frame, Intrinsics
 
 MIN_FEATURES = 40
 """Pictures with fewer show hardly anything to recognise."""
+_CALIBRATED_SIGMA, _GUESSED_SIGMA = 0.001, 0.03
+"""What a focal length is off by, relative: of a source that knows its poses; of one that knows nothing."""
 
 
 @dataclass(slots=True, eq=False)
@@ -39,9 +41,9 @@ class Place:
 
 def place_of(tracked: Tracked, frame: Frame) -> Place | None:
     """Describe a keyframe; None where it is not tracked or there is hardly anything to recognise."""
-    if tracked.component_from_camera is None:
+    if tracked.state != "tracked" or tracked.component_from_camera is None:
         return None
-    features = detect(frame.image.gray, tracked.intrinsics)
+    features = replace(detect(frame.image.gray, tracked.intrinsics), focal_sigma=_focal_sigma(frame))
     if len(features.descriptors) < MIN_FEATURES:
         return None
     if tracked.landmarks_component is not None:
@@ -50,3 +52,9 @@ def place_of(tracked: Tracked, frame: Frame) -> Place | None:
         keyframe_id(frame.stream, frame.seq), (frame.stream, tracked.component), tracked.component_from_camera,
         features, embed(features.descriptors), tracked.intrinsics, frame.capture_ns,
     )  # fmt: skip
+
+
+def _focal_sigma(frame: Frame) -> float:
+    if frame.pose is not None:
+        return _CALIBRATED_SIGMA
+    return _GUESSED_SIGMA if frame.intrinsics is None else STATED_SIGMA

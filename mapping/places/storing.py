@@ -30,6 +30,7 @@ def to_stored(place: Place, bend: Sim3) -> StoredPlace:
         component_from_camera=np.ascontiguousarray(bend.apply_pose(place.component_from_camera), np.float64),
         intrinsics=place.intrinsics,
         focal_px=features.focal_px,
+        focal_sigma=features.focal_sigma,
         descriptors=features.descriptors,
         xy=features.xy,
         depth=features.depth * np.float32(bend.scale),
@@ -47,6 +48,6 @@ def from_stored(records: Iterable[StoredPlace], world_from_component: Mapping[Co
 
 def _in_world(record: StoredPlace, world_from_component: Sim3) -> Place:
     depth = record.depth * np.float32(world_from_component.scale)
-    features = Features(record.descriptors, record.xy, depth, record.focal_px)
+    features = Features(record.descriptors, record.xy, depth, record.focal_px, record.focal_sigma)
     pose = world_from_component.apply_pose(record.component_from_camera)
     return Place(record.id, BEFORE, pose, features, embed(record.descriptors), record.intrinsics, record.capture_ns)

@@ -72,7 +72,7 @@ class Pair:
     median_depth_a: float
     median_depth_b: float
     lenses: LensShift | None = None
-    """What it says about their focal lengths; None where those are sure."""
+    """What it says about their focal lengths; None = nothing."""
 
     @property
     def num_inliers(self) -> int:
@@ -207,7 +207,8 @@ def _checked(a: _Shown, b: _Shown, fit: Refined, config: Config) -> Pair | None:
     if min(_cells(a, in_a), _cells(b, in_b)) < config.min_cells:
         return None
     of_a, of_b = a.features.depth[backward.by_rows[both]], b.features.depth[backward.rows[both]]
-    lenses = lens_shift(b_from_a, forward.sights, backward.sights, _DEPTH_SIGMA)
+    priors = a.features.focal_sigma, b.features.focal_sigma
+    lenses = lens_shift(b_from_a, forward.sights, backward.sights, _DEPTH_SIGMA, priors)
     return Pair(
         b_from_a, fit.information, forward.sights, backward.sights, num_both,
         float(np.median(of_a)), float(np.median(of_b)), lenses,

@@ -110,6 +110,8 @@ class StoredPlace(_Record, frozen=True, eq=False, tag="place"):
     descriptors: NDArray[np.uint8]  # (n, 32)
     xy: NDArray[np.float32]  # (n, 2) undistorted, at z = 1
     depth: NDArray[np.float32]  # (n,) component units, 0 = unknown
+    focal_sigma: float = 0.01
+    """What the focal length may be off by, relative."""
 
     def __post_init__(self) -> None:
         n = len(self.descriptors)

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from mapping.places.lens_errors import LensShift, lens_errors, lens_shift
+from mapping.places.pose_graph import Poses, adjoints
 from mapping.places.similarity import Sights, refine
 from mapping.transforms import F64, Sim3, exp_so3
 
 FOCAL_PX = 500.0
 B_FROM_A = Sim3(1.3, exp_so3(np.array([0.05, -0.1, 0.02])), np.array([0.3, -0.1, 0.15]))
 DEPTH_SIGMA = 0.01
+STATED = (0.01, 0.01)
 
 
 def known_from_a(seed: int) -> F64:
@@ -36,7 +38,7 @@ def pair(error_a: float, error_b: float, seed: int = 0) -> tuple[Sim3, LensShift
     of_b = B_FROM_A.apply(known_from_a(seed + 2))
     backward = sights(of_b, B_FROM_A.inverse(), error_b, error_a, seed + 3)
     fit = refine(B_FROM_A, forward, backward, DEPTH_SIGMA)
-    return fit.b_from_a, lens_shift(fit.b_from_a, forward, backward, DEPTH_SIGMA)
+    return fit.b_from_a, lens_shift(fit.b_from_a, forward, backward, DEPTH_SIGMA, STATED)
 
 
 def off(b_from_a: Sim3) -> float:
@@ -48,7 +50,21 @@ def off(b_from_a: Sim3) -> float:
 def test_a_pair_tells_by_how_much_two_focal_lengths_differ(error_a: float, error_b: float) -> None:
     _, said = pair(error_a, error_b)
     assert said.difference == pytest.approx(error_b - error_a, abs=0.003)
-    assert said.swapped(np.eye(7)).difference == pytest.approx(error_a - error_b, abs=0.003)
+
+
+def test_the_same_the_other_way_round_says_the_same() -> None:
+    forward = sights(known_from_a(0), B_FROM_A, 0.01, -0.01, 1)
+    backward = sights(B_FROM_A.apply(known_from_a(2)), B_FROM_A.inverse(), -0.01, 0.01, 3)
+    b_from_a = refine(B_FROM_A, forward, backward, DEPTH_SIGMA).b_from_a
+    priors = (0.03, 0.001)
+    there, back = adjoints(Poses.of([b_from_a, b_from_a.inverse()]))
+    said = lens_shift(b_from_a, forward, backward, DEPTH_SIGMA, priors)
+    other = lens_shift(b_from_a.inverse(), backward, forward, DEPTH_SIGMA, priors[::-1])
+    for swapped, known in ((said.swapped(back), other), (other.swapped(there), said)):
+        np.testing.assert_allclose(swapped.moves, known.moves, atol=1e-6)
+        assert swapped.difference == pytest.approx(known.difference, abs=1e-9)
+        assert swapped.sigma == pytest.approx(known.sigma, rel=1e-9)
+        assert swapped.priors == known.priors
 
 
 def test_a_camera_stands_where_it_should_once_the_errors_are_known() -> None:
@@ -68,9 +84,18 @@ def test_all_pairs_together_tell_who_is_wrong() -> None:
     assert abs(errors.mean()) < 1e-6
 
 
+def test_who_is_sure_of_his_lens_takes_none_of_the_blame() -> None:
+    calibrated, stated, guessed = 0.001, 0.01, 0.03
+    for surer, other, share in ((calibrated, stated, 0.02), (calibrated, guessed, 0.01), (stated, guessed, 0.12)):
+        said = [(0, 1, LensShift(np.zeros((7, 2)), 0.02, 0.002, (surer, other)))] * 20
+        errors = lens_errors(said, 2)
+        assert errors[1] - errors[0] == pytest.approx(0.02, abs=0.001)
+        assert 0 <= -errors[0] < share * 0.02
+
+
 def test_a_pair_that_says_otherwise_is_not_heard() -> None:
-    good = [(0, 1, LensShift(np.zeros((7, 2)), 0.01, 0.004))] * 6
-    bad = [(0, 1, LensShift(np.zeros((7, 2)), -0.3, 0.004))] * 2
+    good = [(0, 1, LensShift(np.zeros((7, 2)), 0.01, 0.004, STATED))] * 6
+    bad = [(0, 1, LensShift(np.zeros((7, 2)), -0.3, 0.004, STATED))] * 2
     errors = lens_errors([*good, *bad], 2)
     assert errors[1] - errors[0] == pytest.approx(0.01, abs=0.003)
 

@@ -84,7 +84,7 @@ def test_a_pair_is_heard_through_the_lenses_that_all_agree_on(seen: Seen, nodes:
     """Both say that b's focal length is stated 2 % too long, so where a stood is off along the line of sight."""
     moves = np.zeros((7, 2))
     moves[5] = -1.5, 1.5
-    shifted = replace(seen, pair=replace(seen.pair, lenses=LensShift(moves, 0.02, 0.002)))
+    shifted = replace(seen, pair=replace(seen.pair, lenses=LensShift(moves, 0.02, 0.002, (0.01, 0.01))))
     links = Links()
     links.add([shifted, replace(shifted, a=KeyframeId("a/1"))])
     told = links.heard({**ROWS, KeyframeId("a/1"): 2}, Poses.of([*nodes, nodes[0]]))

@@ -14,8 +14,11 @@ from mapping.places.agreement import Agreed, Seen, agree
 from mapping.places.features import detect
 from mapping.places.place import place_of
 from mapping.places.recogniser import Config, Recogniser
+from mapping.places.storing import from_stored, to_stored
 from mapping.places.verification import verify
+from mapping.store.records import StoredPlace, decode, encode
 from mapping.transforms import F64, Sim3, invert, look_at, rigid
+from streams.frame import GivenPose
 from tests.mapping.painted_room import PaintedRoom
 from tests.mapping.places.filming import CAMERA, Phone, film, turned_about, walk
 
@@ -136,6 +139,21 @@ def test_a_white_wall_a_black_frame_and_a_tiny_one_are_no_places() -> None:
         assert recogniser.see(*phone.shows(gray, np.ones((240, 320), np.float32), np.eye(4))) == []
     assert len(recogniser) == 0
     assert len(detect(np.zeros((1, 1), np.uint8), CAMERA.scaled(1, 1)).descriptors) == 0
+
+
+def test_how_sure_a_phone_is_of_its_lens_is_remembered_across_a_restart(room: PaintedRoom) -> None:
+    tracked, frame = Phone("a", room).sees(walk(1)[0])
+    calibrated = replace(frame, pose=GivenPose(np.eye(4)))
+    sigmas = []
+    for filmed in (calibrated, frame, replace(frame, intrinsics=None)):
+        place = place_of(tracked, filmed)
+        assert place is not None
+        record = decode(encode(to_stored(place, Sim3.identity())))
+        assert isinstance(record, StoredPlace)
+        (again,) = from_stored([record], {place.component: Sim3.identity()})
+        assert again.features.focal_sigma == place.features.focal_sigma
+        sigmas.append(again.features.focal_sigma)
+    assert sigmas[0] < 0.2 * sigmas[1] < 0.2 * sigmas[2]
 
 
 def test_what_is_remembered_is_bounded_and_forgotten_on_demand(room: PaintedRoom) -> None:
