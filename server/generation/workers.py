@@ -21,6 +21,9 @@ from server.jobs.desk import Desk
 
 log = logging.getLogger(__name__)
 PEAKS_KEPT = 50
+FORGOTTEN_AFTER = 0.25
+"""Of the time that a provider may wait for room: if nobody asked for so long (another job ran that long, or its own was
+cancelled), its waiting begins anew."""
 
 
 class Config(BaseModel):
@@ -53,7 +56,8 @@ class Workers:
         self.device, self._gate, self._desk, self._config = device, gate, desk, config
         self._workers: dict[str, ProviderProcess] = {}
         self._used_at: dict[str, float] = {}
-        self._too_full_since: dict[str, float] = {}
+        self._too_full: dict[str, tuple[float, float]] = {}
+        """Since when somebody has asked in vain, again and again, and when last."""
         self._unfit: set[str] = set()
         """Could not be warmed up."""
 
@@ -111,11 +115,14 @@ class Workers:
                 await self.drop(self._longest_unused())
                 room = await self._room()
         if memory.fits(room, needed_gb, config):
-            self._too_full_since.pop(known.name, None)
+            self._too_full.pop(known.name, None)
             return True
-        since = self._too_full_since.setdefault(known.name, time.monotonic())
-        if time.monotonic() - since > self._config.wait_for_room_s:
+        now, patience_s = time.monotonic(), self._config.wait_for_room_s
+        since, asked = self._too_full.pop(known.name, (now, now))
+        since = since if now - asked <= FORGOTTEN_AFTER * patience_s else now
+        if now - since > patience_s:
             raise NoRoom(self._why(known, needed_gb, room))
+        self._too_full[known.name] = since, now
         return False
 
     async def learn(self, known: Known, peak_gb: float, *, was_too_little: bool) -> None:
