@@ -182,15 +182,20 @@ def router(bus: AssetBus, guard: Guard) -> APIRouter:
 
     @api.post("/v1/assets/{asset}/versions", status_code=201)
     async def publish(request: Request, response: Response, asset: Name, new: NewVersion, key: Key = None) -> Version:
-        """Add a version of files whose blobs are here. With an Idempotency-Key it can be repeated safely."""
+        """Add a version of files whose blobs are here. With an Idempotency-Key it can be repeated safely.
+
+        Gaussians without thumbnail or `bbox_m` get them.
+        """
         grant = access.writer(guard, request)
         if new.placement is not None:
             access.check_changes(grant, new.placement.scene)
 
         def add(catalog: Catalog, now_ns: int) -> Version:
             access.check_changes(grant, catalog.asset(asset, now_ns).scene)
-            return catalog.publish(asset, new, None if key is None else f"{grant.scene} {asset} {key}", now_ns)
+            return catalog.publish(asset, whole, None if key is None else f"{grant.scene} {asset} {key}", now_ns)
 
+        access.check_changes(grant, await bus.ask(lambda catalog, now_ns: catalog.asset(asset, now_ns).scene))
+        whole = await asyncio.to_thread(bus.portrayed, new)
         made = await bus.ask(add)
         response.headers["Location"] = f"/v1/assets/{asset}/versions/{made.version}"
         return made

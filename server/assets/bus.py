@@ -29,7 +29,9 @@ from server.api.contract import Busy
 from server.assets.blobs import Blobs, Swept
 from server.assets.catalog import Catalog, Config
 from server.assets.database import Event
+from server.assets.discovery import Group
 from server.assets.intake import Intake
+from server.assets.portraits import Portrayer
 from server.assets.swap import Policy, Slot
 from server.assets.values import Asset, AssetFile, AssetType, NewAsset, NewVersion, Ref, Role, Version, is_name
 from server.datadir import locked
@@ -65,6 +67,7 @@ class AssetBus:
         self._thread = threading.Thread(target=self._live, args=(folder, opened), name="asset bus", daemon=True)
         self._thread.start()
         self.blobs, self.epoch = opened.result()
+        self._portrayer = Portrayer(self.blobs)
         self._intake = Intake(self.config.discovery, self.blobs, self.config.max_blob_bytes)
 
     def __enter__(self) -> AssetBus:
@@ -138,13 +141,22 @@ class AssetBus:
             facts: more of `NewVersion`: `bbox_m`, `pivot_m`, `placement`, `quality`, `provenance`, ...
         """
         made = tuple(self._file(role, content, (formats or {}).get(role)) for role, content in files.items())
-        new, version = NewAsset(name=name, type=asset_type, tags=tags), NewVersion(files=made, **facts)
+        new = NewAsset(name=name, type=asset_type, tags=tags)
+        version = self.portrayed(NewVersion(files=made, **facts))
 
         def publish(catalog: Catalog, now_ns: int) -> Version:
             id = asset or (name if is_name(name) else None)
             return catalog.publish(catalog.register(id, new, now_ns).asset, version, None, now_ns)
 
         return self.do(publish)
+
+    def portrayed(self, version: NewVersion) -> NewVersion:
+        """What is to be published, with thumbnail and box if it is of Gaussians and lacks them; may take seconds.
+
+        Raises:
+            StorageFull: there is no room for the thumbnail.
+        """
+        return self._portrayer.portrayed(version)
 
     def list_assets(self, asset_type: AssetType | None = None) -> list[Asset]:
         """All assets, with who uses them."""
@@ -169,10 +181,12 @@ class AssetBus:
         """Take in what is new in the configured folder; the versions that were published."""
         return self._intake.look(
             lambda sha256: self.do(lambda catalog, _: catalog.knows(sha256)),
-            lambda group, hashes, sizes: self.do(
-                lambda catalog, now_ns: catalog.discovered(group, hashes, sizes, now_ns)
-            ),
+            self._take_in,
         )
+
+    def _take_in(self, group: Group, version: NewVersion) -> Version | None:
+        version = self.portrayed(version)
+        return self.do(lambda catalog, now_ns: catalog.discovered(group, version, now_ns))
 
     def sweep(self) -> Swept:
         """Remove blobs that nothing needs."""

@@ -321,19 +321,14 @@ class Catalog:
         """Whether these bytes are, or were, part of an asset."""
         return bool(self._registry.holders(sha256))
 
-    def discovered(self, group: Group, hashes: tuple[str, ...], sizes: tuple[int, ...], now_ns: int) -> Version | None:
+    def discovered(self, group: Group, new: NewVersion, now_ns: int) -> Version | None:
         """Take in what `discovery` found, its files being blobs by now; None when these bytes are known already."""
         with self._db.change(now_ns) as change:
-            if self.knows(hashes[0]):
+            if self.knows(new.files[0].sha256):
                 return None  # a copy, or moved
             known = self._registry.find(group.asset)
             if known is None or known.tombstone is not None or known.scene is not None:
                 known = self._registry.register(change, None if known else group.asset, group.new)
-            files = tuple(
-                AssetFile(role=seen.kind[0], format=seen.format, sha256=sha256, size=size, mime=seen.kind[1])
-                for seen, sha256, size in zip(group.files, hashes, sizes, strict=True)
-            )
-            new = NewVersion(files=files, provenance={"source": "discovered", **group.provenance})
             return self._registry.publish(change, known.asset, told_apart(new, self.blobs), None)
 
     # -----------------------------------------------------------------------------------------------------------------

@@ -12,10 +12,10 @@ from pathlib import Path
 from server.assets import discovery
 from server.assets.blobs import CHUNK_BYTES, Blobs
 from server.assets.discovery import Config, Group, Seen
-from server.assets.values import Version
+from server.assets.values import AssetFile, NewVersion, Version
 
-Publish = Callable[[Group, tuple[str, ...], tuple[int, ...]], Version | None]
-"""Of a group whose files are blobs by now: their hashes and sizes."""
+Publish = Callable[[Group, NewVersion], Version | None]
+"""Of a group whose files are blobs by now."""
 log = logging.getLogger(__name__)
 
 
@@ -43,11 +43,16 @@ class Intake:
         try:
             if is_known(self._hash(group.files[0])):
                 return None
-            hashes = tuple(self._blobs.put_file(seen.path) for seen in group.files)
+            files = tuple(self._stored(seen) for seen in group.files)
         except OSError as error:
             log.warning("an asset cannot be read", extra={"asset": group.asset, "reason": str(error)})
             return None
-        return publish(group, hashes, tuple(self._blobs.size(sha256) or 0 for sha256 in hashes))
+        return publish(group, NewVersion(files=files, provenance={"source": "discovered", **group.provenance}))
+
+    def _stored(self, seen: Seen) -> AssetFile:
+        role, mime = seen.kind
+        sha256 = self._blobs.put_file(seen.path)
+        return AssetFile(role=role, format=seen.format, sha256=sha256, size=self._blobs.size(sha256) or 0, mime=mime)
 
     def _hash(self, seen: Seen) -> str:
         """Of a file's content, read anew only when size or time changed."""

@@ -69,6 +69,18 @@ def on_its_pivot(splats: Splats) -> Splats:
     return replace(splats, centres_m=(splats.centres_m - pivot).astype(np.float32))
 
 
+def thinned(splats: Splats, most: int) -> Splats:
+    """At most so many of them, evenly out of their order, each larger so that together they cover as much as before."""
+    if len(splats) <= most:
+        return splats
+    kept = np.linspace(0, len(splats) - 1, most).astype(np.int64)
+    grow = np.float32(np.sqrt(len(splats) / most))
+    return Splats(
+        splats.centres_m[kept], splats.sizes_m[kept] * grow, splats.quats_wxyz[kept],
+        splats.opacities[kept], splats.sh[kept],
+    )  # fmt: skip
+
+
 def scaled(splats: Splats, factor: float) -> Splats:
     """Larger or smaller about the origin."""
     return replace(

@@ -56,5 +56,5 @@ def test_what_is_published(tmp_path: Path) -> None:
 )
 def test_what_a_glb_requires(content: bytes, role: str, extensions: tuple[str, ...], tmp_path: Path) -> None:
     with AssetBus(tmp_path / "var") as bus:
-        (file,) = bus.register("thing", {"lod0": content}).files
+        file, *_ = bus.register("thing", {"lod0": content}).files
         assert (file.role, file.extensions) == (role, extensions)

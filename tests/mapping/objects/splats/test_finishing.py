@@ -3,11 +3,12 @@ from __future__ import annotations
 import io
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from benchmarks import gltf_validator
-from mapping.objects.splats import finishing
-from mapping.objects.splats.cloud import Splats, on_its_pivot, scaled, upside_down
+from mapping.objects.splats import drawing, finishing
+from mapping.objects.splats.cloud import Splats, of_rgb, on_its_pivot, scaled, thinned, upside_down
 from mapping.objects.splats.drawing import draw, thumbnail
 from mapping.transforms import look_at
 from streams.frame import Intrinsics
@@ -41,6 +42,22 @@ def test_thumbnail_shows_blue_above_red() -> None:
     assert blue.sum() > 50
     assert (rows * red).sum() / red.sum() > (rows * blue).sum() / blue.sum() + 8, "rows count down"
     assert shown[0, 0].tolist() == [255, 255, 255]
+
+
+def test_of_very_many_some_stand_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    out = rng.normal(size=(30_000, 3))
+    out /= np.linalg.norm(out, axis=1, keepdims=True)
+    still = np.tile(np.array([1, 0, 0, 0], np.float32), (len(out), 1))
+    sizes, opacities = np.full((len(out), 3), 0.01, np.float32), np.full(len(out), 0.8, np.float32)
+    ball = Splats((0.5 * out).astype(np.float32), sizes, still, opacities, of_rgb(0.5 + 0.4 * out))
+    whole = thumbnail(ball, 64).astype(int)
+    monkeypatch.setattr(drawing, "_MOST_DRAWN", 3000)
+    some = thumbnail(ball, 64).astype(int)
+    assert len(thinned(ball, 3000)) == 3000
+    assert np.abs(whole - some).mean() < 6
+    assert np.abs(whole - some).max() > 0
+    assert thinned(ball, 30_000) is ball
 
 
 def test_one_gaussian_is_drawn_as_its_formula_says() -> None:
