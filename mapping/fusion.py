@@ -2,7 +2,7 @@
 
 A keyframe stands in the volume as it was when it was fused (`Kept.fused_as`). Where its pose, its component's place or
 its depth is known better by now, it waits; fusing it takes back what it had put elsewhere. A new epoch empties the
-volume and lets all of them wait.
+volume and lets all of them wait, unless it holds what none of them could bring back: then it moves as it is.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ class Fusion:
         """Keyframes to be fused, in the order of their coming; those outside the world wait for their component."""
         self._anew: set[KeyframeId] = set()
         """Those of them that stood in the volume of the epoch before: while there are some, the map is not whole."""
+        self._outlived = False
+        """Whether voxels stand in it whose keyframes are gone: restored, deleted, or too many."""
 
     @property
     def is_rebuilding(self) -> bool:
@@ -69,38 +71,36 @@ class Fusion:
             if before is None or now is None or now.is_apart(before, self._max_moved_m, self._max_moved_rad):
                 self.wait(kept)
 
-    def forget(self, keyframe: KeyframeId) -> None:
+    def load(self, blocks: tsdf.Blocks) -> None:
+        """Put stored blocks into the volume.
+
+        Raises:
+            ValueError: they do not fit (see `Tsdf.load`).
+        """
+        self.volume.load(blocks)
+        self._outlived = True
+
+    def forget(self, gone: Kept) -> None:
         """Wait no more for a keyframe that is no longer kept; its voxels stay."""
-        self._waiting.pop(keyframe, None)
+        self._waiting.pop(gone.id, None)
+        self._outlived |= gone.fused_as is not None
 
     def start_anew(self) -> NDArray[np.int32]:
         """Empty the volume and let every kept keyframe wait to be fused where it lies in the world as it is now."""
         for kept in self._kept:
             kept.fused_as = None
+        self._outlived = False
         self._waiting = dict.fromkeys(kept.id for kept in self._kept)
         self._anew = {kept.id for kept in self.pending()}
         return self.volume.clear()
 
-    def move(self, new_from_old: Sim3) -> NDArray[np.int32]:
-        """Bring the volume as it is to where its world lies now.
-
-        Keyframes that stand in it go on standing in it. Returns the blocks that were there, and are there.
-        """
-        made = moved(self.volume, new_from_old)
-        room = self.volume.max_blocks
-        if len(made.keys) > room:
-            _LOG.warning("the map grew beyond its %d blocks: the %d least seen are gone", room, len(made.keys) - room)
-            made = made.only(np.sort(np.argsort(-made.weight.sum(axis=(1, 2, 3)), kind="stable")[:room]))
-        before = self.volume.clear()
-        self.volume.load(made)
-        for kept in self._kept:
-            if (fused := kept.fused_as) is not None:
-                kept.fused_as = replace(
-                    fused,
-                    world_from_camera=new_from_old.apply_pose(fused.world_from_camera),
-                    metres_per_unit=new_from_old.scale * fused.metres_per_unit,
-                )
-        return np.concatenate([before, made.keys])
+    def follow(self, new_from_old: Sim3) -> NDArray[np.int32]:
+        """Let the volume be of a world that moved; returns the blocks that changed."""
+        if not self._outlived:
+            return self.start_anew()
+        dirty = self._move(new_from_old)
+        self.wait_if_moved(self._kept)
+        return dirty
 
     def step(self, batch: Iterable[Kept]) -> list[NDArray[np.int32]]:
         """Fuse pending keyframes as they stand now; returns the blocks that changed, keyframe by keyframe."""
@@ -127,3 +127,21 @@ class Fusion:
         kept.fused_as = now
         del self._waiting[kept.id]
         return np.concatenate(dirty)
+
+    def _move(self, new_from_old: Sim3) -> NDArray[np.int32]:
+        """Bring the volume as it is to where its world lies now; keyframes that stand in it go on standing in it."""
+        made = moved(self.volume, new_from_old)
+        room = self.volume.max_blocks
+        if len(made.keys) > room:
+            _LOG.warning("the map grew beyond its %d blocks: the %d least seen are gone", room, len(made.keys) - room)
+            made = made.only(np.sort(np.argsort(-made.weight.sum(axis=(1, 2, 3)), kind="stable")[:room]))
+        before = self.volume.clear()
+        self.volume.load(made)
+        for kept in self._kept:
+            if (fused := kept.fused_as) is not None:
+                kept.fused_as = replace(
+                    fused,
+                    world_from_camera=new_from_old.apply_pose(fused.world_from_camera),
+                    metres_per_unit=new_from_old.scale * fused.metres_per_unit,
+                )
+        return np.concatenate([before, made.keys])

@@ -175,11 +175,9 @@ class KeptKeyframes:
         del self._novelty[keyframe]
         return self._by_id.pop(keyframe)
 
-    def forget(self, stream: StreamId) -> list[KeyframeId]:
-        """Drop every keyframe of a stream; returns their ids."""
-        gone = [kept.id for kept in self if kept.component[0] == stream]
-        for keyframe in gone:
-            self.drop(keyframe)
+    def forget(self, stream: StreamId) -> list[Kept]:
+        """Drop every keyframe of a stream; returns them."""
+        gone = [self.drop(kept.id) for kept in list(self) if kept.component[0] == stream]
         self._last = {key: kept for key, kept in self._last.items() if key[0] != stream}
         return gone
 

@@ -117,7 +117,7 @@ class SceneMap:
         kept = keep(component, pose, tracked, frame, working_size(depth, self._config.depth_side_px))
         gone = self._kept.add(kept)
         if gone is not None:
-            self._fusion.forget(gone.id)
+            self._fusion.forget(gone)
         self._fusion.wait(kept)
         placed = self._poses([*self._look_again(component, depths), kept])
         if prediction is None:
@@ -128,9 +128,9 @@ class SceneMap:
     def fuse(self) -> MapChange:
         """Bring waiting keyframes into the volume; opens a new epoch first when up or scale are known better.
 
-        At most `fuse_batch` keyframes a call; `status.num_pending` tells what is left. A new epoch begins with an empty
-        volume: until the calls after it have brought everything in again (`status.is_rebuilding`), what the volume
-        holds is not the map.
+        At most `fuse_batch` keyframes a call; `status.num_pending` tells what is left. A new epoch may begin with an
+        empty volume: until the calls after it have brought everything in again (`status.is_rebuilding`), what the
+        volume holds is not the map.
         """
         moved = self._world.reconsider()
         dirty = [] if moved is None else self._follow(*moved)
@@ -311,7 +311,7 @@ class SceneMap:
         """
         if self._world.components:
             raise ValueError("restore a map before its first keyframe")
-        self._fusion.volume.load(blocks)
+        self._fusion.load(blocks)
         self._world.settle(state)
         if state.declared is not None:
             self._finder = markers.MarkerFinder(state.declared)
@@ -343,20 +343,18 @@ class SceneMap:
     def forget(self, stream: StreamId) -> list[KeyframeId]:
         """Drop a phone's keyframes with their pictures, poses and cues; returns their ids. Its voxels stay."""
         gone = self._kept.forget(stream)
-        for keyframe in gone:
-            self._fusion.forget(keyframe)
+        for kept in gone:
+            self._fusion.forget(kept)
         self._world.forget(stream)
         self._connections.forget(stream)
-        return gone
+        return [kept.id for kept in gone]
 
     def _follow(self, new_from_old: Sim3, reason: str) -> list[NDArray[np.int32]]:
         """Let the volume follow the world into a new epoch; returns the blocks that changed."""
         if reason in ("merge", "loop"):
             return []
-        if self._world.is_settled:
-            return [self._fusion.move(new_from_old)]
-        _LOG.info("map epoch %d (%s): fusing %d keyframes anew", self._world.state.epoch, reason, len(self._kept))
-        return [self._fusion.start_anew()]
+        _LOG.info("map epoch %d (%s) with %d keyframes", self._world.state.epoch, reason, len(self._kept))
+        return [self._fusion.start_anew() if reason == "restart" else self._fusion.follow(new_from_old)]
 
     def _look_again(self, component: Component, depths: dict[KeyframeId, DepthMap]) -> list[Kept]:
         """Give keyframes that are kept the better depth an engine has for them by now; returns those it is for."""

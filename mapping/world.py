@@ -232,7 +232,7 @@ class World:
         self._look_again()
 
     def reconsider(self) -> tuple[Sim3, str] | None:
-        """Move the world if that is worth it: `new_from_old` and why. The kept keyframes have to be fused anew."""
+        """Move the world if that is worth it: `new_from_old` and why. The volume has to follow."""
         return (
             self._give_up_false_start()
             or self._move_to_better_anchor()

@@ -14,6 +14,7 @@ from mapping.kept import Kept, KeptKeyframes, packed
 from mapping.scene_map import Config, SceneMap
 from mapping.transforms import Sim3, exp_so3, look_at, rigid
 from mapping.volume import tsdf
+from mapping.volume.moving import moved
 from streams.frame import DepthMap, StreamId
 from tests.mapping.room import render
 from tests.mapping.walking import K, Phone, feed, off_room, surface_error_m
@@ -151,12 +152,33 @@ def test_what_a_moved_world_holds_is_taken_back_from_where_it_stands() -> None:
         fusion.step(fusion.pending())
         one.component_from_camera, one.depth = right, render(right, K)[1].astype(np.float16)
         world = quarter
-        fusion.move(quarter)
+        fusion.load(fusion.volume.blocks(fusion.volume.block_keys()))  # as if there were more in it
+        fusion.follow(quarter)
         fusion.wait(one)
         fusion.step(fusion.pending())
         volumes.append(fusion.volume.window((-60, -10, -60), (120, 60, 120)))
-    moved, always = volumes
+    mine, always = volumes
     num = np.count_nonzero(always.weight)
     assert num > 2000
-    assert np.count_nonzero(np.abs(moved.weight - always.weight) > 1e-3) < 0.005 * num
-    assert np.count_nonzero(np.abs(moved.tsdf_m - always.tsdf_m) > 1e-3) < 0.005 * num
+    assert np.count_nonzero(np.abs(mine.weight - always.weight) > 1e-3) < 0.005 * num
+    assert np.count_nonzero(np.abs(mine.tsdf_m - always.tsdf_m) > 1e-3) < 0.005 * num
+
+
+def test_voxels_whose_keyframes_had_to_go_turn_with_the_world() -> None:
+    turned = Sim3(1.2, exp_so3(np.array([0.0, 0.3, 0.1])), np.zeros(3))
+    world, kept = Sim3.identity(), KeptKeyframes(1)
+    fusion = Fusion(tsdf.Config(), kept, lambda _: world)
+    for seq, x in enumerate((-0.5, 0.3)):
+        pose = look_at([x, 1.3, 0.4], [4.0 * x, 0.4, -1.5])
+        rgb, depth = render(pose, K)
+        one = Kept(KeyframeId(f"a/{seq}"), (StreamId("a"), 0), pose, K, *packed(DepthMap(depth, K)), rgb)
+        gone = kept.add(one)
+        fusion.wait(one)
+        fusion.step(fusion.pending())
+        if gone is not None:
+            fusion.forget(gone)
+    before, world = moved(fusion.volume, turned), turned
+    fusion.follow(turned)
+    assert (fusion.pending(), fusion.is_rebuilding) == ([], False)
+    np.testing.assert_array_equal(fusion.volume.block_keys(), before.keys)
+    np.testing.assert_array_equal(fusion.volume.blocks(before.keys).tsdf_m, before.tsdf_m)

@@ -7,7 +7,7 @@ import pytest
 
 from mapping.metric import markers
 from mapping.scene_map import SceneMap
-from mapping.transforms import Sim3
+from mapping.transforms import Sim3, look_at
 from tests.mapping.test_scene_map import visit_marker
 from tests.mapping.walking import Phone, feed, off_room, surface_error_m
 
@@ -37,6 +37,25 @@ def test_who_is_left_carries_the_world_on_and_learns_its_scale() -> None:
     assert scene.status.scale_source == "distance"
     assert off_room(scene, second).scale == pytest.approx(1.0, rel=0.03)
     assert surface_error_m(scene, off_room(scene, second)) < 0.01
+
+
+def test_what_the_first_phone_alone_had_seen_stays_when_another_learns_its_scale() -> None:
+    shapes = []
+    for delete in (False, True):
+        scene, first, second = of_two_phones()
+        feed(scene, first, [look_at([x, 1.5, 0.0], [-3.0, 1.2, x]) for x in (-0.5, -0.2, 0.1, 0.4)])
+        place = off_room(scene, second)
+        if delete:
+            scene.forget(first.stream)
+        scene.declare_distance(*place.apply(EDGE), 0.8)
+        assert scene.fuse().reason == "scale"
+        while scene.status.num_pending:
+            scene.fuse()
+        assert surface_error_m(scene, off_room(scene, second)) < 0.02
+        window = scene.voxels.window((-80, -10, -80), (160, 60, 160))
+        shapes.append((window.weight > 0) & (np.abs(window.tsdf_m) < 0.05))
+    kept, deleted = shapes
+    assert np.mean(deleted[kept]) > 0.9
 
 
 def test_so_does_how_high_it_is_carried() -> None:
