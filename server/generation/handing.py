@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +10,13 @@ from server.generation.provider import Context, GenerationFailed, MadeFile, Requ
 
 if TYPE_CHECKING:
     from mapping.objects.finishing import Made
-    from mapping.objects.mesh import Mesh
+    from mapping.objects.mesh import F64, Mesh
     from mapping.objects.splats.cloud import Splats
 
 STAGES = (Stage("show", 2.0), Stage("finish", 3.0, stoppable=True))
 """To stand last in the description of a provider that uses `hand_over`."""
+_FLAT = 1e-4
+"""Of its largest extent: what is lower is not made larger by that."""
 
 
 def get_ready() -> None:
@@ -22,6 +24,28 @@ def get_ready() -> None:
     from mapping.objects import finishing, solid
 
     finishing.shown(solid.box(0.1, 0.1, 0.1), "ready", finishing.MAX_FACES["prop"], {})
+
+
+def check(request: Request) -> None:
+    """To be called before anything is made; so much is not known to whoever takes jobs in.
+
+    Raises:
+        GenerationFailed: `params["formats"]` (`["usdz", "dxf", ...]`, to be published beside the GLBs) or
+            `params["max_faces"]` cannot be had.
+    """
+    budget(request)
+    _formats(request)
+
+
+def to_height(height_m: float, extents_m: Sequence[float] | F64) -> float:
+    """How much larger something of these extents (x, y, z) has to be to have a height.
+
+    Raises:
+        GenerationFailed: it is flat.
+    """
+    if not extents_m[1] > _FLAT * max(extents_m):
+        raise GenerationFailed("no_surface", "what it imagined lies flat", hint="try another seed")
+    return height_m / float(extents_m[1])
 
 
 def hand_over(
@@ -34,8 +58,7 @@ def hand_over(
         offers: what can be shown is, before the rest is there.
 
     Raises:
-        GenerationFailed: `params["formats"]` (`["usdz", "dxf", ...]`, to be published beside the GLBs) or
-            `params["max_faces"]` cannot be had.
+        GenerationFailed: as `check`.
         MeshError: the mesh has no triangles.
         Cancelled: nobody wants it any more.
     """
@@ -44,7 +67,7 @@ def hand_over(
 
     name = str(request.params.get("name") or request.text or "object")[:64]
     max_faces = budget(request)
-    wanted = _formats(request.params.get("formats", ()))
+    wanted = _formats(request)
     mesh = finishing.fitted(mesh, max_faces)
     extras = {"generator": "Commonground"}  # nothing of this job alone: equal requests are equal bytes
     context.stage("show")
@@ -67,11 +90,13 @@ def hand_over_splats(splats: Splats, request: Request, context: Context, more: M
     """The same for a thing made of Gaussians, which are put on their pivot; goes through `STAGES`.
 
     Raises:
+        GenerationFailed: as `check`.
         Cancelled: nobody wants it any more.
     """
     from mapping.objects.splats import finishing
     from mapping.objects.splats.cloud import on_its_pivot
 
+    check(request)
     name = str(request.params.get("name") or request.text or "object")[:64]
     splats = on_its_pivot(splats)
     context.stage("show")
@@ -101,11 +126,13 @@ def budget(request: Request) -> int:
     return asked
 
 
-def _formats(wanted: object) -> list[str]:
-    """What is asked for, each once; refused before anything is made."""
+def _formats(request: Request) -> list[str]:
+    """What is asked for, each once."""
     from mapping.objects import formats
 
-    known = formats.available()
+    wanted, known = request.params.get("formats", ()), formats.available()
+    if wanted and request.output != "mesh":
+        raise GenerationFailed("bad_input", f"formats are of meshes only, not of {request.output}")
     if not isinstance(wanted, (list, tuple)) or not all(suffix in known for suffix in wanted):
         raise GenerationFailed("bad_input", f"formats must be a list of {', '.join(known)}")
     return list(dict.fromkeys(wanted))

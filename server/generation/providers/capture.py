@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from server.generation.handing import STAGES, budget, get_ready, hand_over, stand_in
+from server.generation.handing import STAGES, budget, check, get_ready, hand_over, stand_in
 from server.generation.provider import Context, Description, GenerationFailed, Licence, Request, Result, Stage
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ class Capture:
         from mapping.objects.capture.region import NothingThere
         from mapping.objects.mesh import MeshError
         from server.generation import keyframes, sources
+
+        check(request)
 
         def between(stage: str) -> None:
             context.stage(stage)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from server.generation.handing import STAGES, get_ready, hand_over
+from server.generation.handing import STAGES, check, get_ready, hand_over
 from server.generation.provider import Context, Description, GenerationFailed, Licence, Request, Result, Stage
 
 
@@ -36,6 +36,7 @@ class Relief:
         from mapping.objects.relief import relief
         from server.generation.pictures import PictureBroken, read_mask, read_rgb
 
+        check(request)
         context.stage("inflate")
         try:
             rgb = read_rgb(request.files["image"][0])

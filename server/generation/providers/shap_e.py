@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from server.generation.handing import STAGES, budget, get_ready, hand_over
+from server.generation.handing import STAGES, budget, check, get_ready, hand_over, to_height
 from server.generation.needs import Needs, Package, Weights
 from server.generation.provider import Context, Description, GenerationFailed, Licence, Request, Result, Stage
 
@@ -91,6 +91,7 @@ class ShapE:
         from mapping.objects.dressing import dressed
         from mapping.objects.mesh import MeshError, on_its_pivot, scaled
 
+        check(request)
         height_m = request.number("height_m", 0.3, 0.001, 100.0)
         raw = self._generated(request, context)
         context.stage("dress")
@@ -99,7 +100,7 @@ class ShapE:
             mesh = dressed(raw, budget(request), TEXTURE_PX)
         except MeshError as error:
             raise GenerationFailed("no_surface", f"what it imagined is no body: {error}", hint=_OTHER_SEED) from error
-        mesh = on_its_pivot(scaled(mesh, height_m / float(mesh.extents_m()[1])))
+        mesh = on_its_pivot(scaled(mesh, to_height(height_m, mesh.extents_m())))
         confidence = 0.5 if "height_m" in request.params else 0.1
         return hand_over(mesh, request, context, {"scale_confidence": confidence})
 

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from server.generation.handing import STAGES, budget, get_ready, hand_over, hand_over_splats
+from server.generation.handing import STAGES, budget, check, get_ready, hand_over, hand_over_splats, to_height
 from server.generation.needs import Checkout, Extension, Needs, Package, Weights
 from server.generation.provider import Context, Description, GenerationFailed, Licence, MadeFile, Request, Result, Stage
 
@@ -105,6 +105,7 @@ class Trellis:
             self._pipelines[kind].to(torch.device(device))
 
     def run(self, request: Request, context: Context) -> Result:
+        check(request)
         height_m = request.number("height_m", 0.3, 0.001, 100.0)
         made = self._generated(request, context)
         context.stage("dress")
@@ -198,7 +199,7 @@ def _mesh_handed_over(made: Any, height_m: float, request: Request, context: Con
         mesh = dressed(_mesh(made), budget(request), TEXTURE_PX)
     except MeshError as error:
         raise GenerationFailed("no_surface", f"what it imagined is no body: {error}", hint=_OTHER_SEED) from error
-    mesh = on_its_pivot(scaled(mesh, height_m / float(mesh.extents_m()[1])))
+    mesh = on_its_pivot(scaled(mesh, to_height(height_m, mesh.extents_m())))
     return hand_over(mesh, request, context, {"scale_confidence": _confidence(request)})
 
 
@@ -214,7 +215,7 @@ def _splats_handed_over(made: Any, height_m: float, request: Request, context: C
         raise GenerationFailed("no_surface", f"what it imagined is nothing: {error}", hint=_OTHER_SEED) from error
     path.unlink()
     low, high = splats.bounds_m()
-    splats = cloud.scaled(splats, height_m / max(float(high[1] - low[1]), 1e-6))
+    splats = cloud.scaled(splats, to_height(height_m, high - low))
     return hand_over_splats(splats, request, context, {"scale_confidence": _confidence(request)})
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from server.generation.handing import STAGES, budget, get_ready, hand_over
+from server.generation.handing import STAGES, budget, check, get_ready, hand_over, to_height
 from server.generation.needs import Checkout, Extension, Needs, Package, Weights
 from server.generation.provider import Context, Description, GenerationFailed, Licence, MadeFile, Request, Result, Stage
 
@@ -103,6 +103,7 @@ class Trellis2:
         self._pipeline.to(torch.device(device))
 
     def run(self, request: Request, context: Context) -> Result:
+        check(request)
         height_m = request.number("height_m", 0.3, 0.001, 100.0)
         texture_px = int(request.number("texture_px", 1024, 64, 4096))
         resolution = request.params.get("resolution", "1024_cascade")
@@ -155,7 +156,7 @@ def _baked(made: Any, max_faces: int, texture_px: int, height_m: float) -> bytes
         voxel_size=made.voxel_size, aabb=[[-0.5, -0.5, -0.5], [0.5, 0.5, 0.5]], decimation_target=max_faces,
         texture_size=texture_px, remesh=True, remesh_band=1, remesh_project=0,
     )  # fmt: skip
-    shape.apply_scale(height_m / float(shape.extents[1]))
+    shape.apply_scale(to_height(height_m, shape.extents))
     low, high = shape.bounds
     shape.apply_translation([-(low[0] + high[0]) / 2, -low[1], -(low[2] + high[2]) / 2])
     return bytes(shape.export(file_type="glb"))
