@@ -19,7 +19,8 @@ from benchmarks.generation.killing import kill
 from benchmarks.generation.sharing import share
 
 KEYS = (
-    "p99_growth", "p99_growth_ungated", "park_ms_p99", "cancel_ms_p99", "idle_share", "kills", "lost", "duplicated",
+    "p99_growth", "p99_growth_pooled", "p99_growth_ungated", "park_ms_p99", "cancel_ms_p99", "idle_share",
+    "kills", "lost", "duplicated",
     "capture_f1_clean", "capture_f1_noisy", "capture_psnr_db", "capture_s", "first_asset_s_p95", "glb_errors",
     "full_set_s", "swap_event_ms_p99", "swap_skew_ms", "swap_gap_frames", "rollback_ms", "library_accuracy",
 )  # fmt: skip

@@ -8,7 +8,7 @@ import random
 import numpy as np
 import pytest
 
-from benchmarks.generation.windows import CONDITIONS, Window, core_busy_s, median, used_s
+from benchmarks.generation.windows import CONDITIONS, Window, core_busy_s, median, pooled, used_s
 
 
 def window(cost: dict[str, float], speed: float, seed: int) -> Window:
@@ -26,6 +26,29 @@ def test_the_median_of_paired_windows_finds_a_growth_on_a_machine_that_drifts() 
     assert found["ungated"].value == pytest.approx(1.2, abs=0.1)
     assert found["again"].low < 0 < found["again"].high
     assert found["held"].value == 0
+
+
+def test_all_calls_together_show_what_befalls_few() -> None:
+    chance = np.random.default_rng(1)
+    windows = []
+    for n in range(40):
+        one = window({}, 1.0 + 4 * chance.random(), n)
+        hit = np.asarray(one.latencies_s["gated"]) * np.where(chance.random(100) < 0.015, 2, 1)
+        windows.append(Window({**one.latencies_s, "gated": hit}, 0.0, 1.0, 0.0))  # type: ignore[dict-item]
+    assert median([w.growth("gated", 0.99) for w in windows]).value < 0.25
+    found = pooled(windows, "gated", 0.99)
+    assert 0.3 < found.value < 0.6
+    assert 0.1 < found.low < found.value < found.high
+
+
+def test_the_bounds_of_all_calls_together_are_where_nothing_is_19_times_in_20() -> None:
+    chance, hits = random.Random(0), 0
+    for trial in range(12):
+        windows = [window({}, chance.uniform(1.0, 5.0), 100 * trial + n) for n in range(20)]
+        found = pooled(windows, "again", 0.99)
+        hits += found.low <= 0 <= found.high
+        assert found.high - found.low < 0.15
+    assert hits >= 10
 
 
 def test_the_bounds_of_a_median_are_where_it_is_95_times_in_100() -> None:
