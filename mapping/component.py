@@ -58,8 +58,9 @@ class Component:
         self._ups_camera: deque[tuple[int, F64]] = deque(maxlen=_MAX_UPS)
         self._edges_camera: deque[tuple[int, Edges]] = deque(maxlen=_MAX_EDGES_KEPT)
         self._sightings: dict[int, deque[tuple[int, markers.Sighting]]] = {}
+        self.num_observed = 0
+        """Counts all keyframes there ever were, as the next one does all sightings of markers."""
         self.num_sightings = 0
-        """Counts all sightings of markers there ever were."""
         self._landmark_distances: deque[float] = deque(maxlen=_MAX_UPS)
 
     @property
@@ -94,6 +95,7 @@ class Component:
         edges: Edges | None = None,
     ) -> None:
         """Take the cues of one keyframe; the oldest pose goes when there are too many."""
+        self.num_observed += 1
         self._poses[frame.seq] = component_from_camera
         if len(self._poses) > _MAX_POSES:
             del self._poses[next(iter(self._poses))]
@@ -146,10 +148,6 @@ class Component:
     @property
     def first_pose(self) -> F64:
         return next(iter(self._poses.values()))
-
-    @property
-    def num_observed(self) -> int:
-        return len(self._poses)
 
     def gravity(self, kept: Sequence[Kept]) -> Gravity:
         """The best estimate of up, in the component's frame; a posed source is believed.

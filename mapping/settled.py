@@ -34,7 +34,7 @@ class Settled:
         Args:
             here: the components that lie in the world.
         """
-        phones = [component for component in here if component.num_observed and not component.is_posed]
+        phones = [component for component in here if component.num_observed]
         num = sum(component.num_observed for component in phones)
         if self._looked_at >= 0 and (num == self._looked_at or not anchor.is_time_to_look(num)):
             return None

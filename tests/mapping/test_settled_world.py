@@ -141,6 +141,18 @@ def test_or_from_a_phone_that_comes_back_and_knows_it() -> None:
     assert scene.status.num_pending == 0
 
 
+def test_or_from_one_that_brings_metric_poses() -> None:
+    scene, world_from_room = restored()
+    assert abs(world_from_room.scale - 1) > 0.1
+    phone = Phone("lidar", posed=True)
+    feed(scene, phone, phone.poses(4), fuse=False)
+    scene.align(phone.stream, 0, world_from_room @ phone.component_from_room.inverse())
+    assert scene.fuse().reason == "scale"
+    assert scene.status.scale_source == "posed"
+    assert off_room(scene, phone).scale == pytest.approx(1.0, rel=0.001)
+    assert surface_error_m(scene, off_room(scene, phone)) < 0.02
+
+
 def test_a_restored_metric_map_is_not_scaled_again() -> None:
     scene, world_from_room = restored(metric=True)
     with pytest.raises(ValueError, match="has its scale"):
