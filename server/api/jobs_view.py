@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
@@ -107,9 +108,6 @@ async def job_views(desk: Desk, jobs: Sequence[Job]) -> list[JobView]:
 
 def _job_view(job: Job, live: Live | None, position: int | None) -> JobView:
     live = live if job.state == "running" else None
-    wanted = job.wanted
-    if wanted.webhook is not None and wanted.webhook.secret is not None:
-        wanted = wanted.model_copy(update={"webhook": wanted.webhook.model_copy(update={"secret": None})})
     result = job.result
     return JobView(
         job=job.job,
@@ -140,7 +138,7 @@ def _job_view(job: Job, live: Live | None, position: int | None) -> JobView:
         ),
         failure=job.failure,
         legs=[leg_view(leg) for leg in job.legs],
-        wanted=wanted,
+        wanted=_for_readers(job.wanted),
     )
 
 
@@ -162,6 +160,15 @@ def provider_view(description: Description) -> ProviderView:
         preemptible=d.preemptible,
         deterministic=d.deterministic,
     )
+
+
+def _for_readers(wanted: Wanted) -> Wanted:
+    """Without what only whoever asked for it may know: of a webhook no more is told than which host it is on."""
+    if (hook := wanted.webhook) is None:
+        return wanted
+    url = urlsplit(hook.url)
+    host = f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
+    return wanted.model_copy(update={"webhook": hook.model_copy(update={"url": host, "secret": None})})
 
 
 def _progress(job: Job, live: Live | None) -> float:

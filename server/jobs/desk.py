@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from server.api.contract import Conflict, Refused
+from server.api.contract import Conflict, Refused, Unprocessable
 from server.assets.values import NewVersion
 from server.jobs import fingerprint, inputs, machine
 from server.jobs.events import JobEvent
@@ -28,7 +28,7 @@ from server.jobs.machine import RetryConfig
 from server.jobs.spool import Spool
 from server.jobs.steady import steadily
 from server.jobs.store import Key, Store
-from server.jobs.values import TERMINAL, InputFile, Job, Wanted, asset_named
+from server.jobs.values import TERMINAL, InputFile, Job, Wanted, Webhook, asset_named
 
 T = TypeVar("T")
 MAX_WAIT_S = 60.0
@@ -118,12 +118,14 @@ class Desk:
             asked: as the caller sent it, if something was made of that.
 
         Raises:
-            TooLarge, NotAPicture, Unprocessable: its files are no good.
+            TooLarge, NotAPicture, Unprocessable: its files, or the secret of its webhook, are no good.
             Conflict: the key named another request.
             TooManyJobs: the queue is full.
             StorageFull: the disk is, or as much as jobs may bring is here.
         """
         files = await asyncio.to_thread(inputs.checked, uploads, self.config.limits)
+        if wanted.webhook is not None:
+            _check_secret(wanted.webhook)
         named = _key(key, asked or wanted, files)
         now_ns, name = time.time_ns(), f"job-{secrets.token_hex(12)}"
         asset = asset_named(wanted) or f"asset-{name[4:16]}"
@@ -131,14 +133,14 @@ class Desk:
         wait_s = min(self.config.max_queued * self._typical_s / 10, MOST_RETRY_AFTER_S)
 
         def take(store: Store) -> tuple[Job, bool]:
-            is_new = False
+            if (before := store.admit(named, self.config.max_queued, wait_s)) is not None:
+                return before, False
             self._spool.take(name, uploads, files)
             try:
-                taken, is_new = store.submit(job, named, self.config.max_queued, wait_s)
-            finally:
-                if not is_new:
-                    self._spool.drop(name)
-            return taken, is_new
+                return store.submit(job, named, self.config.max_queued, wait_s)
+            except BaseException:
+                self._spool.drop(name)
+                raise
 
         return await self.ask(take)
 
@@ -283,10 +285,14 @@ class Desk:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._store = Store(self._folder / "jobs.sqlite", self._from_thread)
         now_ns = time.time_ns()
-        for job in self._store.in_state("running"):
-            self._store.change(job.job, lambda known: machine.interrupt(known, self.config.retry, now_ns))
-        self._store.forget_routes()
-        self._spool = Spool(self._folder / "spool", self.config.max_spool_bytes, self._store.is_known)
+        try:
+            for job in self._store.in_state("running"):
+                self._store.change(job.job, lambda known: machine.interrupt(known, self.config.retry, now_ns))
+            self._store.forget_routes()
+            self._spool = Spool(self._folder / "spool", self.config.max_spool_bytes, self._store.is_known)
+        except BaseException:
+            self._store.close()
+            raise
 
     async def _prune(self) -> None:
         """Forget jobs, and before that their files, some time after they ended."""
@@ -333,6 +339,16 @@ class Desk:
     def _wake(self, job: str) -> None:
         for look in self._lookers.get(job, ()):
             look.changed.set()
+
+
+def _check_secret(hook: Webhook) -> None:
+    """Not where it is read: books with a secret that never worked can still be opened."""
+    try:
+        key = hook.key
+    except ValueError:
+        key = b""
+    if key is not None and not 24 <= len(key) <= 64:
+        raise Unprocessable("the secret of a webhook is whsec_ and base64 of 24 to 64 bytes")
 
 
 def _key(name: str | None, asked: Wanted, files: tuple[InputFile, ...]) -> Key | None:

@@ -65,4 +65,5 @@ class Spool:
 
     def holding(self, jobs: Iterable[str]) -> list[str]:
         """Those of the jobs that have files here."""
-        return [job for job in jobs if job in self._size_by_job]
+        here = {path.name for path in self._folder.iterdir()}
+        return [job for job in jobs if job in here]

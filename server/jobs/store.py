@@ -54,17 +54,10 @@ class Store:
     # -- changing ------------------------------------------------------------------------------------------------------
 
     def submit(self, job: Job, key: Key | None, max_queued: int, retry_after_s: float) -> tuple[Job, bool]:
-        """Take a job, or find the one that this key named before; whether it is new.
-
-        Raises:
-            Conflict: the key named another request.
-            Busy: too many wait.
-        """
+        """Take a job, or find the one that this key named before; whether it is new. Raises what `admit` does."""
         with self._change():
-            if (known := self.named(key)) is not None:
+            if (known := self.admit(key, max_queued, retry_after_s)) is not None:
                 return known, False
-            if self.num_queued() >= max_queued:
-                raise TooManyJobs(f"{max_queued} jobs are waiting, which is the limit", retry_after_s=retry_after_s)
             self._write(job)
             if key is not None:
                 self._db.execute("INSERT INTO keys VALUES (?, ?, ?)", (key.name, key.digest, job.job))
@@ -177,6 +170,18 @@ class Store:
         if known[0] != key.digest:
             raise Conflict("a request with this Idempotency-Key asked for something else; take a new key")
         return self.get(known[1])
+
+    def admit(self, key: Key | None, max_queued: int, retry_after_s: float) -> Job | None:
+        """The job that a key named before; None where a new one may be taken.
+
+        Raises:
+            Conflict: the key named another request.
+            TooManyJobs: too many wait.
+        """
+        known = self.named(key)
+        if known is None and self.num_queued() >= max_queued:
+            raise TooManyJobs(f"{max_queued} jobs are waiting, which is the limit", retry_after_s=retry_after_s)
+        return known
 
     def is_known(self, job: str) -> bool:
         return self._one("SELECT 1 FROM jobs WHERE job = ?", job) is not None

@@ -5,6 +5,7 @@ Times Unix ns inside, Unix ms in what goes out to clients.
 
 from __future__ import annotations
 
+import base64
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -43,6 +44,11 @@ class Webhook(_Value):
     events: tuple[Event, ...] = ("completed",)
     secret: str | None = Field(default=None, pattern=r"^whsec_[A-Za-z0-9+/=]{32,128}$")
     """`whsec_` and base64 of 24 to 64 bytes; the server's own key if left out."""
+
+    @property
+    def key(self) -> bytes | None:
+        """The bytes of the secret; raises ValueError: it is no base64."""
+        return None if self.secret is None else base64.b64decode(self.secret.removeprefix("whsec_"), validate=True)
 
 
 ProviderName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]

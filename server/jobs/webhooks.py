@@ -134,7 +134,7 @@ class Webhooks:
         stamp = int(time.time())
         id = f"msg_{hashlib.sha256(f'{delivery.job} {delivery.id}'.encode()).hexdigest()[:32]}"
         body = b'{"type":"job.%s","data":%s}' % (delivery.event.encode(), delivery.body)
-        secret = self._key if hook.secret is None else base64.b64decode(hook.secret.removeprefix("whsec_"))
+        secret = self._key if hook.key is None else hook.key
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "commonground",

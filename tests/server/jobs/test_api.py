@@ -18,6 +18,7 @@ from server.auth import Grant, Role
 from tests.server.jobs.live import live, png, sse
 from tests.server.test_rest import assert_problem
 
+NO_SECRETS = ("A" * 33, "A" * 30 + "==", "=" * 40, "A" * 128, "A" * 31 + "!")
 SHORT = {"blocks": 3, "block_ms": 1.0}
 LONG = {"blocks": 100_000, "block_ms": 2.0}
 
@@ -244,6 +245,7 @@ async def test_bad_bodies_are_refused(tmp_path: Path) -> None:
             {"inputs": {"image": "no base64!"}},
             {"inputs": {"image": {"blob": "x"}}},
             {"webhook": {"url": "file:///etc/passwd"}},
+            *({"webhook": {"url": "https://example.org/", "secret": f"whsec_{s}"}} for s in NO_SECRETS),
             {"unknown": 1},
         ):
             assert_problem(await post("/v1/jobs", json=wrong), 422)

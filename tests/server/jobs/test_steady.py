@@ -50,6 +50,9 @@ def test_the_spool_holds_no_more_than_it_may_and_forgets_what_is_nobodys(tmp_pat
     spool.drop("job-1")
     spool.take("job-3", uploads, files)
     assert spool.holding(["job-1", "job-2", "job-3"]) == ["job-2", "job-3"]
+    (spool.path("job-0") / "out-1").mkdir(parents=True)
+    assert spool.holding(["job-0", "job-1"]) == ["job-0"], "it brought nothing, but tried something"
+    spool.drop("job-0")
     (spool.path("job-2") / "out-1").mkdir()
     again = Spool(tmp_path, 2 * size, lambda job: job == "job-2")
     assert [path.name for path in tmp_path.iterdir()] == ["job-2"]
