@@ -82,9 +82,11 @@ def _name(requirement: str) -> str:
 def _call(command: list[str], log: IO[str]) -> str | None:
     """Run it, its output into the log; what went wrong, if anything."""
     print(f"$ {' '.join(command)}", file=log, flush=True)
+    began = log.tell()
     ended = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, check=False)
     if ended.returncode == 0:
         return None
     with open(log.name, errors="replace") as written:
+        written.seek(began)
         said = [line.strip() for line in written if line.lower().lstrip().startswith("error")]
     return f"{said[-1] if said else f'it ended with {ended.returncode}'}; all of it is in {log.name}"

@@ -142,6 +142,14 @@ def test_install_makes_an_environment_and_goes_on_where_it_stopped(
     assert [one.is_ok for one in install(Known(known("").description, "", "", {}, (), NOTHING), folder)] == [True]
 
 
+def test_a_step_that_fails_tells_its_own_error(tmp_path: Path) -> None:
+    with (tmp_path / "install.log").open("a") as log:
+        run = [sys.executable, "-c"]
+        said = installing._call([*run, "print('ERROR: no such thing', flush=True); raise SystemExit(2)"], log)
+        assert "ERROR: no such thing" in str(said)
+        assert "it ended with 3" in str(installing._call([*run, "raise SystemExit(3)"], log))
+
+
 def _wheel(folder: Path) -> Path:
     path = folder / "tiny_part-1.0-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
