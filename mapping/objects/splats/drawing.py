@@ -20,7 +20,7 @@ _BACKGROUND = 1.0
 _MOST_DRAWN = 200_000
 """Of a thumbnail: three for each of its pixels."""
 _MOST_VISITS = 500_000_000
-"""Of pixels by Gaussians, in one drawing: about a second."""
+"""Of pixels by Gaussians, in one drawing: some two seconds."""
 
 
 def thumbnail(splats: Splats, side_px: int = 256, azimuth_rad: float = 0.5) -> U8:
