@@ -9,9 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.transforms import Sim3
+from streams.frame import StreamId
 
 KeyframeId = NewType("KeyframeId", str)
 """`<stream>/<seq>`: the frame it was made from."""
+
+
+def stream_of(keyframe: KeyframeId) -> StreamId:
+    """Whose frame it was."""
+    return StreamId(keyframe.rpartition("/")[0])
+
+
+def seq_of(keyframe: KeyframeId) -> int:
+    """Number of the frame."""
+    return int(keyframe.rpartition("/")[2])
+
 
 BLOCK_VOXELS = 8
 """A TSDF block is a cube of 8^3 voxels; BlockKey (i, j, k) covers voxels 8i .. 8i+7 along x, and so on."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mapping.changes import KeyframeId
+from mapping.changes import KeyframeId, seq_of, stream_of
 from mapping.kept import ComponentKey, KeptKeyframes
 from mapping.places.agreement import Config, Seen
 from mapping.places.links import Links, fits
@@ -68,14 +68,14 @@ class Connections:
         self._ties.forget(stream)
         self._links.forget(stream)
         before = self._poses_before.items()
-        self._poses_before = {key: pose for key, pose in before if key.rpartition("/")[0] != stream}
+        self._poses_before = {key: pose for key, pose in before if stream_of(key) != stream}
 
     def _is_explained(self, seen: Seen) -> bool:
         """Whether one component came back to where the map has it anyway."""
         component = self._world.components.get(seen.a_component)
         if component is None or seen.a_component != seen.b_component:
             return False
-        cameras = component.camera(_seq(seen.a)), component.camera(_seq(seen.b))
+        cameras = component.camera(seq_of(seen.a)), component.camera(seq_of(seen.b))
         return cameras[0] is not None and cameras[1] is not None and fits(seen.pair, cameras[0], cameras[1])
 
     def _tell_marker_joins(self, seen: Iterable[Seen]) -> None:
@@ -91,11 +91,7 @@ class Connections:
         if key == BEFORE:
             return self._poses_before.get(keyframe)
         component = self._world.components.get(key)
-        return component.pose(_seq(keyframe)) if component is not None else None
+        return component.pose(seq_of(keyframe)) if component is not None else None
 
     def _walked(self, a: KeyframeId, b: KeyframeId, key: ComponentKey) -> float:
-        return self._world.components[key].walked(_seq(a), _seq(b))
-
-
-def _seq(keyframe: KeyframeId) -> int:
-    return int(keyframe.rpartition("/")[2])
+        return self._world.components[key].walked(seq_of(a), seq_of(b))

@@ -11,6 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ from mapping.component import Component
 from mapping.kept import ComponentKey, Kept, KeptKeyframes
 from mapping.metric.markers import Sighting, corners_m
 from mapping.places import contradiction
+from mapping.sampling import evenly
 from mapping.transforms import Sim3, angle_between, project
 
 _log = logging.getLogger(__name__)
@@ -162,7 +164,8 @@ class MarkerJoins:
         for other, theirs in witnesses:
             assert other.world_from_component is not None
             b_from_a = other.world_from_component.inverse() @ guess.world_from_component
-            pairs = [(_bare(*a), _bare(*b)) for a in _some(mine) for b in _some(theirs)]
+            some = (seen[evenly(len(seen), _KEYFRAMES)] for seen in (mine, theirs))
+            pairs = [(_bare(*a), _bare(*b)) for a, b in product(*some)]
             differs += contradiction.difference(b_from_a, pairs)
         if differs.is_contradiction() and not looks.is_apart:
             looks.is_apart = True
@@ -179,10 +182,6 @@ class MarkerJoins:
         """Keyframes with depth in which a component saw a marker."""
         kept = {k.seq: k for k in self._kept.of(component.key)}
         return [(kept[seq], sighting) for seq, sighting in component.sightings(marker) if seq in kept]
-
-
-def _some(pictures: list[tuple[Kept, Sighting]]) -> list[tuple[Kept, Sighting]]:
-    return pictures[:: max(1, -(-len(pictures) // _KEYFRAMES))]
 
 
 def _guesses(component: Component, hung: Mapping[int, Sim3]) -> Iterator[_Guess]:

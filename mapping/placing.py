@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from mapping.alignment import fit_cameras
-from mapping.changes import KeyframeId
+from mapping.changes import KeyframeId, seq_of, stream_of
 from mapping.component import Component
 from mapping.engines import WindowPrediction
 from mapping.kept import Kept, packed
@@ -25,11 +25,6 @@ extent; another engine's frame would be the same only by chance."""
 def keyframe_id(stream: StreamId, seq: int) -> KeyframeId:
     """`<stream>/<seq>`."""
     return KeyframeId(f"{stream}/{seq}")
-
-
-def is_of(keyframe: KeyframeId, stream: StreamId) -> bool:
-    """Whether a phone took it."""
-    return keyframe.rpartition("/")[0] == stream
 
 
 def own_depth(frame: Frame) -> DepthMap:
@@ -83,8 +78,7 @@ def _component_units_per_window_unit(component: Component, prediction: WindowPre
     pairs = [
         (view.window_from_camera, pose)
         for view in prediction.views
-        if is_of(view.keyframe, component.key[0])
-        and (pose := component.pose(int(view.keyframe.rpartition("/")[2]))) is not None
+        if stream_of(view.keyframe) == component.key[0] and (pose := component.pose(seq_of(view.keyframe))) is not None
     ]
     engines, trackers = np.array([a for a, _ in pairs]), np.array([b for _, b in pairs])
     if pairs and _is_same_frame(engines, trackers):

@@ -25,6 +25,7 @@ from mapping.places.agreement import Seen
 from mapping.places.pose_graph import Poses, adjoints
 from mapping.places.similarity import Sights
 from mapping.places.verification import Pair
+from mapping.sampling import evenly
 from mapping.transforms import F64, Sim3, angle_between, invert
 
 NOISE_PX = 2.0
@@ -103,7 +104,9 @@ def pairs_of(
     judged = _judge(near, newest, config) if far else None
     if judged is None:
         return []
-    told = [seen for eye in _spread(far, config.max_pairs) if (seen := _pair(eye, far, newest, judged, config))]
+    told = [
+        seen for eye in far[evenly(len(far), config.max_pairs)] if (seen := _pair(eye, far, newest, judged, config))
+    ]
     shared = 1.0 / max(1, len(told))  # they rest on one pose of the newest
     return [replace(s, pair=replace(s.pair, information=shared * s.pair.information)) for s in told]
 
@@ -209,8 +212,7 @@ def _looks_alike(a: Kept, b: Kept, b_from_a: Sim3, config: Config) -> bool:
     between = (
         Sim3.from_rigid(b.component_from_camera) @ b_from_a @ Sim3.from_rigid(invert(a.component_from_camera))
     )  # fmt: skip
-    found = contradiction.difference(between, [(a, b)], config.looks)
-    return found.compared >= config.looks.min_pixels and found.unlike <= config.looks.max_share * found.compared
+    return contradiction.difference(between, [(a, b)], config.looks).is_agreement(config.looks)
 
 
 def _information(b_from_a: Sim3, turn_rad: float, shift: float, on_the_way: float, scale: float) -> F64:
@@ -219,10 +221,6 @@ def _information(b_from_a: Sim3, turn_rad: float, shift: float, on_the_way: floa
     moves = adjoints(Poses.of([b_from_a]))[0]
     at_b = np.repeat([0.0, on_the_way, scale], [3, 3, 1]) ** 2
     return np.asarray(NOISE_PX**2 * np.linalg.inv(moves @ np.diag(at_a) @ moves.T + np.diag(at_b) + 1e-12 * np.eye(7)))
-
-
-def _spread(eyes: Sequence[_Eye], most: int) -> Sequence[_Eye]:
-    return eyes[:: max(1, -(-len(eyes) // most))]
 
 
 def _median_depth(kept: Kept) -> float:

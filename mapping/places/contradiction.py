@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from mapping.kept import Kept
+from mapping.sampling import evenly
 from mapping.transforms import F64, Sim3, invert, unproject
 from streams.frame import Intrinsics
 
@@ -107,7 +108,7 @@ def difference(
     known = [(a, b) for a, b in pairs if np.any(a.depth) and np.any(b.depth)]
     views: dict[str, View] = {}
     total = Difference()
-    for pair in known[:: max(1, -(-len(known) // config.max_pairs))]:
+    for pair in known[evenly(len(known), config.max_pairs)]:
         for kept in pair:
             if kept.id not in views:
                 views[kept.id] = View.of(kept, config.min_confidence)

@@ -14,6 +14,7 @@ import poselib
 
 from mapping.places.similarity import Sights
 from mapping.places.verification import Pair
+from mapping.sampling import evenly
 from mapping.transforms import F64, Sim3
 
 _STEP = 1.15
@@ -28,7 +29,7 @@ _INLIER_PX = 4.0
 
 def lenses_agree(pairs: Sequence[Pair]) -> bool:
     """Whether the pictures of b, and those of a, fit the other one's points best under about the lens they claim."""
-    some = pairs[:: max(1, -(-len(pairs) // _MAX_PAIRS))]
+    some = pairs[evenly(len(pairs), _MAX_PAIRS)]
     costs = np.array([sum(_cost(pair, _STEP**step) for pair in some) for step in _STEPS])
     best, claimed = int(np.argmin(costs)), -_STEPS.start
     return abs(best - claimed) <= _MAX_STEPS or costs[claimed] < _MIN_GAIN * costs[best]

@@ -14,7 +14,7 @@ from itertools import compress
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.changes import KeyframeId
+from mapping.changes import KeyframeId, stream_of
 from mapping.places.agreement import Seen
 from mapping.places.lens_errors import LensShift, lens_errors
 from mapping.places.pose_graph import Edges, Poses
@@ -93,7 +93,7 @@ class Links:
 
     def forget(self, stream: StreamId) -> None:
         """Drop all that concerns a phone."""
-        gone = [key for key in self._known if stream in (key[0].rpartition("/")[0], key[1].rpartition("/")[0])]
+        gone = [key for key in self._known if stream in map(stream_of, key)]
         for key in gone:
             del self._known[key]
 
@@ -116,7 +116,7 @@ def _says_otherwise(found: Seen, before: _Known) -> bool:
 
 def _through_true_lenses(known: Mapping[tuple[KeyframeId, KeyframeId], _Known]) -> Poses:
     """`b_from_a` of pairs, corrected for what all of them say of the phones' focal lengths."""
-    of_a, of_b = ([pair[side].rpartition("/")[0] for pair in known] for side in (0, 1))
+    of_a, of_b = ([stream_of(pair[side]) for pair in known] for side in (0, 1))
     numbers = {phone: number for number, phone in enumerate(dict.fromkeys(of_a + of_b))}
     ends = [(numbers[a], numbers[b]) for a, b in zip(of_a, of_b, strict=True)]
     said = {

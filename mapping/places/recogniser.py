@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from mapping.changes import KeyframeId
+from mapping.changes import KeyframeId, stream_of
 from mapping.kept import ComponentKey
 from mapping.places.agreement import Seen
 from mapping.places.embedding import DIMENSIONS, embed
@@ -134,7 +134,7 @@ class Recogniser:
 
     def forget(self, stream: StreamId) -> None:
         """Drop all that a phone saw."""
-        for keyframe in [keyframe for keyframe in self._places if keyframe.rpartition("/")[0] == stream]:
+        for keyframe in [keyframe for keyframe in self._places if stream_of(keyframe) == stream]:
             self._drop(keyframe)
         self._index.remove(stream)
 
@@ -251,7 +251,7 @@ class Recogniser:
         self._places[place.keyframe] = place
         self._looks += place.embedding
         walk.append(place.keyframe)
-        stream, component = StreamId(place.keyframe.rpartition("/")[0]), place.component[1]
+        stream, component = stream_of(place.keyframe), place.component[1]
         self._index.add(
             Entry(place.keyframe, stream, component, place.embedding, place.component_from_camera, place.intrinsics,
                   place.capture_ns)
@@ -273,3 +273,5 @@ class Recogniser:
         walk.remove(keyframe)
         if not walk:
             del self._walks[place.component]
+            for pair in [pair for pair in self._num_pairs if place.component in pair]:
+                del self._num_pairs[pair]

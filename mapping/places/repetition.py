@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mapping.kept import Kept
 from mapping.places.verification import Pair
+from mapping.sampling import evenly
 from mapping.transforms import project
 
 
@@ -60,10 +61,10 @@ def repetition(pairs: Iterable[tuple[Pair, Kept]], config: Config = Config()) ->
     """How much of what pairs agree on occurs once in the pictures of their first keyframe."""
     known = list(pairs)
     once = looked_at = 0
-    for pair, kept in known[:: max(1, -(-len(known) // config.max_pairs))]:
+    for pair, kept in known[evenly(len(known), config.max_pairs)]:
         gray = cv2.cvtColor(kept.rgb, cv2.COLOR_RGB2GRAY)
         seen = project(pair.forward.points, kept.intrinsics)
-        for u, v in seen[:: max(1, -(-len(seen) // config.sights_per_pair))]:
+        for u, v in seen[evenly(len(seen), config.sights_per_pair)]:
             best = _most_alike_elsewhere(gray, u, v, config)
             looked_at += best is not None
             once += best is not None and best <= config.max_correlation

@@ -27,9 +27,6 @@ class Sights:
     def __len__(self) -> int:
         return len(self.points)
 
-    def only(self, chosen: NDArray[np.bool_]) -> Sights:
-        return Sights(self.points[chosen], self.camera_from_other[chosen], self.xy[chosen], self.focal_px[chosen])
-
     def error_px(self, other_from_one: Sim3) -> F64:
         """(n,) distance in the image between where points should be and were seen; inf behind the camera."""
         local = self._local(other_from_one.apply(self.points))

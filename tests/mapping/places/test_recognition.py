@@ -166,3 +166,15 @@ def test_what_is_remembered_is_bounded_and_forgotten_on_demand(room: PaintedRoom
     recogniser.forget(a.stream)
     assert {place.component[0] for place in recogniser.places()} == {b.stream}
     assert film(recogniser, b, walk(1)) == []
+
+
+def test_who_met_somebody_that_was_forgotten_looks_for_company_again(room: PaintedRoom) -> None:
+    recogniser = Recogniser(Config(enough=3, candidates_known=0, looked_at_again=0))
+    a, b, c = (Phone(name, room, seed=k) for k, name in enumerate("abc"))
+    film(recogniser, a, walk(4))
+    assert film(recogniser, b, walk(4, start=0.1))
+    other_side = [np.diag([-1.0, 1.0, -1.0, 1.0]) @ pose for pose in walk(5)]
+    film(recogniser, c, other_side[:3])
+    assert film(recogniser, b, other_side[3:4]) == []
+    recogniser.forget(a.stream)
+    assert film(recogniser, b, other_side[4:])
