@@ -65,7 +65,10 @@ def openapi() -> dict[str, Any]:
     """What the route that takes jobs adds to its description."""
     file = {"type": "string", "format": "binary"}
     parts = {"image": file, "mask": file, "images": {"type": "array", "items": file}, "mesh": file}
-    members = {"job": {"type": "string", "description": "the JSON; or its members as fields of their own"}}
+    members = {
+        "job": {"type": "string", "description": "the JSON; or its members as fields of their own"},
+        "providers": {"type": "array", "items": {"type": "string"}, "description": "one field each"},
+    }
     schema = NewJob.model_json_schema()
     json_body = _inlined(schema, schema.pop("$defs"))
     form = {"type": "object", "properties": members | parts}
@@ -139,23 +142,29 @@ class Bodies:
         return Wanted(**new.model_dump(exclude={"inputs"})), uploads
 
     async def _form(self, request: Request) -> tuple[Wanted, list[Upload]]:
-        """`job` holds a job as JSON; besides or instead of it, each of its members may be a field, each file a part."""
+        """`job` holds a job as JSON; besides or instead of it, each of its members may be a field, each file a part.
+
+        Each of `providers` is a field of its own.
+        """
         try:
             form = await request.form(max_files=self._limits.max_files + 1, max_fields=MAX_FIELDS)
         except HTTPException as error:
             raise Unprocessable(f"that is no form: {error.detail}") from error
         members: dict[str, Any] = {}
+        racers: list[str] = []
         uploads: list[Upload] = []
         try:
             for name, value in form.multi_items():
                 if isinstance(value, UploadFile):
                     uploads.append(await self._part(name, value))
+                elif name == "providers":
+                    racers.append(value)
                 else:
                     members |= _member(name, value)
         finally:
             await form.close()
         try:
-            return Wanted.model_validate(members), uploads
+            return Wanted.model_validate(members | ({"providers": racers} if racers else {})), uploads
         except ValidationError as error:
             raise Unprocessable(_told(error)) from error
 

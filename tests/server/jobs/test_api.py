@@ -319,6 +319,15 @@ async def test_what_jobs_bring_is_limited_all_together(tmp_path: Path) -> None:
         assert (await post("/v1/jobs", **form)).status_code == 202, "there is room again"
 
 
+async def test_a_form_names_each_racer_in_a_field_of_its_own(tmp_path: Path) -> None:
+    async with live(tmp_path) as server:
+        for racers in (["relief", "prims"], ["relief"]):
+            form = {"job": json.dumps({"providers": ["trellis"]}), "providers": racers}
+            answer = await server.http.post("/v1/jobs", data=form, files={"image": ("a.png", png())})
+            assert answer.status_code == 202, answer.text
+            assert answer.json()["wanted"]["providers"] == racers
+
+
 async def test_what_failed_keeps_its_files_for_a_retry_but_nothing_that_it_made(tmp_path: Path) -> None:
     config = {"jobs": {"retry": {"max_attempts": 1}}}
     async with live(tmp_path, config) as server:
@@ -348,7 +357,8 @@ async def test_the_openapi_document_tells_what_a_job_is(tmp_path: Path) -> None:
         document = (await server.http.get("/openapi.json")).json()
         body = document["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]
         assert {"provider", "inputs", "seed", "webhook"} <= set(body["application/json"]["schema"]["properties"])
-        assert "image" in body["multipart/form-data"]["schema"]["properties"]
+        fields = body["multipart/form-data"]["schema"]["properties"]
+        assert ("image" in fields, fields["providers"]["type"]) == (True, "array")
         assert "$defs" not in json.dumps(document)
 
 
