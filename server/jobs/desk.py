@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from server.api.contract import Conflict, Refused, Unprocessable
+from server.api.contract import Conflict, Refused
 from server.assets.values import NewVersion
 from server.jobs import fingerprint, inputs, machine
 from server.jobs.events import JobEvent
@@ -27,8 +27,8 @@ from server.jobs.live import Live
 from server.jobs.machine import RetryConfig
 from server.jobs.spool import Spool
 from server.jobs.steady import steadily
-from server.jobs.store import Key, Store
-from server.jobs.values import TERMINAL, InputFile, Job, Wanted, Webhook, asset_named
+from server.jobs.store import Store
+from server.jobs.values import TERMINAL, Job, Wanted, asset_named
 
 T = TypeVar("T")
 MAX_WAIT_S = 60.0
@@ -124,9 +124,8 @@ class Desk:
             StorageFull: the disk is, or as much as jobs may bring is here.
         """
         files = await asyncio.to_thread(inputs.checked, uploads, self.config.limits)
-        if wanted.webhook is not None:
-            _check_secret(wanted.webhook)
-        named = _key(key, asked or wanted, files)
+        inputs.check_secret(wanted.webhook)
+        named = fingerprint.key(key, asked or wanted, files)
         now_ns, name = time.time_ns(), f"job-{secrets.token_hex(12)}"
         asset = asset_named(wanted) or f"asset-{name[4:16]}"
         job = Job(job=name, wanted=wanted, inputs=files, asset=asset, created_ns=now_ns, changed_ns=now_ns)
@@ -147,7 +146,7 @@ class Desk:
     async def known(self, asked: Wanted, uploads: Sequence[Upload], key: str) -> Job | None:
         """The job that a key named before; raises as `submit`."""
         files = await asyncio.to_thread(inputs.checked, uploads, self.config.limits)
-        return await self.ask(lambda store: store.named(_key(key, asked, files)))
+        return await self.ask(lambda store: store.named(fingerprint.key(key, asked, files)))
 
     async def get(self, job: str) -> Job:
         """Raises: NotFound."""
@@ -339,17 +338,3 @@ class Desk:
     def _wake(self, job: str) -> None:
         for look in self._lookers.get(job, ()):
             look.changed.set()
-
-
-def _check_secret(hook: Webhook) -> None:
-    """Not where it is read: books with a secret that never worked can still be opened."""
-    try:
-        key = hook.key
-    except ValueError:
-        key = b""
-    if key is not None and not 24 <= len(key) <= 64:
-        raise Unprocessable("the secret of a webhook is whsec_ and base64 of 24 to 64 bytes")
-
-
-def _key(name: str | None, asked: Wanted, files: tuple[InputFile, ...]) -> Key | None:
-    return None if name is None else Key(name, fingerprint.of_request(asked, files))

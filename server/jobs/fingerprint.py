@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from server.jobs.values import InputFile, Wanted
 
 _SAME_RESULT = {"text", "params", "seed", "output", "asset_type"}
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Under which a request may be repeated."""
+
+    name: str
+    digest: str
+    """`of_request`, of the request as it was sent."""
+
+
+def key(name: str | None, wanted: Wanted, inputs: tuple[InputFile, ...]) -> Key | None:
+    """Of a request that its caller named, or did not."""
+    return None if name is None else Key(name, of_request(wanted, inputs))
 
 
 def of_result(wanted: Wanted, inputs: tuple[InputFile, ...], provider: str, revision: str) -> str:

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mapping import disk
 from server.api.contract import Refused, Unprocessable
 from server.assets.blobs import StorageFull
-from server.jobs.values import InputFile, InputRole, UploadRole
+from server.jobs.values import InputFile, InputRole, UploadRole, Webhook
 
 
 class TooLarge(Refused):
@@ -73,6 +73,20 @@ def checked(uploads: Sequence[Upload | Folder], limits: LimitsConfig) -> tuple[I
     if len(uploads) > limits.max_files:
         raise TooLarge(f"{len(uploads)} files; at most {limits.max_files} per job")
     return tuple(_checked(upload, number, limits) for number, upload in enumerate(uploads))
+
+
+def check_secret(hook: Webhook | None) -> None:
+    """Not done where a job is read: books with a secret that never signed anything can still be opened.
+
+    Raises:
+        Unprocessable: it is not what Standard Webhooks says.
+    """
+    try:
+        key = None if hook is None else hook.key
+    except ValueError:
+        key = b""
+    if key is not None and not 24 <= len(key) <= 64:
+        raise Unprocessable("the secret of a webhook is whsec_ and base64 of 24 to 64 bytes")
 
 
 def store(folder: Path, uploads: Sequence[Upload | Folder], files: Sequence[InputFile]) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +17,13 @@ from server.assets.blobs import StorageFull
 from server.assets.values import NewVersion
 from server.jobs import schema
 from server.jobs.events import Delivery, JobEvent, event_of, told_of
+from server.jobs.fingerprint import Key
 from server.jobs.values import TERMINAL, Job
 
 FEW = 4
 FRUITLESS = TERMINAL - {"succeeded"}
 PRIORITY_STEP_NS = 120 * 10**9
 """One step of priority goes before whoever came so much earlier; so nothing waits for ever."""
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """Under which a request may be repeated."""
-
-    name: str
-    digest: str
-    """`fingerprint.of_request`, of the request as it was sent."""
 
 
 class Store:
@@ -143,9 +134,8 @@ class Store:
     def prune(self, before_ns: int) -> list[str]:
         """Forget jobs that ended before then; which ones those were."""
         with self._change():
-            gone = [
-                row[0] for row in self._db.execute("SELECT job FROM jobs WHERE ended_ns < ? LIMIT 1000", (before_ns,))
-            ]
+            select = "SELECT job FROM jobs WHERE ended_ns < ? LIMIT 1000"
+            gone = [row[0] for row in self._db.execute(select, (before_ns,))]
             for table in ("jobs", "keys", "events", "deliveries", "results"):
                 self._db.executemany(f"DELETE FROM {table} WHERE job = ?", [(job,) for job in gone])
         return gone

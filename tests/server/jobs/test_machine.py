@@ -14,8 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from server.assets.values import AssetFile, NewVersion
 from server.jobs import fingerprint, machine, schema
 from server.jobs.events import JobEvent
+from server.jobs.fingerprint import Key
 from server.jobs.machine import RetryConfig, WrongState
-from server.jobs.store import Key, Store, TooManyJobs
+from server.jobs.store import Store, TooManyJobs
 from server.jobs.values import TERMINAL, Failure, InputFile, Job, Wanted, Webhook
 
 RETRY = RetryConfig(max_attempts=3, first_backoff_s=1.0, max_backoff_s=4.0)
