@@ -17,6 +17,7 @@ from mapping.metric.gravity import Gravity
 from mapping.metric.scale import Scale
 from mapping.metric.upright_lines import Edges
 from mapping.placement import Placement
+from mapping.sampling import evenly
 from mapping.transforms import F64, Sim3
 from streams.frame import Frame
 
@@ -215,10 +216,10 @@ class Component:
     def _edges(self) -> list[Edges]:
         """The straight edges of keyframes spread evenly over the walk, in the component's frame."""
         seen = [(self._poses[seq], edges) for seq, edges in self._edges_camera if seq in self._poses]
-        return [edges.turned(pose) for pose, edges in seen[:: max(1, -(-len(seen) // _NUM_EDGE_KEYFRAMES))]]
+        return [edges.turned(pose) for pose, edges in seen[evenly(len(seen), _NUM_EDGE_KEYFRAMES)]]
 
     def _surfels(self, kept: Sequence[Kept]) -> tuple[F64, F64]:
         """Points and normals (n, 3) from keyframes spread evenly over the walk."""
-        picked = kept[:: max(1, -(-len(kept) // _NUM_SURFEL_KEYFRAMES))]
+        picked = kept[evenly(len(kept), _NUM_SURFEL_KEYFRAMES)]
         sampled = [k.surfels_component(_SURFEL_CONFIDENCE, _SURFELS_PER_KEYFRAME) for k in picked]
         return np.concatenate([p for p, _ in sampled]), np.concatenate([n for _, n in sampled])

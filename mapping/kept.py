@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.changes import KeyframeId
+from mapping.changes import KeyframeId, seq_of
+from mapping.sampling import evenly
 from mapping.transforms import F64, Sim3, angle_between, invert, unproject
 from mapping.volume.depth import local_planes
 from streams.frame import DepthMap, Intrinsics, StreamId
@@ -69,7 +70,7 @@ class Kept:
     @property
     def seq(self) -> int:
         """Number of its frame."""
-        return int(self.id.rpartition("/")[2])
+        return seq_of(self.id)
 
     def look_again(self, depth: DepthMap) -> None:
         """Take over better depth, in component units.
@@ -95,7 +96,7 @@ class Kept:
         """Points (n, 3) in camera axes and component units, and their colours (n, 3): an even sample of sure pixels."""
         z = self.depth.astype(np.float32)
         sure = np.flatnonzero((z > 0) & (self.confidence >= 255 * min_confidence))
-        picked = sure[:: max(1, -(-len(sure) // max_points))]
+        picked = sure[evenly(len(sure), max_points)]
         return unproject(z, self.intrinsics).reshape(-1, 3)[picked], self.rgb.reshape(-1, 3)[picked]
 
     def surfels_component(self, min_confidence: float, max_points: int) -> tuple[F64, F64]:
@@ -105,7 +106,7 @@ class Kept:
         normals = planes.normals_camera.reshape(-1, 3)
         sure = (self.confidence >= 255 * min_confidence) & ~planes.is_edge
         usable = np.flatnonzero(sure.ravel() & np.any(normals != 0.0, axis=1))
-        picked = usable[:: max(1, -(-len(usable) // max_points))]
+        picked = usable[evenly(len(usable), max_points)]
         rotation, position = self.component_from_camera[:3, :3], self.component_from_camera[:3, 3]
         points = unproject(z, self.intrinsics).reshape(-1, 3)[picked]
         return points @ rotation.T + position, normals[picked] @ rotation.T

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from mapping import window_pairs
-from mapping.changes import KeyframeId, MapChange, VoxelSource
+from mapping.changes import KeyframeId, MapChange, VoxelSource, seq_of
 from mapping.component import Component, StreamOptions
 from mapping.connections import Connections
 from mapping.engines import WindowPrediction
@@ -85,7 +85,7 @@ class SceneMap:
 
         Frames that are not tracked are passed over. For corrections to apply, keyframes should be nodes of the tracker.
         """
-        if tracked.component_from_camera is None:
+        if tracked.state != "tracked" or tracked.component_from_camera is None:
             return
         component = self._world.enter((frame.stream, tracked.component), is_posed=frame.pose is not None)
         pose = tracked.corrected.get(frame.seq, tracked.component_from_camera)
@@ -325,7 +325,7 @@ class SceneMap:
         known = self._world.components.get(place.component)
         if known is None or known.placement is None:
             return Sim3.identity()
-        return known.placement.bend(int(place.keyframe.rpartition("/")[2]))
+        return known.placement.bend(seq_of(place.keyframe))
 
     def components_in_world(self) -> dict[ComponentKey, Sim3]:
         """world_from_component of every component that lies in the world."""
