@@ -88,6 +88,9 @@ class World:
         self.components = {key: c for key, c in self.components.items() if key[0] != stream}
         self._hung &= self.components.keys()
         self._options.pop(stream, None)
+        if not any(component.world_name == stream for component in self.components.values()):  # it names the phone
+            named = {name: place for name, place in self.state.named_worlds.items() if name != stream}
+            self.state = replace(self.state, named_worlds=named)
         if self._founder is not None and self._founder.key[0] == stream:
             self._founder = self._heir()
             if self._founder is None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 import numpy as np
 
-from mapping.changes import KeyframeId
+from mapping.changes import KeyframeId, stream_of
 from mapping.exporters import ExportCamera
 from mapping.kept import ComponentKey
 from mapping.places.place import Place
@@ -24,7 +24,7 @@ class Earlier:
 
     def __init__(self) -> None:
         self.components: dict[ComponentKey, Sim3] = {}
-        """world_from_component of trackers that are gone."""
+        """world_from_component of trackers that are gone, for the places in them that are stored."""
         self.places: list[Place] = []
         """What can be recognised, in the world as it was then."""
         self._keyframes: dict[KeyframeId, StoredKeyframe] = {}
@@ -34,7 +34,8 @@ class Earlier:
         """From what a store held."""
         earlier = cls()
         earlier._keyframes = {key: msgspec.structs.replace(k, jpeg=None) for key, k in state.keyframes.items()}
-        earlier.components = components_from_state(state)
+        needed = {(place.stream, place.component) for place in state.places.values()}
+        earlier.components = {key: place for key, place in components_from_state(state).items() if key in needed}
         earlier.places = from_stored(state.places.values(), earlier.components)
         return earlier
 
@@ -45,8 +46,7 @@ class Earlier:
 
     def knows(self, stream: StreamId) -> bool:
         """Whether anything of a phone is left."""
-        keyframes = (*self._keyframes, *(place.keyframe for place in self.places))
-        return any(keyframe.rpartition("/")[0] == stream for keyframe in keyframes)
+        return any(of == stream for of in (*map(stream_of, self._keyframes), *(of for of, _ in self.components)))
 
     def move(self, new_from_old: Sim3) -> list[MovedKeyframes]:
         """Follow the world, which may have learnt its scale. Returns what the store has to be told."""
@@ -65,4 +65,5 @@ class Earlier:
     def forget(self, stream: StreamId) -> None:
         """Drop all that a phone left."""
         self._keyframes = {key: keyframe for key, keyframe in self._keyframes.items() if keyframe.stream != stream}
-        self.places = [place for place in self.places if place.keyframe.rpartition("/")[0] != stream]
+        self.places = [place for place in self.places if stream_of(place.keyframe) != stream]
+        self.components = {key: place for key, place in self.components.items() if key[0] != stream}

@@ -47,6 +47,7 @@ def world_to_plain(world: WorldState) -> dict[str, Any]:
     """The world's facts as plain values, for `SceneMeta.attributes`."""
     return {
         "scale_sigma": world.scale_sigma,
+        "scale_contradicted_by": list(world.scale_contradicted_by),
         "gravity_sigma_deg": world.gravity_sigma_deg,
         "world_from_start": None if world.world_from_start is None else world.world_from_start.ravel().tolist(),
         "markers": [[marker, _sim3_to_plain(place)] for marker, place in world.markers.items()],
@@ -66,6 +67,7 @@ def world_from_state(state: SceneState) -> WorldState:
         epoch=meta.epoch,
         scale_source=meta.scale_source,
         scale_sigma=float(plain.get("scale_sigma", np.inf)),
+        scale_contradicted_by=tuple(map(str, plain.get("scale_contradicted_by", []))),
         gravity_source=meta.gravity_source,
         gravity_sigma_deg=float(plain.get("gravity_sigma_deg", 180.0)),
         world_from_start=None if start is None else np.array(start, np.float64).reshape(4, 4),

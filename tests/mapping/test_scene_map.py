@@ -309,6 +309,8 @@ def test_a_forgotten_phone_leaves_its_voxels_and_nothing_else() -> None:
 def test_refuses_what_it_cannot_place() -> None:
     scene, phone = SceneMap(), Phone("a")
     tracked, frame, prediction = phone.sees(phone.poses(1)[0])
+    scene.observe(replace(tracked, state="starting"), frame)
+    assert not scene.knows(phone.stream), "it has turned, in the frame of a map to come"
     with pytest.raises(ValueError, match="not observed"):
         scene.place(tracked, frame, prediction)
     scene.observe(tracked, frame)

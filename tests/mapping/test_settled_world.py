@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from mapping.metric import markers
-from mapping.scene_map import SceneMap
+from mapping.scene_map import SceneMap, StreamOptions
 from mapping.transforms import Sim3, look_at
+from streams.frame import StreamId
 from tests.mapping.test_scene_map import visit_marker
 from tests.mapping.walking import Phone, feed, off_room, surface_error_m
 
@@ -174,3 +175,17 @@ def test_a_map_whose_only_phone_was_deleted_learns_it_as_well() -> None:
     change = scene.fuse()
     assert change.new_from_old is not None
     assert surface_error_m(scene, change.new_from_old @ world_from_room) < 0.02
+
+
+def test_no_name_of_a_deleted_phone_is_stored_with_the_world() -> None:
+    scene = SceneMap()
+    for name, world in (("lidar", None), ("robot", "house")):
+        phone = Phone(name, posed=True)
+        scene.join(phone.stream, StreamOptions(world=world))
+        feed(scene, phone, phone.poses(4))
+        if world is not None:
+            scene.align(phone.stream, 0, Sim3.identity())
+    assert set(scene.snapshot().named_worlds) == {"lidar", "house"}
+    for name in ("lidar", "robot"):
+        scene.forget(StreamId(name))
+    assert set(scene.snapshot().named_worlds) == {"house"}
