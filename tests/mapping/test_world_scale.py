@@ -67,3 +67,16 @@ def test_a_recognised_phone_without_metres_tells_none(world: World) -> None:
     world.reconsider()
     assert world.state.scale_source == "none"
     assert world.state.scale_sigma == float("inf")
+
+
+def test_cues_of_those_who_hang_are_taken_in_the_order_of_their_coming(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = [(StreamId(f"phone-{n}"), 0) for n in range(8)]
+    for key in others:
+        walk(world, key, is_posed=False, unit_m=1.0)
+    world.hang([Tie(MINE, key, Sim3.identity(), 50) for key in reversed(others)])
+    asked: list[ComponentKey] = []
+    monkeypatch.setattr("mapping.world.told_by", lambda them, *_: asked.extend(other.key for other in them) or [])
+    world.reconsider()
+    assert asked == others
