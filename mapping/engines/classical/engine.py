@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.agreement import Heard, PosedDepth, hear
 from mapping.changes import KeyframeId
+from mapping.cross_check import Heard, PosedDepth, hear
 from mapping.engines import View, ViewPrediction, Window, WindowPrediction, checked
 from mapping.engines.classical.confidence import confidence
 from mapping.engines.classical.config import Config

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.agreement import PosedDepth, hear
+from mapping.cross_check import PosedDepth, hear
 from mapping.engines import View, ViewPrediction, WindowPrediction
 from mapping.engines.vggt.cameras import shared_focal_px, window_from_camera
 from mapping.engines.vggt.canvas import Placement

@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from mapping.agreement import PosedDepth, hear
+from mapping.cross_check import PosedDepth, hear
 from mapping.engines import View, Window, WindowPrediction, checked
 from mapping.engines.vggt.admission import Admission, shortened
 from mapping.engines.vggt.answers import answer

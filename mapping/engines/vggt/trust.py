@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.agreement import Heard
+from mapping.cross_check import Heard
 from mapping.engines.vggt.landmarks import Comparison
 
 

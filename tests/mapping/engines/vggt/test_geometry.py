@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mapping.agreement import Heard, hear
+from mapping.cross_check import Heard, hear
 from mapping.engines.vggt.cameras import camera_from_world, focal_px, shared_focal_px, window_from_camera
 from mapping.engines.vggt.canvas import alike, arrange
 from mapping.engines.vggt.landmarks import Comparison, compare
@@ -15,7 +15,7 @@ from mapping.engines.vggt.trust import confidence
 from mapping.engines.vggt.unit import window_from_network
 from mapping.transforms import F64, Sim3, exp_so3, quat_from_rotation, rigid
 from streams.frame import Intrinsics
-from tests.mapping.test_agreement import wall
+from tests.mapping.test_cross_check import wall
 
 RNG = np.random.default_rng(5)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mapping.agreement import PosedDepth, hear
+from mapping.cross_check import PosedDepth, hear
 from mapping.transforms import rigid
 from streams.frame import Intrinsics
 
