@@ -100,7 +100,7 @@ def streamed(round_keyframes: int = 24, rounds: int = 3, sizes: Architecture | N
     }
 
 
-def timed(config: Literal["tiny", "1b"], views: list[int], size: tuple[int, int], threads: int) -> dict[str, object]:
+def by_part(config: Literal["tiny", "1b"], views: list[int], size: tuple[int, int], threads: int) -> dict[str, object]:
     """Milliseconds by part on this machine's GPU, or its CPU where there is none."""
     from benchmarks.vggt_stopwatch import measure
     from mapping.engines.vggt.checkpoints.ready import device_of

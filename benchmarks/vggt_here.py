@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.vggt_cost import SIZE_PX, timed
+from benchmarks.vggt_cost import SIZE_PX, by_part
 from benchmarks.vggt_parity import GOLDENS, compare
 
 SMALL_PX, SMALL_VIEWS = (112, 154), (1, 8)
@@ -42,7 +42,7 @@ def cached_tokens(row: dict[str, float]) -> dict[str, float]:
 
 def ms_by_part(threads: int) -> Any:
     """Of the tiny network on small pictures: that every part runs, and what it takes of the whole."""
-    return told(partial(timed, "tiny", list(SMALL_VIEWS), SMALL_PX, threads))
+    return told(partial(by_part, "tiny", list(SMALL_VIEWS), SMALL_PX, threads))
 
 
 def told(measure: Callable[[], Any]) -> Any:

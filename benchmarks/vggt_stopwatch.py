@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 
+from benchmarks.vggt_timing import once_s
 from mapping.engines.vggt.checkpoints.ready import ready
 from mapping.engines.vggt.config import Config
 from mapping.engines.vggt.model.architecture import PATCH_PX
@@ -35,6 +35,7 @@ def measure(config: Config, views: list[int], height: int, width: int, repeats: 
     weight = next(network.parameters())
     grid = (height // PATCH_PX, width // PATCH_PX)
     image = torch.rand(1, 3, height, width, device=weight.device)
+    took_s = partial(_median_s, repeats=repeats, device=weight.device)
     times = []
     with torch.inference_mode():
         for count in views:
@@ -42,26 +43,14 @@ def measure(config: Config, views: list[int], height: int, width: int, repeats: 
                 torch.cuda.reset_peak_memory_stats()
             patches = network.encode(image)[None].repeat(1, count, 1, 1)
             features = network.aggregate(patches, grid)
-            encode_s = _median(partial(network.encode, image), repeats)
-            aggregate_s = _median(partial(network.aggregate, patches, grid), repeats)
-            cameras_s = _median(partial(network.cameras, features), repeats)
-            depth_s = _median(partial(network.depth, features, grid, last=1), repeats)
+            encode_s = took_s(partial(network.encode, image))
+            aggregate_s = took_s(partial(network.aggregate, patches, grid))
+            cameras_s = took_s(partial(network.cameras, features))
+            depth_s = took_s(partial(network.depth, features, grid, last=1))
             peak = torch.cuda.max_memory_allocated() if weight.is_cuda else None
             times.append(Times(count, encode_s, aggregate_s, cameras_s, depth_s, peak))
     return times
 
 
-def _median(run: Callable[[], object], repeats: int) -> float:
-    seconds = []
-    for _ in range(repeats):
-        _settle()
-        began = time.perf_counter()
-        run()
-        _settle()
-        seconds.append(time.perf_counter() - began)
-    return sorted(seconds)[len(seconds) // 2]
-
-
-def _settle() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+def _median_s(run: Callable[[], object], repeats: int, device: torch.device) -> float:
+    return sorted(once_s(run, device) for _ in range(repeats))[repeats // 2]

@@ -48,12 +48,9 @@ def timed(run: Callable[[], object], device: torch.device, most_runs: int, has_t
     for n in range(_WARM_UP_RUNS + most_runs):
         if not has_time():
             break
-        settle(device)
-        began = time.perf_counter()
-        run()
-        settle(device)
+        took_s = once_s(run, device)
         if n >= _WARM_UP_RUNS:
-            seconds.append(time.perf_counter() - began)
+            seconds.append(took_s)
         if len(seconds) >= _LEAST_RUNS and sum(seconds) > _ENOUGH_S:
             break
     if not seconds:
@@ -64,6 +61,15 @@ def timed(run: Callable[[], object], device: torch.device, most_runs: int, has_t
         (torch.cuda.max_memory_allocated(device) - held) / 1e9 if is_cuda else None,
         (torch.cuda.max_memory_reserved(device) - reserved) / 1e9 if is_cuda else None,
     )
+
+
+def once_s(run: Callable[[], object], device: torch.device) -> float:
+    """Seconds from an idle device to an idle device."""
+    settle(device)
+    began = time.perf_counter()
+    run()
+    settle(device)
+    return time.perf_counter() - began
 
 
 def settle(device: torch.device) -> None:

@@ -18,6 +18,7 @@ needs_torch()
 
 import torch  # noqa: E402
 
+from benchmarks.vggt import finite  # noqa: E402
 from benchmarks.vggt_cost import counted, streamed  # noqa: E402
 from benchmarks.vggt_gpu import BUDGET_S, PARTS_S, on_gpu, said  # noqa: E402
 from benchmarks.vggt_here import (  # noqa: E402
@@ -118,6 +119,14 @@ def test_warm_up_is_never_a_figure() -> None:
     with pytest.raises(OutOfTime):
         timed(lambda: runs.append(0), cpu, 2, lambda: len(runs) < 2)
     assert len(runs) == 2
+
+
+def test_numbers_that_json_has_none_for_are_told_in_words() -> None:
+    report = {"gpu": {"rows": [{"rel": float("nan"), "abs": -float("inf"), "ok": False, "views": 2}]}, "why": None}
+    told = json.loads(json.dumps(finite(report), allow_nan=False))
+    (row,) = told.pop("gpu")["rows"]
+    assert row == {"rel": "not finite: nan", "abs": "not finite: -inf", "ok": False, "views": 2}
+    assert told == {"why": None}
 
 
 SAYS = [sys.executable, "-c"]
