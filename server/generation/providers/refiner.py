@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from server.generation.handing import STAGES, budget, get_ready, hand_over
+from server.generation.handing import STAGES, budget, check, get_ready, hand_over
 from server.generation.provider import Context, Description, GenerationFailed, Licence, MadeFile, Request, Result, Stage
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class Refiner:
         from mapping.objects.mesh import MeshError
         from server.generation import keyframes, sources
 
+        check(request)
         context.stage("look")
         context.park()
         try:

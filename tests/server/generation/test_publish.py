@@ -56,6 +56,19 @@ def test_a_publication_that_is_said_twice_changes_the_slot_once(bus: AssetBus) -
     assert bus.do(lambda catalog, _: catalog.slot("here")) == before
 
 
+def test_what_was_shown_and_stays_the_best_is_no_new_version(bus: AssetBus) -> None:
+    publisher, one, other = Publisher(bus), job(), job().model_copy(update={"job": "job-other"})
+    winner = made(bus, b"winner", one)
+    assert publisher.publish(one, winner, "winner") == 1
+    assert publisher.publish(one, winner) == 1, "it is the result, too"
+    told = winner.model_copy(update={"quality": {"faces": 3}})
+    assert publisher.publish(one, told) == 2
+    assert publisher.publish(one, told) == 2
+    others = told.model_copy(update={"provenance": {"job": other.job}})
+    assert publisher.publish(other, others) == 3
+    assert publisher.publish(one, told) == 2, "what was published once is not again"
+
+
 def test_who_puts_something_else_there_meanwhile_keeps_it(bus: AssetBus) -> None:
     publisher, one = Publisher(bus), job()
     publisher.publish(one, made(bus, b"rough", one), "offer 1")
