@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
@@ -15,6 +16,8 @@ from server.api.problems import problem
 
 BODY_PATIENCE_S = 10.0
 """How long a request's body may pause."""
+BODY_BYTES_PER_S = 64_000
+"""How fast one has to come on the whole, once it has taken `BODY_PATIENCE_S`: a slow one holds what others wait for."""
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -49,7 +52,7 @@ class TooLarge(Refused):
 
 
 class TooSlow(Refused):
-    """The body stopped coming."""
+    """The body stopped coming, or trickles."""
 
     status = 408
 
@@ -129,13 +132,18 @@ def _check_length(connection: HTTPConnection, limit: int) -> None:
 
 def _capped(receive: Receive, limit: int) -> Receive:
     received, complete = 0, False
+    began_s: float | None = None
 
     async def receive_capped() -> Message:
-        nonlocal received, complete
+        nonlocal received, complete, began_s
+        if complete:
+            return await receive()
+        began_s = time.monotonic() if began_s is None else began_s
+        left_s = began_s + BODY_PATIENCE_S + received / BODY_BYTES_PER_S - time.monotonic()
         try:
-            message = await asyncio.wait_for(receive(), BODY_PATIENCE_S) if not complete else await receive()
+            message = await asyncio.wait_for(receive(), min(max(left_s, 0.0), BODY_PATIENCE_S))
         except TimeoutError:
-            raise TooSlow(f"the body did not go on for {BODY_PATIENCE_S:g} s") from None
+            raise TooSlow(f"the body stopped, or comes at less than {BODY_BYTES_PER_S / 1000:g} kB a second") from None
         complete = message["type"] != "http.request" or not message.get("more_body", False)
         received += len(message.get("body", b""))
         if received > limit:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Annotated, Any, TypeVar, get_args
 
 from fastapi import Request
@@ -21,7 +22,11 @@ from server.jobs.values import UploadRole, Wanted
 T = TypeVar("T")
 
 MAX_READING = 4
-"""Bodies that are read at once; each may be large."""
+"""Large bodies that are read at once."""
+SMALL_BYTES = 256 * 1024
+"""What says that it is no longer is read without a turn."""
+TURN_S = 5.0
+"""How long a large one waits for its turn."""
 MAX_FIELDS = 32
 _ROLES: tuple[UploadRole, ...] = get_args(UploadRole)
 
@@ -90,7 +95,7 @@ class NoSuchBody(Refused):
 
 
 class Bodies:
-    """Reads them, a few at a time."""
+    """Reads them, a few large ones at a time."""
 
     def __init__(self, limits: LimitsConfig, blobs: Blobs) -> None:
         self._limits, self._blobs = limits, blobs
@@ -102,7 +107,7 @@ class Bodies:
         Raises:
             Refused: its body is of no use; nothing was stored.
         """
-        async with self._turn():
+        async with self._turn(request):
             kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
             if kind == "application/json":
                 return await asyncio.to_thread(self.parse, await request.body())
@@ -116,17 +121,28 @@ class Bodies:
         Raises:
             Refused: as `read`.
         """
-        async with self._turn():
+        async with self._turn(request):
             body = await request.body()
             try:
                 return await asyncio.to_thread(kind.validate_json, body)
             except ValidationError as error:
                 raise Unprocessable(_told(error)) from error
 
-    def _turn(self) -> asyncio.Semaphore:
-        if self._reading.locked():
-            raise Busy("other requests are being read; try again in a moment", retry_after_s=1)
-        return self._reading
+    @asynccontextmanager
+    async def _turn(self, request: Request) -> AsyncIterator[None]:
+        """Hold what large bodies share; those who write slowly, or much, keep no small one waiting."""
+        length = request.headers.get("content-length", "")
+        if length.isdecimal() and int(length[:20]) <= SMALL_BYTES:
+            yield
+            return
+        try:
+            await asyncio.wait_for(self._reading.acquire(), TURN_S)
+        except TimeoutError:
+            raise Busy("other large requests are being read; try again in a moment", retry_after_s=1) from None
+        try:
+            yield
+        finally:
+            self._reading.release()
 
     def parse(self, body: bytes) -> tuple[Wanted, list[Upload]]:
         """As `read`, out of JSON."""

@@ -44,6 +44,8 @@ class Counter:
         """
         if (kept := wanted.named & self._for_admins) and grant.role < Role.ADMIN:
             raise Denied(403, f"the provider {', '.join(sorted(kept))} is for the role admin")
+        if wanted.named == {"auto"} and not (wanted.text.strip() or uploads or wanted.params):
+            raise Unprocessable("say what is to be made: by a text, a picture, or, to capture, a point of the map")
         if wanted.scene is None:
             wanted = wanted.model_copy(update={"scene": access.scope(grant)})
         access.check_changes(grant, wanted.scene)
