@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable
 
 from server.api.contract import Busy, Refused
 from server.assets.blobs import StorageFull
@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 PAGE = 64
 LOOK_EVERY_S = 5.0
 """Even when nothing happens: a full disk may have room again."""
+AGAIN_S = 4.0
+"""So long a job with which something went wrong is left alone."""
 
 
 class Clerk:
@@ -35,8 +37,10 @@ class Clerk:
     def __init__(self, desk: Desk, registry: Registry, publisher: Publisher) -> None:
         self._desk, self._registry, self._publisher = desk, registry, publisher
         self._changed = desk.watch()
+        self._again_at: dict[str, float] = {}
+        """When those are looked at again with which something went wrong; monotonic seconds, as the next one."""
         self._keep_again_at = 0.0
-        """When what legs made has to be kept again; monotonic seconds."""
+        """When what legs made has to be kept again."""
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -92,11 +96,14 @@ class Clerk:
 
     async def finish(self, job: Job) -> None:
         """Publish what was made; what cannot be now stays to be published."""
+        await self._alone("published", job, self._publish)
+
+    async def _publish(self, job: Job) -> None:
         assert job.made is not None
         try:
             version = await asyncio.to_thread(self._publisher.publish, job, job.made)
-        except (StorageFull, Busy) as later:
-            log.warning("a result cannot be published yet", extra={"job": job.job, "reason": later.detail})
+        except (StorageFull, Busy):
+            raise
         except Refused as refused:
             failure = Failure(code="not_published", message=refused.detail, hint="ask for a retry", retryable=True)
             await self._desk.step(job.job, lambda known: machine.lose(known, failure, time.time_ns()))
@@ -133,11 +140,23 @@ class Clerk:
             for job in await desk.ask(lambda store: store.in_state("queued", "running")):
                 await asyncio.to_thread(self._lost, job)
         for job in await desk.ask(lambda store: store.in_state("publishing")):
-            with _alone("published", job):
-                await self.finish(job)
+            await self.finish(job)
         for job in await desk.ask(lambda store: store.to_withdraw()):
-            with _alone("taken back", job):
-                await self._withdraw(job)
+            await self._alone("taken back", job, self._withdraw)
+
+    async def _alone(self, what: str, job: Job, work: Callable[[Job], Awaitable[None]]) -> None:
+        """Do something with a job; what goes wrong with it is none of the others', and is not tried at every look."""
+        if time.monotonic() < self._again_at.get(job.job, 0.0):
+            return
+        self._again_at.pop(job.job, None)
+        try:
+            await work(job)
+        except WrongState:  # somebody else was quicker
+            pass
+        except Exception as error:
+            self._again_at[job.job] = time.monotonic() + AGAIN_S
+            is_odd = not isinstance(error, Refused)
+            log.warning("a job cannot be %s yet", what, extra={"job": job.job, "reason": str(error)}, exc_info=is_odd)
 
     async def _withdraw(self, job: Job) -> None:
         """Take back previews of a job that failed or is not wanted any more; also if the server died meanwhile."""
@@ -172,22 +191,8 @@ class Clerk:
             return True
         if made is None:
             return False
-        with contextlib.suppress(WrongState):
-            await self.finish(made)
+        await self.finish(made)
         return True
-
-
-@contextlib.contextmanager
-def _alone(what: str, job: Job) -> Iterator[None]:
-    """What goes wrong with one job is none of the others'."""
-    try:
-        yield
-    except WrongState:  # somebody else was quicker
-        pass
-    except Refused as refused:
-        log.warning("a job cannot be %s yet", what, extra={"job": job.job, "reason": refused.detail})
-    except Exception:
-        log.exception("a job cannot be %s", what, extra={"job": job.job})
 
 
 def cache_key(job: Job, description: Description) -> str | None:

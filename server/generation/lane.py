@@ -213,8 +213,7 @@ class Lane:
         if made.state == "queued":  # this was only a part of it
             await self._clerk.show(made)
         if made.state == "publishing":  # else it was cancelled meanwhile
-            with contextlib.suppress(WrongState):  # the clerk was quicker
-                await self._clerk.finish(made)
+            await self._clerk.finish(made)
         return None
 
     async def _learn(self, attempt: Attempt, told: dict[str, Any], *, was_too_little: bool) -> None:
