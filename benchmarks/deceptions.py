@@ -29,6 +29,7 @@ from benchmarks.synthetic.panes import mirrored, screened
 from benchmarks.synthetic.plan import Picture
 from benchmarks.trajectory import align_by_orientation, score
 from mapping import engines
+from mapping.changes import seq_of
 from mapping.metric import markers
 from mapping.scene_map import Config as MapConfig
 from mapping.tracking import tracker
@@ -81,7 +82,7 @@ async def run(case: str, flat: synthetic.Flat, seconds: float = SECONDS) -> Resu
     poses = {round((capture_ns - START_NS) * 1e-9 * FPS): pose for capture_ns, _, pose in trace}
     scored = score(poses, truth, FPS)
     assert scored is not None
-    kept = {int(key.rpartition("/")[2]): pose for key, pose in offline.map.keyframe_poses().items()}
+    kept = {seq_of(key): pose for key, pose in offline.map.keyframe_poses().items()}
     truth_from_map = align_by_orientation(
         np.stack(list(kept.values())), np.stack([truth[seq] for seq in kept]), with_scale=False
     )

@@ -11,12 +11,11 @@ from itertools import islice
 
 import numpy as np
 
-from mapping.changes import KeyframeId
+from mapping.changes import KeyframeId, stream_of
 from mapping.kept import Fused
 from mapping.scene_map import SceneMap
 from server.bus import encode
 from server.bus.encode import Publication, Removal
-from streams.frame import StreamId
 
 _MOVED_M, _MOVED_RAD = 0.005, float(np.radians(0.1))
 
@@ -54,8 +53,9 @@ class Clouds:
             if points is None or standing is None:
                 continue
             self._out[keyframe] = standing
-            stream = StreamId(keyframe.rsplit("/", 1)[0])
-            yield encode.points(keyframe, stream, standing.world_from_camera, points.points_camera_m, points.rgb)
+            yield encode.points(
+                keyframe, stream_of(keyframe), standing.world_from_camera, points.points_camera_m, points.rgb
+            )
 
     def _is_news(self, keyframe: KeyframeId) -> bool:
         out, now = self._out.get(keyframe), self._map.standing(keyframe)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from mapping.changes import KeyframeId
+from mapping.changes import KeyframeId, seq_of
 from mapping.engines import WindowPrediction
 from mapping.places.agreement import Seen
 from mapping.places.index import LocalIndex, PlaceIndex
@@ -356,8 +356,7 @@ class Scene:
     def _in_world(self, place: Place) -> Sim3 | None:
         """world_from_camera of a place, its scale that of the place's depths."""
         stream, component = place.component
-        seq = int(place.keyframe.rpartition("/")[2])
-        world = self.writer.map.world_from_component(stream, component, seq)
+        world = self.writer.map.world_from_component(stream, component, seq_of(place.keyframe))
         return None if world is None else world @ Sim3.from_rigid(place.component_from_camera)
 
     def _remove_camera(self, stream: StreamId) -> None:

@@ -11,6 +11,7 @@ from benchmarks.evaluation.options import Options
 from benchmarks.evaluation.phone import Phone
 from benchmarks.evaluation.poses import truth_from_world
 from benchmarks.evaluation.remap import map_with_places
+from mapping.changes import seq_of
 from mapping.metric.markers import Config as MarkerConfig
 from mapping.places.locating import Located
 from mapping.places.place import Place
@@ -55,5 +56,5 @@ class PhotoFinder:
 
     def _in_world(self, place: Place) -> Sim3 | None:
         stream, component = place.component
-        world = self._map.world_from_component(stream, component, int(place.keyframe.rpartition("/")[2]))
+        world = self._map.world_from_component(stream, component, seq_of(place.keyframe))
         return None if world is None else world @ Sim3.from_rigid(place.component_from_camera)

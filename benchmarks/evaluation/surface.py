@@ -18,6 +18,7 @@ from scipy.spatial import cKDTree
 from benchmarks.evaluation.poses import truth_from_world
 from benchmarks.evaluation.session import Session
 from mapping.changes import BLOCK_VOXELS, VoxelSource
+from mapping.sampling import evenly
 from mapping.transforms import F64, invert, project, unproject
 from mapping.volume import surface
 from streams.frame import DepthMap
@@ -88,7 +89,7 @@ def _true_views(session: Session) -> Iterator[tuple[DepthMap, F64]]:
     """Depth frames with their true poses, of every clip that was played, evenly picked."""
     for clip in {p.phone.clip.folder: p.phone.clip for p in session.played}.values():
         numbers = [i for i in range(len(clip.images)) if clip.has_depth(i) and i in clip.truth]
-        for i in numbers[:: max(1, -(-len(numbers) // _MAX_VIEWS))]:
+        for i in numbers[evenly(len(numbers), _MAX_VIEWS)]:
             depth = clip.depth(i)
             assert depth is not None
             yield depth, clip.truth[i]

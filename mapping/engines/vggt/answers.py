@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.changes import stream_of
 from mapping.cross_check import PosedDepth, hear
 from mapping.engines import View, ViewPrediction, WindowPrediction
 from mapping.engines.vggt.cameras import shared_focal_px, window_from_camera
@@ -66,7 +67,7 @@ def answer(views: Sequence[View], places: Sequence[Placement], said: Said, confi
 def _cameras(views: Sequence[View], places: Sequence[Placement], encodings: F32, intrinsics: str) -> list[Intrinsics]:
     """A camera for each depth map: the given one, or what the network sees on average over the same phone."""
     height, width = places[0].canvas
-    phones = [(str(v.keyframe).rpartition("/")[0], p) for v, p in zip(views, places, strict=True)]
+    phones = [(stream_of(v.keyframe), p) for v, p in zip(views, places, strict=True)]
     cameras = []
     for phone, view, place in zip(phones, views, places, strict=True):
         if view.intrinsics is not None and intrinsics == "given":
