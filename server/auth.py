@@ -116,7 +116,9 @@ class Tokens:
         except jwt.ExpiredSignatureError as error:
             raise Denied(401, "the token has expired; ask for a new one") from error
         except (jwt.InvalidTokenError, KeyError, TypeError, ValueError, UnicodeError) as error:
-            raise Denied(401, "the token is not one of ours") from error
+            raise Denied(
+                401, "the token is not one of ours; `commonground token` makes one, with this server's own --data-dir"
+            ) from error
 
 
 def load_secret(config: Config, path: Path) -> bytes:
