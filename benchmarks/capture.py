@@ -9,8 +9,8 @@ placed in the world: nothing is aligned first. PSNR is over pictures from betwee
 saw. `full_set_s` is what follows: levels of detail, hull, convex parts, encodings, thumbnail and turntable of the
 captured mesh; `glb_errors` is what Khronos' validator has to say of all its GLBs, a relief's, and one of every prim.
 
-`refine_*` is what refinement makes of a race's winner that stands 15 degrees, 10 % and 5 cm off and has pale colours: its
-score before and after, PSNR by pictures that it never saw, how far off it still is, and CPU seconds.
+`refine_*` is what refinement makes of a race's winner that stands 15 degrees, 10 % and 5 cm off and has pale colours:
+its score before and after, PSNR by pictures that it never saw, how far off it still is, and CPU seconds.
 """
 
 from __future__ import annotations
