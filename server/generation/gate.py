@@ -33,7 +33,7 @@ PERCEPTION, HOLD = 0, 1
 has parked when it arrives; the lane, to limit generation."""
 NUM_WRITERS = 2
 NUM_CALLS = 512
-"""Calls of each writer that can be read back."""
+"""Calls that can be read back."""
 _HEADER_BYTES = 64
 _WRITER_BYTES = _HEADER_BYTES + 16 * NUM_CALLS
 GENERATOR_AT = NUM_WRITERS * _WRITER_BYTES
@@ -143,9 +143,9 @@ class Watch:
         """When the writer raised it last."""
         return int(struct.unpack_from("<Q", self._gate.memory, writer * _WRITER_BYTES + _BEGAN)[0])
 
-    def calls_since(self, count: int, writer: int = PERCEPTION) -> tuple[list[Call], int]:
+    def calls_since(self, count: int) -> tuple[list[Call], int]:
         """Finished calls after the first `count` ones, as far as they are kept, and how many there were in all."""
-        at, memory = writer * _WRITER_BYTES, self._gate.memory
+        at, memory = PERCEPTION * _WRITER_BYTES, self._gate.memory
         (total,) = struct.unpack_from("<Q", memory, at + _NUM_CALLS_AT)
         first = max(count, total - NUM_CALLS + 1)
         places = (at + _HEADER_BYTES + 16 * (i % NUM_CALLS) for i in range(first, total))
