@@ -139,7 +139,7 @@ def _offer(attempt: Attempt, publisher: Publisher, told: dict[str, Any]) -> None
     """Publish what is there already; if that is no good, the result may still be."""
     try:
         version = publisher.store(attempt.job, attempt.known.description, told["result"], attempt.out)
-        publisher.publish(attempt.job, version, f"offer {attempt.known.name} {int(told['number'])}")
+        publisher.offer(attempt.job, version, f"offer {attempt.known.name} {int(told['number'])}")
     except Conflict:  # an earlier attempt published this one
         return
     except (GenerationFailed, Refused) as error:

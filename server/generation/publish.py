@@ -36,6 +36,8 @@ FORMATS = {
 }  # fmt: skip
 GENERATED = "generated"
 """Tag of the assets that came into being with a job."""
+PREVIEW = "preview"
+"""In the provenance of what a job shows on its way."""
 FACTS = ("bbox_m", "pivot_m", "placement", "scale_confidence", "quality")
 MOST_SAID_BYTES = 4096
 _MAGIC = {
@@ -104,6 +106,10 @@ class Publisher:
             return version.version
 
         return self._bus.do(work)
+
+    def offer(self, job: Job, made: NewVersion, step: str) -> int:
+        """Publish what is there until there is better; nobody goes back to it. Raises what `publish` does."""
+        return self.publish(job, made.model_copy(update={"provenance": {**made.provenance, PREVIEW: True}}), step)
 
     def withdraw(self, job: Job) -> None:
         """Take back what was shown of a job that came to nothing: what was there before it is the newest again.
@@ -182,9 +188,9 @@ def _is_of(version: Version, job: Job) -> bool:
 
 
 def _before(catalog: Catalog, version: Version, job: Job) -> Version | None:
-    """The newest version before this one that is not the job's, too."""
-    numbers = range(version.version - 1, 0, -1)
-    return next((v for v in (catalog.version(job.asset, n) for n in numbers) if not _is_of(v, job)), None)
+    """The newest version before this one that is not the job's, too, and no preview."""
+    versions = (catalog.version(job.asset, number) for number in range(version.version - 1, 0, -1))
+    return next((v for v in versions if not _is_of(v, job) and not v.provenance.get(PREVIEW)), None)
 
 
 def _is_same(version: Version, made: NewVersion) -> bool:

@@ -112,6 +112,18 @@ def test_what_a_failed_job_showed_is_taken_back_as_often_as_it_fails(bus: AssetB
         assert shown(bus) == Ref("cube", newest.version)
 
 
+def test_previews_of_others_are_nothing_to_go_back_to(bus: AssetBus) -> None:
+    publisher, jobs = Publisher(bus), [job().model_copy(update={"job": f"job-{n}"}) for n in range(3)]
+    publisher.offer(jobs[0], made(bus, b"rough 0", jobs[0]), "offer 1")
+    publisher.withdraw(jobs[0])
+    for one in jobs[1:]:
+        publisher.offer(one, made(bus, b"rough %s" % one.job.encode(), one), "offer 1")
+    for one in jobs[1:]:
+        publisher.withdraw(one)
+    with pytest.raises(Gone):
+        bus.get("cube")
+
+
 def test_what_was_shown_is_taken_back_wherever_its_map_is_by_now(bus: AssetBus) -> None:
     publisher, good, bad = Publisher(bus), job(), job().model_copy(update={"job": "job-bad"})
     bus.do(lambda catalog, now_ns: catalog.open_map("main", "first", 1, now_ns))
