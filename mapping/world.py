@@ -72,11 +72,6 @@ class World:
         known = self.components.get(kept.component)
         return known.world_around(kept.seq) if known is not None else None
 
-    @property
-    def is_settled(self) -> bool:
-        """Nobody carries it, and no depth is left to fuse all of it anew."""
-        return self._settled is not None
-
     def settle(self, state: WorldState) -> None:
         """Take over a stored world: nobody founds another, nothing moves it."""
         self.state, self._settled = state, Settled()

@@ -11,15 +11,25 @@ from numpy.typing import NDArray
 
 from mapping.changes import BLOCK_VOXELS
 from mapping.transforms import Sim3
-from mapping.volume.tsdf import Blocks, Tsdf
+from mapping.volume.tsdf import Blocks, Tsdf, joined
 
 _MARGIN = 1e-6
+_AT_ONCE = 4096
+"""Blocks: of those that a volume may reach when it grows, few are kept."""
 
 
 def moved(volume: Tsdf, new_from_old: Sim3) -> Blocks:
-    """The blocks of a volume in the new world; distances grow with it and are truncated as before."""
-    made = volume.resampled(_touched(volume, new_from_old), new_from_old.inverse())
-    return made.only(np.flatnonzero(made.weight.any(axis=(1, 2, 3))))
+    """The blocks of a volume in the new world; distances grow with it and are truncated as before.
+
+    Like those that depth makes, they are near a surface: of what was free, or grew too far from one, nothing is kept.
+    """
+    keys, old_from_new = _touched(volume, new_from_old), new_from_old.inverse()
+    parts = []
+    for first in range(0, max(1, len(keys)), _AT_ONCE):
+        made = volume.resampled(keys[first : first + _AT_ONCE], old_from_new)
+        is_near = (made.weight > 0.0) & (np.abs(made.tsdf_m) < volume.truncation_m)
+        parts.append(made.only(np.flatnonzero(is_near.any(axis=(1, 2, 3)))))
+    return joined(parts)
 
 
 def _touched(volume: Tsdf, new_from_old: Sim3) -> NDArray[np.int32]:

@@ -9,6 +9,7 @@ One writer at a time; nothing here waits or locks.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,6 +59,16 @@ class Blocks:
     def only(self, rows: NDArray[np.int64]) -> Blocks:
         """Some of them."""
         return Blocks(self.keys[rows], self.tsdf_m[rows], self.weight[rows], self.rgb[rows])
+
+
+def joined(parts: Sequence[Blocks]) -> Blocks:
+    """All blocks of several parts, at least one."""
+    return Blocks(
+        np.concatenate([part.keys for part in parts]),
+        np.concatenate([part.tsdf_m for part in parts]),
+        np.concatenate([part.weight for part in parts]),
+        np.concatenate([part.rgb for part in parts]),
+    )
 
 
 class Tsdf:

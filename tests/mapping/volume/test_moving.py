@@ -38,6 +38,7 @@ def test_surfaces_come_to_lie_where_the_new_world_has_them(new_from_old: Sim3) -
     made = Tsdf(Config(truncation_m=0.15))
     made.load(moved(volume, new_from_old))
     keys = truth.block_keys()
+    assert made.num_blocks < 1.1 * len(keys), "no more room than depth would have taken"
     mine, theirs = made.lend(keys), truth.lend(keys)
     is_there = mine.rows >= 0
     weight, distance = theirs.weight[theirs.rows], theirs.tsdf_m[theirs.rows]
