@@ -8,6 +8,7 @@ from typing import Any
 
 from mapping.objects.mesh import MeshError
 
+MAX_JSON_BYTES = 16 << 20
 _JSON, _BIN = b"JSON", b"BIN\0"
 Tree = dict[str, Any]
 
@@ -21,7 +22,9 @@ def split(data: bytes) -> tuple[Tree, bytes]:
         raise MeshError("not a GLB file")
     version, length, size = struct.unpack_from("<3I", data, 4)
     if version != 2 or length > len(data) or 20 + size > length:
-        raise MeshError("a broken GLB: version or lengths")
+        raise MeshError("a broken GLB: version or lengths; is it cut off?")
+    if size > MAX_JSON_BYTES:
+        raise MeshError(f"a description of {size >> 20} MB; at most {MAX_JSON_BYTES >> 20} are read")
     try:
         tree = json.loads(data[20 : 20 + size])
     except (ValueError, RecursionError) as error:

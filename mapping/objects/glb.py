@@ -18,13 +18,10 @@ from trimesh.exchange.gltf import export_glb
 from trimesh.visual.material import PBRMaterial
 
 from mapping.exporters.glb import linear_rgba
-from mapping.objects import chunks
 from mapping.objects.chunks import Tree
-from mapping.objects.mesh import U8, Material, Mesh, MeshError, compacted, vertex_normals
+from mapping.objects.glb_checks import checked
+from mapping.objects.mesh import U8, Material, Mesh, MeshError, compacted, sound, vertex_normals
 
-MAX_BYTES = 256 << 20
-MAX_ELEMENTS, MAX_NODES = 20_000_000, 10_000
-MAX_TEXTURE_PX, MAX_TEXTURE_PIXELS = 8192, 8192 * 8192
 _GENERATOR = "Commonground"
 
 
@@ -68,24 +65,17 @@ def decode(data: bytes) -> Mesh:
     """Read a GLB file that nobody vouches for.
 
     Raises:
-        MeshError: it is no GLB, is broken or too large, or holds no triangles.
+        MeshError: it is no GLB, is broken or too large, or holds no surface.
     """
-    if len(data) > MAX_BYTES:
-        raise MeshError(f"more than {MAX_BYTES >> 20} MB")
+    tree = checked(data)
     try:
-        tree, body = chunks.split(data)
-        _check_counts(tree)
-        _check_pictures(tree, body)
         exact = _only_rgb(tree)
-        scene = trimesh.load_scene(io.BytesIO(data), file_type="glb", process=False)
-        whole = _one(scene)
+        whole = _one(trimesh.load_scene(io.BytesIO(data), file_type="glb", process=False))
+        mesh = sound(_mesh(whole))
     except MeshError:
         raise
     except Exception as error:  # the reader of a broken file fails with whatever it trips over
-        raise MeshError(f"broken GLB: {type(error).__name__}: {error}") from error
-    if not len(whole.faces):
-        raise MeshError("the GLB holds no triangles")
-    mesh = _mesh(whole)
+        raise MeshError(f"a broken GLB: {type(error).__name__}: {error}") from error
     return mesh if exact is None else replace(mesh, material=replace(mesh.material, rgb=exact))
 
 
@@ -165,36 +155,3 @@ def _our_material(material: PBRMaterial) -> Material:
     metallic = 1.0 if material.metallicFactor is None else float(material.metallicFactor)
     roughness = 1.0 if material.roughnessFactor is None else float(material.roughnessFactor)
     return Material((red, green, blue), metallic, roughness)
-
-
-def _check_counts(tree: Tree) -> None:
-    """A few bytes can announce gigabytes of zeros, or one mesh a thousand times: counted before anything is made."""
-    counts = [max(0, int(accessor["count"])) for accessor in tree.get("accessors", [])]
-    shapes = [_used(part) for part in tree.get("meshes", [])]
-    nodes = tree.get("nodes", [])
-    placed = sum(counts[i] for node in nodes if "mesh" in node for i in shapes[node["mesh"]])
-    announced = max(sum(counts), placed)
-    if announced > MAX_ELEMENTS or len(nodes) > MAX_NODES:
-        raise MeshError(f"{announced} elements in {len(nodes)} nodes: at most {MAX_ELEMENTS} in {MAX_NODES} are read")
-
-
-def _used(part: Tree) -> list[int]:
-    """The accessors of a mesh, as often as it uses them."""
-    primitives = part["primitives"]
-    return [i for one in primitives for i in (*one["attributes"].values(), one.get("indices")) if i is not None]
-
-
-def _check_pictures(tree: Tree, body: bytes) -> None:
-    """All pictures together, whatever they are for; only their heads are read."""
-    pixels = 0
-    for image in tree.get("images", []):
-        if "bufferView" not in image:
-            raise MeshError("pictures are read from the file itself only")
-        view = tree["bufferViews"][image["bufferView"]]
-        begin = int(view.get("byteOffset", 0))
-        with Image.open(io.BytesIO(body[begin : begin + int(view["byteLength"])])) as picture:
-            if max(picture.size) > MAX_TEXTURE_PX:
-                raise MeshError(f"a picture of {picture.width} x {picture.height} pixels is too large")
-            pixels += picture.width * picture.height
-    if pixels > MAX_TEXTURE_PIXELS:
-        raise MeshError(f"pictures of {pixels} pixels are too large; at most {MAX_TEXTURE_PIXELS} are read")

@@ -14,6 +14,10 @@ U8 = NDArray[np.uint8]
 U32 = NDArray[np.uint32]
 
 
+FARTHEST_M = 1e6
+"""What reaches farther is a mistake, and 32 bits would not hold it."""
+
+
 class MeshError(ValueError):
     """This is no mesh, or not one that can be worked on; the message says why."""
 
@@ -77,6 +81,22 @@ class Mesh:
         """(3,) width, height, depth."""
         low, high = self.bounds_m()
         return np.asarray(high - low)
+
+
+def sound(mesh: Mesh) -> Mesh:
+    """The same mesh, which can be drawn, measured and worked on.
+
+    Raises:
+        MeshError: it has no surface, or reaches too far.
+    """
+    if not len(mesh.faces):
+        raise MeshError("it holds no triangles")
+    farthest_m = float(np.abs(mesh.bounds_m()).max())
+    if farthest_m > FARTHEST_M:
+        raise MeshError(f"it reaches {farthest_m:.3g} m from its origin; at most {FARTHEST_M:.0e} m are read")
+    if not face_areas_m2(mesh).sum() > 0:
+        raise MeshError("it has no surface: no triangle has an area")
+    return mesh
 
 
 def from_arrays(vertices_m: NDArray[np.floating], faces: NDArray[np.integer]) -> Mesh:
