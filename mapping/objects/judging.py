@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.objects.capture.region import NothingThere, world_points
-from mapping.objects.mesh import F64, U8, Mesh
+from mapping.objects.mesh import F64, U8, Mesh, MeshError
 from mapping.objects.quality import Agreement, compare
 from mapping.objects.raster import picture
 from mapping.objects.view import View, squared
@@ -26,6 +26,8 @@ from streams.frame import Intrinsics
 _SEARCH_PX, _PHOTO_PX = 128, 64
 _TURNS, _PITCHES_DEG = 24, (0.0, 15.0, 30.0)
 _WORST_DB, _BEST_DB = 8.0, 30.0
+_FLAT = 1e-4
+"""Of its largest extent: what is lower has no height."""
 _DEPTH_SHARE = 0.05
 """A depth error of so much of the thing's size leaves 1/e of the mark for depth."""
 
@@ -50,7 +52,7 @@ def judged(mesh: Mesh, views: Sequence[View], world_from_mesh: F64 | None = None
 
     Raises:
         NothingThere: no place is known, and the pictures show none.
-        ValueError, MeshError: there is no picture, or one without a mask; the mesh has no triangles.
+        ValueError, MeshError: there is no picture, or one without a mask; the mesh has no triangles, or no height.
     """
     if world_from_mesh is None:
         scale, world_from_mesh = _set_down(mesh, views)
@@ -90,9 +92,12 @@ def _set_down(mesh: Mesh, views: Sequence[View]) -> tuple[float, F64]:
     points = np.concatenate([np.empty((0, 3)), *seen])
     if len(points) < 50:
         raise NothingThere("the pictures tell no depth of the thing: its size and place are unknown")
+    extents_m = mesh.extents_m()
+    if not extents_m[1] > _FLAT * extents_m.max():
+        raise MeshError("it lies flat: nothing says how large it is")
     low, high = np.percentile(points, 0.5, axis=0), np.percentile(points, 99.5, axis=0)
     foot = np.array([(low[0] + high[0]) / 2, low[1], (low[2] + high[2]) / 2])
-    scale = float(high[1] - low[1]) / float(mesh.extents_m()[1])
+    scale = float(high[1] - low[1]) / float(extents_m[1])
     small = [shrunk(view) for view in views]
     spread = float((high - low).max())
 
@@ -128,7 +133,8 @@ def shrunk(view: View, most_px: int = _SEARCH_PX) -> View:
     k = view.intrinsics
     factor = min(1.0, most_px / max(k.width, k.height))
     size = (max(8, round(k.width * factor)), max(8, round(k.height * factor)))
-    assert view.mask is not None
+    if view.mask is None:
+        raise ValueError("a picture without a mask does not tell what the thing is")
     mask = cv2.resize(view.mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT) > 0
     depth_m = None if view.depth_m is None else cv2.resize(view.depth_m, size, interpolation=cv2.INTER_NEAREST_EXACT)
     rgb = np.asarray(cv2.resize(view.rgb, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -11,7 +11,7 @@ from benchmarks import capture as scene_of
 from mapping.objects import solid
 from mapping.objects.capture.region import NothingThere
 from mapping.objects.judging import judged, judged_by_photo
-from mapping.objects.mesh import Mesh, floor_centre_m, moved, scaled
+from mapping.objects.mesh import Mesh, MeshError, floor_centre_m, moved, scaled
 from mapping.objects.raster import picture
 from mapping.objects.view import View, squared
 from mapping.transforms import look_at, rigid
@@ -83,6 +83,14 @@ def test_pictures_without_depth_tell_no_place(scene: scene_of.Scene, views: list
     )
     with pytest.raises(ValueError):
         judged(mesh, [replace(views[0], mask=None)], rigid(np.eye(3), foot))
+
+
+def test_what_lies_flat_or_is_not_outlined_is_said_to_be_so(scene: scene_of.Scene, views: list[View]) -> None:
+    flat = replace(scene.thing, vertices_m=scene.thing.vertices_m * [1.0, 0.0, 1.0])
+    with pytest.raises(MeshError, match="flat"):
+        judged(flat, views)
+    with pytest.raises(ValueError, match="mask"):
+        judged(scene.thing, [views[0], replace(views[1], mask=None)])
 
 
 def test_the_square_around_a_thing_has_it_in_its_middle() -> None:
