@@ -19,15 +19,15 @@ from scipy.sparse.linalg import spsolve
 from mapping.changes import VoxelWindow
 from mapping.objects.cleaning import clean, smooth
 from mapping.objects.decimation import decimated
+from mapping.objects.foreground import Foreground, foreground
 from mapping.objects.mesh import F32, U8, Mesh, from_arrays, on_its_pivot, scaled, vertex_normals
 from mapping.volume.surface import extract
 
-_WORK_PX = 320
-_ROUNDS = 4
-_MARGIN = 0.04
-_MIN_SHARE, _MAX_SHARE = 0.005, 0.97
 _STEP_LIMIT = 1.4
-_EDGE_PX = 2
+_EDGE = 1 / 256
+"""Of the picture's longer side: how far thing and background mix at the rim."""
+_PART, _BESIDE = 0.02, 0.1
+"""A part of the thing has so much of its largest part's area, and is so near, of its longer side."""
 
 
 class Config(BaseModel):
@@ -50,6 +50,8 @@ class Relief:
 
     mesh: Mesh  # on its pivot, front towards +Z
     mask: NDArray[np.bool_]  # (h, w)
+    doubts: tuple[str, ...]
+    """Of a mask that was not given: see `foreground.Foreground`."""
 
 
 def relief(
@@ -58,16 +60,18 @@ def relief(
     mask: NDArray[np.bool_] | None = None,
     config: Config = Config(),  # noqa: B008
 ) -> Relief:
-    """A body of that height; without a mask, the thing is told from the picture's border (GrabCut).
+    """A body of that height; without a mask, the thing is told from the picture's border.
 
     A picture in which no thing stands out becomes a board with the whole picture on it.
 
     Raises:
+        foreground.OneColour: there is no mask, and nothing to be seen.
         ValueError: the mask has another size than the picture.
     """
     if mask is not None and mask.shape != rgb.shape[:2]:
         raise ValueError(f"the mask is {mask.shape}, the picture {rgb.shape[:2]}")
-    mask = _largest(foreground(rgb) if mask is None else mask)
+    outline = foreground(rgb) if mask is None else Foreground(mask, ())
+    mask = _whole(outline.mask)
     rows, columns = np.nonzero(mask)
     top, bottom, left, right = rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
     part, picture = mask[top:bottom, left:right], rgb[top:bottom, left:right]
@@ -79,36 +83,22 @@ def relief(
         shape,
         normals=vertex_normals(shape),
         uv=np.clip(uv, 0, 1).astype(np.float32),
-        texture=_texture(picture, part, config),
+        texture=_texture(picture, part, max(rgb.shape[:2]), config),
     )
-    return Relief(on_its_pivot(scaled(dressed, height_m / float(shape.extents_m()[1]))), mask)
+    return Relief(on_its_pivot(scaled(dressed, height_m / float(shape.extents_m()[1]))), mask, outline.doubts)
 
 
-def foreground(rgb: U8) -> NDArray[np.bool_]:
-    """(h, w) what stands out from the picture's border; all of it when nothing does."""
-    height, width = rgb.shape[:2]
-    factor = min(1.0, _WORK_PX / max(height, width))
-    size = (max(8, round(width * factor)), max(8, round(height * factor)))
-    small = cv2.GaussianBlur(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), (3, 3), 0)
-    margin_x, margin_y = max(1, round(_MARGIN * size[0])), max(1, round(_MARGIN * size[1]))
-    labels = np.full(small.shape[:2], cv2.GC_BGD, np.uint8)
-    labels[margin_y:-margin_y, margin_x:-margin_x] = cv2.GC_PR_FGD
-    cv2.setRNGSeed(0)
-    models = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.grabCut(np.ascontiguousarray(small[..., ::-1]), labels, None, *models, _ROUNDS, cv2.GC_INIT_WITH_MASK)
-    found = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
-    if not _MIN_SHARE < found.mean() < _MAX_SHARE:
-        return np.ones((height, width), np.bool_)
-    soft = cv2.resize(found.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(soft > 0.5)
-
-
-def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The largest connected part, small holes filled; everything when there is none."""
+def _whole(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The largest part with those beside it (a highlight cuts a handle off), small holes filled; else everything."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     if count < 2:
         return np.ones(mask.shape, np.bool_)
-    body = labels == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
+    areas = stats[:, cv2.CC_STAT_AREA]
+    largest = 1 + int(areas[1:].argmax())
+    away_px = cv2.distanceTransform((labels != largest).astype(np.uint8), cv2.DIST_L2, 5)
+    reach_px = _BESIDE * max(stats[largest, cv2.CC_STAT_WIDTH], stats[largest, cv2.CC_STAT_HEIGHT])
+    near = [n for n in range(1, count) if areas[n] > _PART * areas[largest] and away_px[labels == n].min() < reach_px]
+    body = np.isin(labels, near)
     holes, labels, stats, _ = cv2.connectedComponentsWithStats((~body).astype(np.uint8), connectivity=4)
     small = 1 + np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] < 0.002 * body.sum()) if holes > 1 else np.empty(0)
     return np.asarray(body | np.isin(labels, small))
@@ -156,14 +146,18 @@ def _poisson(inside: NDArray[np.bool_]) -> F32:
     return out
 
 
-def _texture(picture: U8, mask: NDArray[np.bool_], config: Config) -> U8:
-    """The picture, at most so large, the thing's own colours drawn out over what is not the thing."""
+def _texture(picture: U8, mask: NDArray[np.bool_], max_px: int, config: Config) -> U8:
+    """Part of a picture of `max_px`, at most so large, its thing's own colours drawn out over all else."""
     factor = min(1.0, config.texture_px / max(mask.shape))
     size = (max(1, round(mask.shape[1] * factor)), max(1, round(mask.shape[0] * factor)))
     small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    inner = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-    eroded = cv2.erode(inner, np.ones((2 * _EDGE_PX + 1, 2 * _EDGE_PX + 1), np.uint8), borderValue=1)
-    inner = eroded if eroded.any() else inner
+    deep_px = cv2.distanceTransform(
+        np.pad(cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST), 1), cv2.DIST_L2, 5
+    )[1:-1, 1:-1]
+    edge_px = max(2, round(_EDGE * factor * max_px)) + 0.5
+    # What is thinner than two edges has its colours along its middle.
+    middle_px = cv2.dilate(deep_px, np.ones((3, 3), np.uint8))
+    inner = ((deep_px > 0) & (deep_px >= np.minimum(edge_px, middle_px))).astype(np.uint8)
     _, nearest = cv2.distanceTransformWithLabels(1 - inner, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
     of_label = np.zeros((int(nearest.max()) + 1, 3), np.uint8)
     of_label[nearest[inner > 0]] = small[inner > 0]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mapping.objects.capture import masks, region
 from mapping.objects.capture.region import Box, Click, NothingThere, Outline, Pick
-from mapping.objects.relief import foreground
+from mapping.objects.foreground import foreground
 from mapping.objects.view import View, squared
 from server.generation import keyframes
 from server.generation.pictures import PictureBroken, read_mask, read_rgb
@@ -48,7 +48,7 @@ def photos(request: Request) -> list[View]:
         rgb = read_rgb(path)
         height, width = rgb.shape[:2]
         given = request.files.get("mask", ()) if not found else ()
-        mask = read_mask(given[0], (height, width)) if given else foreground(rgb)
+        mask = read_mask(given[0], (height, width)) if given else foreground(rgb).mask
         found.append(View(rgb, np.eye(4), Intrinsics.from_fov(width, height), mask))
     return found
 

@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mapping.objects.foreground import foreground
 from mapping.objects.quality import measure
 from mapping.objects.raster import picture
-from mapping.objects.relief import Config, foreground, relief
+from mapping.objects.relief import Config, relief
 from mapping.transforms import look_at
 from streams.frame import Intrinsics
 
@@ -32,7 +33,7 @@ def test_a_photo_becomes_a_solid_of_the_given_height_on_its_pivot() -> None:
 
 def test_the_thing_is_found_and_looks_like_its_photo_from_the_front() -> None:
     rgb, mask = photo()
-    found = foreground(rgb)
+    found = foreground(rgb).mask
     assert (found & mask).sum() / (found | mask).sum() > 0.95
     mesh = relief(rgb, 0.25, mask).mesh
     # From far away through a long lens the outline is the mask's.
@@ -58,13 +59,20 @@ def test_a_disc_becomes_a_ball() -> None:
 @pytest.mark.parametrize(
     "rgb",
     [
-        np.full((50, 3000, 3), 128, np.uint8),
+        np.repeat(np.random.default_rng(1).integers(0, 255, (5, 300, 3)).astype(np.uint8), 10, axis=0),
         np.random.default_rng(1).integers(0, 255, (90, 120, 3)).astype(np.uint8),
-        np.zeros((16, 16, 3), np.uint8),
+        np.eye(16, dtype=np.uint8)[..., None] * np.array([255, 90, 0], np.uint8),
     ],
 )
 def test_any_picture_gives_something(rgb: np.ndarray) -> None:
     assert "open" not in measure(relief(rgb, 0.3).mesh, 4000).problems
+
+
+def test_a_part_beside_the_largest_belongs_to_it_and_one_far_away_does_not() -> None:
+    rows, columns = np.mgrid[:200, :300]
+    body, handle = (np.abs(columns - 70) < 50) & (np.abs(rows - 100) < 60), np.hypot(columns - 140, rows - 100) < 14
+    far = np.hypot(columns - 260, rows - 100) < 30
+    assert np.array_equal(relief(np.full((200, 300, 3), 90, np.uint8), 0.2, body | handle | far).mask, body | handle)
 
 
 def test_a_hole_stays_a_hole_and_the_same_photo_gives_the_same_body() -> None:
