@@ -11,12 +11,21 @@ import unicodedata
 
 from mapping.objects.english import FILLERS, IRREGULAR, MEASURES, PREPOSITIONS, UNCHANGED
 
+_LETTERS = str.maketrans(
+    {"ß": "ss", "æ": "ae", "Æ": "Ae", "œ": "oe", "Œ": "Oe", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L"}
+)
+
 
 def words(text: str) -> list[str]:
     """Lower-case words of a text or file name, accents dropped, CamelCase and underscores taken apart."""
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    apart = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", plain)
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", plain(text))
     return re.findall(r"[a-z]+|[0-9]+(?:\.[0-9]+)?", apart.lower().replace("'s", "").replace("'", ""))
+
+
+def plain(text: str) -> str:
+    """Without accents, in the letters of English as far as there are any: Größe is Grosse."""
+    bare = unicodedata.normalize("NFKD", text.translate(_LETTERS))
+    return bare.encode("ascii", "ignore").decode()
 
 
 def singular(word: str) -> str:

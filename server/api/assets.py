@@ -14,7 +14,7 @@ from server.api.guard import Guard
 from server.api.rest import PROBLEM
 from server.assets.bus import AssetBus
 from server.assets.catalog import Catalog
-from server.assets.resolve import Wish
+from server.assets.resolve import Wish, finest
 from server.assets.values import (
     MAX_COUNT,
     NAME_PATTERN,
@@ -82,14 +82,31 @@ class HotSwap(BaseModel):
     new: Name
 
 
+class NotTaken(BaseModel):
+    """A file that was not taken in."""
+
+    file: str
+    """Below the folder."""
+    reason: str
+
+
 class Discovered(BaseModel):
+    folder: str
+    """Where the server looked; `assets.discovery.folder` of its configuration."""
     published: list[Version]
+    refused: list[NotTaken]
+    """Broken ones; they are looked at again when they change."""
+    waiting: int
+    """Assets that are still being written."""
+    skipped: list[str]
+    """What is not looked at, and why; the first hundred."""
 
 
 def router(bus: AssetBus, guard: Guard) -> APIRouter:
     """The list as other programs know it, and everything below /v1/assets."""
     api = APIRouter(tags=["assets"], responses=PROBLEM)
     discovering = asyncio.Lock()
+    reading = asyncio.Lock()  # files are read one after the other, and who waits for that takes no thread
 
     @api.get("/assets/list")
     async def list_all(request: Request, asset_type: AssetType | None = None) -> AssetList:
@@ -133,12 +150,19 @@ def router(bus: AssetBus, guard: Guard) -> APIRouter:
 
     @api.post("/v1/assets/discover")
     async def discover(request: Request) -> Discovered:
-        """Take in what is new in the server's asset folder."""
-        access.check_changes(access.writer(guard, request), None)
+        """Take in what is new in the server's asset folder; OBJ, STL and PLY are converted to GLB."""
+        access.check_everywhere(access.writer(guard, request))
         if discovering.locked():
             raise Busy("the folder is being looked at already", retry_after_s=2)
         async with discovering:
-            return Discovered(published=await asyncio.to_thread(bus.discover_assets))
+            found = await asyncio.to_thread(bus.look_for_assets)
+        return Discovered(
+            folder=str(found.folder.absolute()),
+            published=list(found.published),
+            refused=[NotTaken(file=file, reason=reason) for file, reason in found.refused.items()],
+            waiting=found.unsettled,
+            skipped=list(found.skipped),
+        )
 
     @api.post("/v1/assets/hot-swap")
     async def hot_swap(request: Request, what: HotSwap) -> list[dict[str, Any]]:
@@ -184,7 +208,8 @@ def router(bus: AssetBus, guard: Guard) -> APIRouter:
     async def publish(request: Request, response: Response, asset: Name, new: NewVersion, key: Key = None) -> Version:
         """Add a version of files whose blobs are here. With an Idempotency-Key it can be repeated safely.
 
-        Gaussians without thumbnail or `bbox_m` get them.
+        Every file is read first; one that is broken, or not what it is said to be, is refused (422). `bbox_m`,
+        `quality` and a thumbnail are added where they are not given.
         """
         grant = access.writer(guard, request)
         if new.placement is not None:
@@ -194,8 +219,10 @@ def router(bus: AssetBus, guard: Guard) -> APIRouter:
             access.check_changes(grant, catalog.asset(asset, now_ns).scene)
             return catalog.publish(asset, whole, None if key is None else f"{grant.scene} {asset} {key}", now_ns)
 
-        access.check_changes(grant, await bus.ask(lambda catalog, now_ns: catalog.asset(asset, now_ns).scene))
-        whole = await asyncio.to_thread(bus.portrayed, new)
+        known = await bus.ask(lambda catalog, now_ns: catalog.asset(asset, now_ns))
+        access.check_changes(grant, known.scene)
+        async with reading:
+            whole = await asyncio.to_thread(bus.examined, new, known.name, known.type)
         made = await bus.ask(add)
         response.headers["Location"] = f"/v1/assets/{asset}/versions/{made.version}"
         return made
@@ -272,7 +299,7 @@ def _page(catalog: Catalog, asset_type: AssetType | None, grant: Grant, after: s
 
 
 def _listed(catalog: Catalog, asset: Asset) -> Listed:
-    format = catalog.version(asset.asset, asset.latest).files[0].format if asset.latest else None
+    format = finest(catalog.version(asset.asset, asset.latest).files).format if asset.latest else None
     return Listed(
         asset_id=asset.asset,
         format=format,

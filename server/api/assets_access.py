@@ -33,6 +33,15 @@ def check_changes(grant: Grant, scene: str | None) -> None:
         raise Denied(403, f"this needs the role publish in {of}; the token grants something else")
 
 
+def check_everywhere(grant: Grant) -> None:
+    """
+    Raises:
+        Denied: 403.
+    """
+    if not grant.allows(Role.PUBLISH, None):
+        raise Denied(403, "this needs the role publish in all scenes: a token made with `token publish --all-scenes`")
+
+
 def reader(guard: Guard, request: Request) -> Grant:
     """The grant of somebody who wants to look."""
     return guard.require_somewhere(request, Role.SUBSCRIBE)

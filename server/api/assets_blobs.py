@@ -7,7 +7,7 @@ import re
 import time
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, HTTPException, Path, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel
 
@@ -31,12 +31,6 @@ _MAGIC = (
 """Only these are called by their name; nobody's upload is ever taken for a page or a script."""
 
 Hash = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
-
-
-class Unsatisfiable(Refused):
-    """No byte of the range is there."""
-
-    status = 416
 
 
 class Stored(BaseModel):
@@ -113,7 +107,7 @@ def _check_range(given: str | None, size: int) -> None:
     """
     Raises:
         Refused: that is no range of bytes.
-        Unsatisfiable: it begins behind the end.
+        HTTPException: 416, it begins behind the end.
     """
     if given is None:
         return
@@ -124,6 +118,6 @@ def _check_range(given: str | None, size: int) -> None:
         if not first and not last:
             raise Refused("a range needs a first or a last byte")
         if (first and int(first[:20]) >= size) or (not first and int(last[:20]) == 0) or size == 0:
-            raise Unsatisfiable(f"the blob has {size} bytes", size=size)
+            raise HTTPException(416, f"the blob has {size} bytes", headers={"Content-Range": f"bytes */{size}"})
         if first and last and int(last[:20]) < int(first[:20]):
             raise Refused("a range must not end before it begins")

@@ -30,8 +30,9 @@ from server.assets.blobs import Blobs, Swept
 from server.assets.catalog import Catalog, Config
 from server.assets.database import Event
 from server.assets.discovery import Group
-from server.assets.intake import Intake
-from server.assets.portraits import Portrayer
+from server.assets.examining import Examiner
+from server.assets.intake import Found, Intake
+from server.assets.reader import get_reader
 from server.assets.swap import Policy, Slot
 from server.assets.values import Asset, AssetFile, AssetType, NewAsset, NewVersion, Ref, Role, Version, is_name
 from server.datadir import locked
@@ -67,7 +68,7 @@ class AssetBus:
         self._thread = threading.Thread(target=self._live, args=(folder, opened), name="asset bus", daemon=True)
         self._thread.start()
         self.blobs, self.epoch = opened.result()
-        self._portrayer = Portrayer(self.blobs)
+        self._examiner = Examiner(self.blobs, get_reader())
         self._intake = Intake(self.config.discovery, self.blobs, self.config.max_blob_bytes)
 
     def __enter__(self) -> AssetBus:
@@ -139,10 +140,13 @@ class AssetBus:
             asset: its id; a name that is fit for URLs is one by itself.
             formats: of files given as bytes (`glb` if left out); paths have a suffix.
             facts: more of `NewVersion`: `bbox_m`, `pivot_m`, `placement`, `quality`, `provenance`, ...
+
+        Raises:
+            Unprocessable: a file is broken, or is not what it is said to be.
         """
         made = tuple(self._file(role, content, (formats or {}).get(role)) for role, content in files.items())
         new = NewAsset(name=name, type=asset_type, tags=tags)
-        version = self.portrayed(NewVersion(files=made, **facts))
+        version = self.examined(NewVersion(files=made, **facts), name, asset_type)
 
         def publish(catalog: Catalog, now_ns: int) -> Version:
             id = asset or (name if is_name(name) else None)
@@ -150,13 +154,14 @@ class AssetBus:
 
         return self.do(publish)
 
-    def portrayed(self, version: NewVersion) -> NewVersion:
-        """What is to be published, with thumbnail and box if it is of Gaussians and lacks them; may take seconds.
+    def examined(self, version: NewVersion, name: str, type: AssetType) -> NewVersion:
+        """What is to be published, measured, and with a thumbnail; it may take seconds.
 
         Raises:
+            Unprocessable: a file is broken, or is not what it is said to be.
             StorageFull: there is no room for the thumbnail.
         """
-        return self._portrayer.portrayed(version)
+        return self._examiner.examined(version, name, type)
 
     def list_assets(self, asset_type: AssetType | None = None) -> list[Asset]:
         """All assets, with who uses them."""
@@ -179,14 +184,18 @@ class AssetBus:
 
     def discover_assets(self) -> list[Version]:
         """Take in what is new in the configured folder; the versions that were published."""
+        return list(self.look_for_assets().published)
+
+    def look_for_assets(self) -> Found:
+        """The same, told in full: what was refused, too, and where it looked."""
         return self._intake.look(
             lambda sha256: self.do(lambda catalog, _: catalog.knows(sha256)),
             self._take_in,
         )
 
     def _take_in(self, group: Group, version: NewVersion) -> Version | None:
-        version = self.portrayed(version)
-        return self.do(lambda catalog, now_ns: catalog.discovered(group, version, now_ns))
+        whole = self._examiner.examined(version, group.new.name, group.new.type, completes=True)
+        return self.do(lambda catalog, now_ns: catalog.discovered(group, whole, now_ns))
 
     def sweep(self) -> Swept:
         """Remove blobs that nothing needs."""

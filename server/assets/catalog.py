@@ -322,7 +322,10 @@ class Catalog:
         return bool(self._registry.holders(sha256))
 
     def discovered(self, group: Group, new: NewVersion, now_ns: int) -> Version | None:
-        """Take in what `discovery` found, its files being blobs by now; None when these bytes are known already."""
+        """Take in what `discovery` found, its files being blobs by now, the telling one first.
+
+        None when those bytes are known already.
+        """
         with self._db.change(now_ns) as change:
             if self.knows(new.files[0].sha256):
                 return None  # a copy, or moved

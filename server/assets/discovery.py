@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from mapping.objects import words
 from server.assets.values import AssetType, Facts, Name, NewAsset, Role, Tag
 
 MODELS: dict[str, tuple[Role, str]] = {
@@ -195,5 +196,5 @@ def _group(root: Path, folder: Path, stem: str, files: tuple[Seen, ...], said: S
 
 
 def _safe(text: str) -> str:
-    """As an asset's name."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "_", text).lstrip("_.-")[:64] or "asset"
+    """As an asset's name; letters with accents lose them."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", words.plain(text)).lstrip("_.-")[:64] or "asset"

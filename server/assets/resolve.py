@@ -57,6 +57,12 @@ def choose(files: Sequence[AssetFile], wish: Wish) -> AssetFile:
     )
 
 
+def finest(files: Sequence[AssetFile]) -> AssetFile:
+    """The one that shows most, whoever can read it."""
+    order = (*SHOWN, "splat", "source")
+    return min(files, key=lambda file: order.index(file.role) if file.role in order else len(order))
+
+
 def _fits(file: AssetFile, wish: Wish) -> bool:
     if wish.format is not None and file.format != wish.format:
         return False

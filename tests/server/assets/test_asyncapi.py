@@ -20,6 +20,7 @@ from server.assets.backlog import Backlog
 from server.assets.database import Event
 from server.assets.leases import MAX_HELD
 from tests.server.assets.live import Live, Talk, live
+from tests.server.assets.things import thing
 from tests.server.documents import check_document, check_message
 
 DOCUMENT: dict[str, Any] = yaml.safe_load((Path(m.__file__).parent / "asyncapi.yaml").read_text())
@@ -101,7 +102,7 @@ async def let_everything_happen(server: Live, ear: Ear) -> None:
     await talk.say(type="hello", client="test")
     await talk.say(type="bind", slot="place")
     for asset in ("old", "new"):
-        await server.publish(asset, f"glTF {asset}".encode(), about={"tags": ["wood"]})
+        await server.publish(asset, thing(asset), about={"tags": ["wood"]})
     await http.put("/v1/assets/old", json={"name": "renamed"})
     await http.put("/v1/slots/place", json={"asset": "old", "watch_s": 0, "placement": PLACEMENT})
     rev = (await ear.until("slot.prepare"))["rev"]

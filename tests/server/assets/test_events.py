@@ -19,6 +19,7 @@ from server.assets.feed import Feed
 from server.assets.values import NewAsset
 from server.auth import Grant, Role
 from tests.server.assets.live import Live, Talk, live
+from tests.server.assets.things import thing
 
 FAR = 2_000_000_000
 
@@ -110,8 +111,8 @@ async def test_a_replay_meets_what_happens_meanwhile_without_a_gap(tmp_path: Pat
 
 async def test_swaps_are_prepared_acknowledged_and_committed(tmp_path: Path) -> None:
     async with live(tmp_path) as server:
-        await server.publish("old", b"glTF old")
-        await server.publish("new", b"glTF new")
+        await server.publish("old", thing("old"))
+        await server.publish("new", thing("new"))
         await server.http.put("/v1/slots/place", json={"asset": "old", "watch_s": 0})
         async with server.socket() as first, server.socket() as second:
             for talk in (first, second):
@@ -154,7 +155,7 @@ async def test_tokens_decide_what_is_seen(tmp_path: Path) -> None:
             assert (await talk.hear())["asset"] == "ours"
             await talk.say(type="bind", slot="place")
             await talk.hear()
-            await server.publish("all", b"glTF all")
+            await server.publish("all", thing("all"))
             await server.http.put("/v1/slots/place", json={"asset": "all", "scene": "other"})
             await talk.say(type="ping", t0_ms=0)
             heard = [(await talk.hear())["type"] for _ in range(3)]
