@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -69,7 +70,7 @@ def process_qpipe_task(
     except urllib.error.HTTPError as error:
         return _failed(f"http_{error.code}", _detail(error))
     except (OSError, HTTPException) as error:
-        return _failed("unreachable", f"cannot reach {url}: {error}")
+        return _failed("unreachable", f"cannot reach {url}: {error}", _hint(error))
     return QpipeResponse(told["success"], told["data"] or {}, told["error"])
 
 
@@ -81,8 +82,13 @@ def _plain(value: Any) -> Any:
     return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
-def _failed(code: str, message: str) -> QpipeResponse:
-    return QpipeResponse(False, {}, {"code": code, "message": message, "hint": ""})
+def _failed(code: str, message: str, hint: str = "") -> QpipeResponse:
+    return QpipeResponse(False, {}, {"code": code, "message": message, "hint": hint})
+
+
+def _hint(error: Exception) -> str:
+    is_stranger = isinstance(getattr(error, "reason", None), ssl.SSLCertVerificationError)
+    return 'a server with an authority of its own needs ca="var/tls/ca.pem"' if is_stranger else "is it running?"
 
 
 def _detail(error: urllib.error.HTTPError) -> str:

@@ -25,6 +25,11 @@ log = logging.getLogger(__name__)
 LOOK_EVERY_S = 5.0
 
 MODULES = providers.__name__
+_INSTEAD = {
+    "capture": "film it from more sides, or point at another thing",
+    "text-to-3d-asset": "say it in other words (a shape, a piece of furniture, a file of the library), or bring a picture",
+}
+_OTHERWISE = "bring another picture, or say it in words"
 
 
 class ProviderConfig(BaseModel):
@@ -146,7 +151,7 @@ class Registry:
                 f"{turn} makes no pictures of texts; those who do: {', '.join(who) or 'nobody here: bring a picture'}"
             )
         if job.tried:
-            return f"tried {', '.join(job.tried)}; describe it in other words, or bring a picture"
+            return f"tried {', '.join(job.tried)}; {_INSTEAD.get(job.wanted.task, _OTHERWISE)}"
         needs = sorted({what for one in self.all() for what in one.description.inputs})
         return f"no provider that may be used here makes {output} of this; they take {', '.join(needs)}"
 

@@ -76,6 +76,12 @@ beforeEach(() => {
 afterEach(() => vi.useRealTimers());
 
 describe("MapClient", () => {
+  it("says what to give where the runtime has no WebSocket", () => {
+    vi.stubGlobal("WebSocket", undefined);
+    expect(() => connect("https://map.example:8443")).toThrow(/give the option `openSocket`/);
+    vi.unstubAllGlobals();
+  });
+
   it("says hello with its token, in the first message and not in the address", () => {
     open("secret");
     expect(newest().url).toBe("wss://map.example:8443/v1/map");

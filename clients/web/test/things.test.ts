@@ -222,7 +222,15 @@ describe("Workshop", () => {
     await page.answer("POST /v1/jobs/j1/cancel", {});
     await page.answer(`DELETE /v1/slots/${thing.slot}`, {}, 404);
     await page.answer("GET /v1/jobs/j1/events", ends("cancelled"));
-    expect([page.slots, page.news]).toEqual([[], []]);
+    expect([page.slots, page.news]).toEqual([[], [""]]);
+  });
+
+  it("leaves no old news behind", async () => {
+    await page.answer("GET /v1/slots", [slot("a", 3)]);
+    void page.workshop.swap(page.things.all[0] as Thing, "red cube");
+    await page.answer("POST /v1/jobs", job("j1", "cube"));
+    await page.answer("GET /v1/jobs/j1/events", ends("succeeded"));
+    expect(page.news).toEqual(["“red cube” comes as soon as it is made.", ""]);
   });
 
   it("cancels what is taken only after the thing was removed", async () => {

@@ -200,7 +200,7 @@ def _floor(points: F64, seeds: F64, view: View, pick: Pick, centre: F64) -> Floo
     if isinstance(pick, Click):
         below = levels[is_level & (levels < centre[1] - _BELOW_CLICK_M)]
         if not len(below):
-            raise NothingThere("nothing level is seen below it: film what it stands on, or draw a box around it")
+            raise NothingThere("nothing level is seen below it: film more of what it stands on")
         return _refined(points, float(below.max()))
     if isinstance(pick, Box):
         pixels = world_points(view)

@@ -164,4 +164,18 @@ async def test_one_python_call_does_a_task_and_never_raises_for_what_the_server_
         assert (bad.success, bad.error and bad.error["code"]) == (False, "http_422")
     gone = await ask("scene-geometry", {"images": []})
     assert gone.error is not None
-    assert gone.error["code"] == "unreachable"
+    assert (gone.error["code"], gone.error["hint"]) == ("unreachable", "is it running?")
+
+
+async def test_one_who_does_not_trust_the_server_is_told_how_to(tmp_path: Path) -> None:
+    async with live(tmp_path, REHEARSED, tls={"enabled": True}) as server:
+
+        async def ask(ca: str | bool) -> QpipeResponse:
+            url = f"https://localhost:{server.port}"
+            return await asyncio.to_thread(process_qpipe_task, "make-coffee", {}, url=url, ca=ca)
+
+        strange, known = await ask(True), await ask(str(tmp_path / "tls" / "ca.pem"))
+    assert strange.error is not None
+    assert "ca=" in strange.error["hint"]
+    assert known.error is not None
+    assert known.error["code"] == "http_422"

@@ -13,6 +13,7 @@ import { type AssetFile, Binding, type Callbacks, type Goal, type Surroundings }
 import { ClockEstimate, localNowNs } from "./clock.js";
 import { Listeners } from "./events.js";
 import { CLOSE_BAD_MESSAGE, CLOSE_UNAUTHORIZED, ProtocolError, Reader } from "./protocol.js";
+import { openSocket } from "./socket.js";
 
 export { type Accept, type AssetFile, Binding, type Callbacks, type Prepared, type Ref } from "./asset-slot.js";
 
@@ -120,8 +121,7 @@ export class AssetBus {
     url.protocol = url.protocol === "http:" ? "ws:" : "wss:";
     url.hash = "";
     if (this.epoch) url.searchParams.set("since", String(this.seq));
-    const open = this.options.openSocket ?? ((to, subprotocol) => new WebSocket(to, subprotocol));
-    const socket = open(url.href, ASSET_SUBPROTOCOL);
+    const socket = (this.options.openSocket ?? openSocket)(url.href, ASSET_SUBPROTOCOL);
     this.socket = socket;
     socket.onopen = () => {
       const { token, name = "web" } = this.options;

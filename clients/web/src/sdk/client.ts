@@ -23,6 +23,7 @@ import {
   SUBPROTOCOL,
   type Welcome,
 } from "./protocol.js";
+import { openSocket } from "./socket.js";
 
 export type ConnectionState = "connecting" | "open" | "waiting" | "closed";
 
@@ -165,8 +166,7 @@ export class MapClient {
   private connect(): void {
     this.dropSocket();
     this.setState("connecting");
-    const open = this.options.openSocket ?? ((url, subprotocol) => new WebSocket(url, subprotocol));
-    const socket = open(this.url, SUBPROTOCOL);
+    const socket = (this.options.openSocket ?? openSocket)(this.url, SUBPROTOCOL);
     this.socket = socket;
     socket.binaryType = "arraybuffer";
     socket.onopen = () => this.greet(socket);

@@ -59,7 +59,8 @@ export class ThingList {
 
   private wishFor(thing: Thing): HTMLInputElement {
     const wish = make("input");
-    wish.placeholder = "Swap for … (red chair 80 cm)";
+    wish.placeholder = "Swap for …";
+    wish.title = "Say what, as: red chair 80 cm";
     wish.setAttribute("aria-label", `What ${thing.slot} should be swapped for`);
     wish.maxLength = 200;
     wish.onkeydown = ({ key, isComposing }) => {

@@ -26,13 +26,15 @@ export class Workshop {
     } else if (thing.job === null) {
       this.things.drop(thing.slot); // it was not taken: nothing is there
     } else if (end !== null && this.things.has(thing) && isAlone(thing, end)) {
-      await this.remove(thing); // nothing came of it, but for a stand-in perhaps
+      await this.takeAway(thing); // nothing came of it, but for a stand-in perhaps
     }
   }
 
   /** Put something else in its place. */
   async swap(thing: Thing, text: string): Promise<void> {
-    await this.make(thing, { task: "text-to-3d-asset", text });
+    this.onNews(`“${text}” comes as soon as it is made.`);
+    const end = await this.make(thing, { task: "text-to-3d-asset", text });
+    if (end?.state === "succeeded") this.onNews("");
   }
 
   /** Show again what was there before: another asset if there was one, an earlier version if not. */
@@ -52,11 +54,17 @@ export class Workshop {
   /** What is made for it is cancelled. */
   async remove(thing: Thing): Promise<void> {
     if (thing.job !== null && !thing.job.isOver) await this.jobs.cancel(thing.job).catch(() => undefined);
+    if (await this.takeAway(thing)) this.onNews("");
+  }
+
+  private async takeAway(thing: Thing): Promise<boolean> {
     try {
       await this.api.request(`v1/slots/${thing.slot}`, { method: "DELETE" }).catch(unlessGone);
       this.things.drop(thing.slot);
+      return true;
     } catch (error) {
       this.tell(thing, wordsFor(error));
+      return false;
     }
   }
 
