@@ -1,11 +1,11 @@
 """Assets that lie in a folder, found by what they are called: "jug" is ceramic_jug.glb.
 
-Options: `folder` (Models/generated_assets): `.glb` files, also in folders within.
+Options: `folder` (Models/generated_assets): GLB, OBJ, STL and PLY files, also in folders within.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from server.generation.handing import STAGES, hand_over
 from server.generation.provider import Context, Description, GenerationFailed, Licence, Request, Result, Stage
 
 MAX_FILES = 100_000
+SUFFIXES = frozenset({".glb", ".obj", ".stl", ".ply"})
 
 
 class Library:
@@ -36,30 +37,44 @@ class Library:
         """Nothing is needed: the folder is read for each request, since files come and go."""
 
     def run(self, request: Request, context: Context) -> Result:
-        from mapping.objects import glb, shelf
-        from mapping.objects.mesh import MeshError, on_its_pivot
+        from mapping.objects import reading, shelf
+        from mapping.objects.mesh import Mesh, MeshError, on_its_pivot
 
         context.stage("find")
         paths = {str(path.relative_to(self._folder)): path for path in self._files()}
         match = shelf.Library(paths).match(request.text)
         if match is None:
-            raise GenerationFailed("unsuitable", f"none of {len(paths)} files in the library is a {request.text!r}")
+            message = f"none of {len(paths)} files in {self._folder} is called a {request.text[:80]!r}"
+            raise GenerationFailed("unsuitable", message, hint=self._hint(paths))
         context.park()
+        path = paths[match.name]
         try:
-            mesh = on_its_pivot(glb.decode(paths[match.name].read_bytes()))
+            thing = reading.read(path.suffix[1:].lower(), path.read_bytes())
         except (MeshError, OSError) as error:
-            raise GenerationFailed("unsuitable", f"{match.name}: {error}") from error
+            raise GenerationFailed(
+                "unsuitable", f"{match.name}: {error}", hint="mend the file, or remove it"
+            ) from error
+        if not isinstance(thing, Mesh):
+            hint = "keep a plain GLB of it in the library"
+            raise GenerationFailed("unsuitable", f"{match.name} holds no triangles that can be read", hint=hint)
+        mesh = on_its_pivot(thing)
         found = {"found": match.name[:128], "match_score": round(match.score, 3), "match_reason": match.reason}
         return hand_over(mesh, request, context, {"scale_confidence": 0.8, "quality": found})
 
     def unload(self) -> None:
         """Nothing was taken."""
 
+    def _hint(self, names: Iterable[str]) -> str:
+        some = ", ".join(sorted(names)[:5])
+        if some:
+            return f"ask for one by the noun in its name, or put a file of it there; there are: {some}, ..."
+        return "put files there, or name another folder as the provider's option `folder`"
+
     def _files(self) -> list[Path]:
         if not self._folder.is_dir():
             return []
-        found = sorted(path for path in self._folder.rglob("*.glb") if path.is_file() and not path.is_symlink())
-        return found[:MAX_FILES]
+        files = (path for path in self._folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        return sorted(path for path in files if path.is_file() and not path.is_symlink())[:MAX_FILES]
 
 
 def create(options: Mapping[str, Any]) -> Library:

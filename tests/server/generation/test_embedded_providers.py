@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks import capture as scene_of
 from benchmarks import gltf_validator
-from mapping.objects import glb, solid
+from mapping.objects import formats, glb, solid
 from mapping.objects.mesh import volume_m3
 from server.assets.resolve import Wish, choose
 from server.assets.values import AssetFile, NewVersion, Placement
@@ -21,6 +21,8 @@ from server.generation import handing, keyframes
 from server.generation.provider import Cancelled, GenerationFailed, Request, Result
 from server.generation.providers import capture, library, prims, relief
 from streams.frame import Intrinsics
+from tests.mapping.objects.broken import BROKEN, triangle
+from tests.mapping.objects.shapes import ball
 from tests.mapping.objects.splats.clouds import pillar
 
 
@@ -149,8 +151,30 @@ def test_library(tmp_path: Path) -> None:
         with pytest.raises(GenerationFailed) as failed:
             provider.run(request(text), Run(spool))
         assert failed.value.code == "unsuitable"
-    with pytest.raises(GenerationFailed):
+    with pytest.raises(GenerationFailed, match=f"none of 0 files in {tmp_path / 'nowhere'} is") as failed:
         library.create({"folder": str(tmp_path / "nowhere")}).run(request("jug"), Run(spool))
+    assert "`folder`" in failed.value.hint
+
+
+@pytest.mark.parametrize("name", [name for name in BROKEN if name != "long"])
+def test_library_says_of_a_broken_file_what_is_wrong(name: str, tmp_path: Path) -> None:
+    (tmp_path / "jug.glb").write_bytes(BROKEN[name][0])
+    with pytest.raises(GenerationFailed, match=BROKEN[name][1]) as failed:
+        library.create({"folder": str(tmp_path)}).run(request("jug"), Run(tmp_path))
+    assert (failed.value.code, failed.value.is_retryable) == ("unsuitable", False)
+    assert failed.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("jug.obj", formats.encode("obj", ball())), ("jug.stl", formats.encode("stl", ball())), ("jug.glb", triangle())],
+)
+def test_library_takes_other_formats_and_flat_things(name: str, data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / name).write_bytes(data)
+    made = library.create({"folder": str(tmp_path / "models")}).run(request("jug"), Run(tmp_path))
+    assert made.metadata["quality"]["found"] == name
+    assert publishable(made).files[0].format == "glb"
 
 
 def test_relief(tmp_path: Path) -> None:
@@ -175,6 +199,19 @@ def test_relief(tmp_path: Path) -> None:
         with pytest.raises(GenerationFailed) as failed:
             provider.run(bad, Run(tmp_path))
         assert failed.value.code == "bad_input"
+
+
+def test_relief_says_when_it_guesses_the_outline(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (90, 120, 3)).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "image-0.png"), noise)
+    files = {"image": (tmp_path / "image-0.png",)}
+    made = relief.create({}).run(request(files=files), Run(tmp_path))
+    quality = publishable(made).quality
+    assert quality["problems"] == ["nothing_stands_out"]
+    assert "mask" in quality["advice"]
+    cv2.imwrite(str(tmp_path / "mask-0.png"), np.pad(np.full((40, 60), 255, np.uint8), ((20, 30), (30, 30))))
+    made = relief.create({}).run(request(files=files | {"mask": (tmp_path / "mask-0.png",)}), Run(tmp_path))
+    assert publishable(made).quality["problems"] == []
 
 
 @pytest.fixture(scope="module")
