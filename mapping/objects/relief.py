@@ -19,7 +19,6 @@ from scipy.sparse.linalg import spsolve
 from mapping.changes import VoxelWindow
 from mapping.objects.cleaning import clean, smooth
 from mapping.objects.decimation import decimated
-from mapping.objects.foreground import Foreground, foreground
 from mapping.objects.mesh import F32, U8, Mesh, from_arrays, on_its_pivot, scaled, vertex_normals
 from mapping.volume.surface import extract
 
@@ -46,32 +45,26 @@ class Config(BaseModel):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Relief:
-    """The body, and the mask that it was made from."""
+    """The body, and the mask that it was made from: without specks in it and beside it."""
 
     mesh: Mesh  # on its pivot, front towards +Z
     mask: NDArray[np.bool_]  # (h, w)
-    doubts: tuple[str, ...]
-    """Of a mask that was not given: see `foreground.Foreground`."""
 
 
 def relief(
     rgb: U8,
     height_m: float,
-    mask: NDArray[np.bool_] | None = None,
+    mask: NDArray[np.bool_],
     config: Config = Config(),  # noqa: B008
 ) -> Relief:
-    """A body of that height; without a mask, the thing is told from the picture's border.
-
-    A picture in which no thing stands out becomes a board with the whole picture on it.
+    """A body of that height, of what a mask (h, w) shows of a picture (h, w, 3); an empty one shows all.
 
     Raises:
-        foreground.OneColour: there is no mask, and nothing to be seen.
         ValueError: the mask has another size than the picture.
     """
-    if mask is not None and mask.shape != rgb.shape[:2]:
+    if mask.shape != rgb.shape[:2]:
         raise ValueError(f"the mask is {mask.shape}, the picture {rgb.shape[:2]}")
-    outline = foreground(rgb) if mask is None else Foreground(mask, ())
-    mask = _whole(outline.mask)
+    mask = _whole(mask)
     rows, columns = np.nonzero(mask)
     top, bottom, left, right = rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
     part, picture = mask[top:bottom, left:right], rgb[top:bottom, left:right]
@@ -85,7 +78,7 @@ def relief(
         uv=np.clip(uv, 0, 1).astype(np.float32),
         texture=_texture(picture, part, max(rgb.shape[:2]), config),
     )
-    return Relief(on_its_pivot(scaled(dressed, height_m / float(shape.extents_m()[1]))), mask, outline.doubts)
+    return Relief(on_its_pivot(scaled(dressed, height_m / float(shape.extents_m()[1]))), mask)
 
 
 def _whole(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -54,7 +54,8 @@ def hand_over(
     """Offer what can be shown, then make the rest; goes through `STAGES`.
 
     Args:
-        more: metadata besides what is measured here: `placement`, `scale_confidence`, and within `quality`.
+        more: metadata besides what is measured here: `placement`, `scale_confidence`, and within `quality`, whose
+            `problems` are added to those that are found.
         offers: what can be shown is, before the rest is there.
 
     Raises:
@@ -74,7 +75,9 @@ def hand_over(
     context.park()
     made, quality = finishing.shown(mesh, name, max_faces, extras)
     metadata = finishing.facts(mesh, quality)
-    metadata["quality"] |= more.get("quality", {})
+    more_quality = more.get("quality", {})
+    problems = [*metadata["quality"]["problems"], *more_quality.get("problems", ())]
+    metadata["quality"] |= {**more_quality, "problems": problems}
     metadata |= {key: value for key, value in more.items() if key != "quality"}
     if FACETED.intersection(wanted):
         metadata["quality"]["faceted"] = True

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mapping.objects.capture import masks, region
 from mapping.objects.capture.region import Box, Click, NothingThere, Outline, Pick
-from mapping.objects.foreground import foreground
+from mapping.objects.foreground import Foreground, OneColour, foreground
 from mapping.objects.view import View, squared
 from server.generation import keyframes
-from server.generation.pictures import PictureBroken, read_mask, read_rgb
+from server.generation.pictures import read, read_mask
 from server.generation.provider import GenerationFailed, Request
 
 Cut = tuple[NDArray[np.uint8], NDArray[np.bool_]]
@@ -30,7 +32,7 @@ def cut_outs(request: Request, most: int) -> list[Cut]:
             chosen = spread([view for view in seen(request).views.values() if view.mask is not None], most)
             return [squared(view.rgb, view.mask) for view in chosen if view.mask is not None]
         return [squared(view.rgb, view.mask) for view in photos(request)[:most] if view.mask is not None]
-    except (PictureBroken, keyframes.KeyframesBroken, KeyError, ValueError, TypeError) as error:
+    except (keyframes.KeyframesBroken, KeyError, ValueError, TypeError) as error:
         code = "unsuitable" if isinstance(error, NothingThere) else "bad_input"
         raise GenerationFailed(code, f"{type(error).__name__}: {error}") from error
 
@@ -39,18 +41,30 @@ def photos(request: Request) -> list[View]:
     """The photos of a job with their masks, from nowhere in particular (the pose is the identity).
 
     Raises:
-        PictureBroken: one cannot be decoded.
+        GenerationFailed: `bad_input`, `unsuitable`.
     """
     from streams.frame import Intrinsics
 
     found: list[View] = []
     for path in (*request.files.get("image", ()), *request.files.get("images", ())):
-        rgb = read_rgb(path)
+        rgb, outline = outlined(path, () if found else request.files.get("mask", ()))
         height, width = rgb.shape[:2]
-        given = request.files.get("mask", ()) if not found else ()
-        mask = read_mask(given[0], (height, width)) if given else foreground(rgb).mask
-        found.append(View(rgb, np.eye(4), Intrinsics.from_fov(width, height), mask))
+        found.append(View(rgb, np.eye(4), Intrinsics.from_fov(width, height), outline.mask))
     return found
+
+
+def outlined(path: Path, masks_given: Sequence[Path] = ()) -> tuple[NDArray[np.uint8], Foreground]:
+    """A photo (h, w, 3), and what of it is the thing: by a mask, by its own alpha channel, or as told from its border.
+
+    Raises:
+        GenerationFailed: `bad_input`: one cannot be decoded; `unsuitable`: the photo shows nothing.
+    """
+    picture = read(path, *masks_given[:1])
+    try:
+        given = picture.mask
+        return picture.rgb, foreground(picture.rgb) if given is None else Foreground(given, ())
+    except OneColour as error:
+        raise GenerationFailed("unsuitable", str(error), hint="give a photo that shows the thing, or a mask") from error
 
 
 def seen(request: Request) -> keyframes.Keyframes:

@@ -95,13 +95,12 @@ def _among_keyframes(request: Request) -> Any:
 def _in_photo(request: Request) -> Any:
     """Judges one mesh by the first photo, seen from wherever it fits best."""
     from mapping.objects.judging import judged_by_photo
-    from server.generation.pictures import PictureBroken
     from server.generation.sources import photos
 
     try:
         view = photos(request)[0]
-    except (PictureBroken, IndexError) as error:
-        raise GenerationFailed("bad_input", f"there is no picture to compare with: {error}") from error
+    except IndexError as error:
+        raise GenerationFailed("bad_input", "there is no picture to compare with") from error
     assert view.mask is not None
     mask = view.mask
     return lambda path, number: _told(judged_by_photo(_read(path), view.rgb, mask))

@@ -24,7 +24,7 @@ def photo(height: int = 240, width: int = 320) -> tuple[np.ndarray, np.ndarray]:
 
 def test_a_photo_becomes_a_solid_of_the_given_height_on_its_pivot() -> None:
     rgb, _ = photo()
-    mesh = relief(rgb, 0.25).mesh
+    mesh = relief(rgb, 0.25, foreground(rgb).mask).mesh
     quality = measure(mesh, 4000)
     assert quality.problems == ()
     assert quality.extents_m[1] == pytest.approx(0.25, rel=1e-5)
@@ -65,7 +65,7 @@ def test_a_disc_becomes_a_ball() -> None:
     ],
 )
 def test_any_picture_gives_something(rgb: np.ndarray) -> None:
-    assert "open" not in measure(relief(rgb, 0.3).mesh, 4000).problems
+    assert "open" not in measure(relief(rgb, 0.3, foreground(rgb).mask).mesh, 4000).problems
 
 
 def test_a_part_beside_the_largest_belongs_to_it_and_one_far_away_does_not() -> None:
