@@ -18,20 +18,20 @@ needs_torch()
 
 import torch  # noqa: E402
 
-from benchmarks.vggt import finite  # noqa: E402
-from benchmarks.vggt_cost import counted, streamed  # noqa: E402
-from benchmarks.vggt_gpu import BUDGET_S, PARTS_S, on_gpu, said  # noqa: E402
-from benchmarks.vggt_here import (  # noqa: E402
+from benchmarks.vggt.__main__ import finite  # noqa: E402
+from benchmarks.vggt.cost import counted, streamed  # noqa: E402
+from benchmarks.vggt.gpu import BUDGET_S, PARTS_S, on_gpu, said  # noqa: E402
+from benchmarks.vggt.here import (  # noqa: E402
     SMALL_VIEWS,
     cached_tokens,
     feature_storage,
     ms_by_part,
     parity,
 )
-from benchmarks.vggt_parts import Parts, tiny_plan  # noqa: E402
-from benchmarks.vggt_plain import Plain  # noqa: E402
-from benchmarks.vggt_random import random_network  # noqa: E402
-from benchmarks.vggt_timing import OutOfTime, timed  # noqa: E402
+from benchmarks.vggt.parts import Parts, tiny_plan  # noqa: E402
+from benchmarks.vggt.plain import Plain  # noqa: E402
+from benchmarks.vggt.random import random_network  # noqa: E402
+from benchmarks.vggt.timing import OutOfTime, timed  # noqa: E402
 from server.generation.gate import GateMemory  # noqa: E402
 
 

@@ -8,8 +8,8 @@ from tests.mapping.engines.vggt.needs import needs_torch
 
 needs_torch()
 
-from benchmarks.vggt_stopwatch import measure  # noqa: E402
-from benchmarks.vggt_work import Work, count  # noqa: E402
+from benchmarks.vggt.stopwatch import measure  # noqa: E402
+from benchmarks.vggt.work import Work, count  # noqa: E402
 from mapping.engines.vggt.config import Config  # noqa: E402
 from mapping.engines.vggt.model.architecture import TINY, VGGT_1B  # noqa: E402
 

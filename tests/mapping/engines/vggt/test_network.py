@@ -14,7 +14,7 @@ needs_torch()
 import torch  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
-from benchmarks.vggt_probe import seeded_network, waves  # noqa: E402
+from benchmarks.vggt.probe import seeded_network, waves  # noqa: E402
 from mapping.engines.vggt.model.architecture import TINY  # noqa: E402
 from mapping.engines.vggt.model.embeddings import add_places  # noqa: E402
 from mapping.engines.vggt.model.precision import interleave, shorten, whole_float32  # noqa: E402

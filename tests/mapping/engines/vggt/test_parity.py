@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.vggt_parity import Difference, compare, difference
+from benchmarks.vggt.parity import Difference, compare, difference
 from tests.mapping.engines.vggt.needs import GOLDENS, needs_torch
 
 needs_torch()
@@ -66,8 +66,8 @@ def test_tiny_network_says_what_the_published_one_says(name: str) -> None:
 
 def test_what_rounding_alone_can_do_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pretend tolerances so tight that the tracker cannot keep them with one thread."""
-    monkeypatch.setattr("benchmarks.vggt_parity.MAX_ABSOLUTE", -1.0)
-    monkeypatch.setattr("benchmarks.vggt_parity.MAX_RELATIVE", -1.0)
+    monkeypatch.setattr("benchmarks.vggt.parity.MAX_ABSOLUTE", -1.0)
+    monkeypatch.setattr("benchmarks.vggt.parity.MAX_RELATIVE", -1.0)
     report = compare("tiny", GOLDENS / "vggt_tiny_3x70x98.npz", threads=1)
     rounding = report["rounding"]
     assert isinstance(rounding, dict)

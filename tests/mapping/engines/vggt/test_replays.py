@@ -19,9 +19,9 @@ from torch import Tensor  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from torch.utils._pytree import tree_leaves  # noqa: E402
 
-from benchmarks.vggt_parts import tiny_plan  # noqa: E402
-from benchmarks.vggt_probe import seeded_network  # noqa: E402
-from benchmarks.vggt_random import random_network  # noqa: E402
+from benchmarks.vggt.parts import tiny_plan  # noqa: E402
+from benchmarks.vggt.probe import seeded_network  # noqa: E402
+from benchmarks.vggt.random import random_network  # noqa: E402
 from mapping.engines.vggt.canvas import arrange  # noqa: E402
 from mapping.engines.vggt.checkpoints.ready import blank  # noqa: E402
 from mapping.engines.vggt.config import Config  # noqa: E402

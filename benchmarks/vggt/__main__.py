@@ -1,10 +1,4 @@
-"""VGGT: is ours the published network, and what does a window of it cost?
-
-`python -m benchmarks.vggt --golden FILE.npz [--config tiny|1b] --json` compares one stored output of the published
-with ours. Without `--golden`: the tiny goldens here compared; arithmetic and memory of the full network, counted;
-milliseconds by part of the tiny one (`--time`: of the full one); on a GPU all that matters there, beside the plain
-published forward in the same run (less than 8 minutes).
-"""
+"""The command; `--help` says what can be chosen."""
 
 from __future__ import annotations
 
@@ -15,13 +9,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.vggt_cost import SIZE_PX, WINDOWS, by_part, counted, streamed
-from benchmarks.vggt_here import cached_tokens, feature_storage, ms_by_part, parity
-from benchmarks.vggt_parity import compare
+from benchmarks import vggt
+from benchmarks.vggt.cost import SIZE_PX, WINDOWS, by_part, counted, streamed
+from benchmarks.vggt.here import cached_tokens, feature_storage, ms_by_part, parity
+from benchmarks.vggt.parity import compare
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.vggt", description=vggt.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--golden", type=Path, help="stored outputs of the published network to compare with")
     parser.add_argument("--config", choices=["tiny", "1b"], help="size of the network (default: by the file's name)")
     parser.add_argument("--threads", type=int, default=2, help="the goldens were made with 2")
@@ -62,9 +59,9 @@ def on_gpu() -> dict[str, Any] | str:
 
     if not torch.cuda.is_available():
         return "not measured: no GPU here"
-    from benchmarks import vggt_gpu
+    from benchmarks.vggt import gpu
 
-    measured: dict[str, Any] = vggt_gpu.on_gpu()
+    measured: dict[str, Any] = gpu.on_gpu()
     return measured
 
 
