@@ -74,6 +74,8 @@ def decode(data: bytes) -> Mesh:
         mesh = sound(_mesh(whole))
     except MeshError:
         raise
+    except IndexError as error:
+        raise MeshError(f"a broken GLB: it names what is not in it ({error})") from error
     except Exception as error:  # the reader of a broken file fails with whatever it trips over
         raise MeshError(f"a broken GLB: {type(error).__name__}: {error}") from error
     return mesh if exact is None else replace(mesh, material=replace(mesh.material, rgb=exact))

@@ -119,10 +119,11 @@ class _Walk:
 
 
 def look(config: Config, max_file_bytes: int, now_ns: int) -> Look:
-    """List the assets of the folder, without reading models; an absent folder is empty."""
+    """List the assets of the folder, without reading models; there need not be such a folder."""
     walk = _Walk(config)
-    if config.folder.is_dir() and not config.folder.is_symlink():
-        _enter(walk, config.folder, 0, max_file_bytes)
+    if not config.folder.is_dir() or config.folder.is_symlink():
+        return Look(skipped=(f"{config.folder}: there is no such folder",))
+    _enter(walk, config.folder, 0, max_file_bytes)
     newest_ns = now_ns - int(config.stable_s * 1e9)
     groups, unsettled = [], 0
     for (folder, stem), files in sorted(walk.files.items()):

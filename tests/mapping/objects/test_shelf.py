@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mapping.objects.shelf import Library
+from mapping.objects.words import plain
 
 HELD_OUT = json.loads(Path(__file__).with_name("library_names.json").read_text())
 """Written after the rules, and never used to shape them: names and queries that the code has not seen."""
@@ -62,3 +63,8 @@ def test_nonsense_finds_nothing(text: str) -> None:
 def test_order_of_names_does_not_matter() -> None:
     names = ["blue_mug", "coffee_mug", "mug"]
     assert found("mug", *names) == found("mug", *reversed(names)) == "mug"
+
+
+def test_letters_of_other_languages_are_read() -> None:
+    assert plain("Stuhl_Größe, Smørbrød, Œuvre") == "Stuhl_Grosse, Smorbrod, Oeuvre"
+    assert found("grosse", "Stuhl_Größe") == "Stuhl_Größe"

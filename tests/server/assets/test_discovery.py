@@ -110,7 +110,8 @@ def test_folders_are_searched_within_bounds(models: Path) -> None:
     look = discovery.look(config, 1000, time.time_ns())
     assert len(look.groups) == 10
     assert look.skipped == ("all after 10 files",)
-    assert discovery.look(discovery.Config(folder=models / "nothing"), 1000, 0) == discovery.Look()
+    nothing = discovery.look(discovery.Config(folder=models / "nothing"), 1000, 0)
+    assert nothing == discovery.Look(skipped=(f"{models / 'nothing'}: there is no such folder",))
 
 
 def test_the_deleted_do_not_come_back(bus: AssetBus, models: Path) -> None:
