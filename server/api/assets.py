@@ -14,7 +14,7 @@ from server.api.guard import Guard
 from server.api.rest import PROBLEM
 from server.assets.bus import AssetBus
 from server.assets.catalog import Catalog
-from server.assets.resolve import Wish, finest
+from server.assets.resolve import Wish, rank
 from server.assets.values import (
     MAX_COUNT,
     NAME_PATTERN,
@@ -299,7 +299,7 @@ def _page(catalog: Catalog, asset_type: AssetType | None, grant: Grant, after: s
 
 
 def _listed(catalog: Catalog, asset: Asset) -> Listed:
-    format = finest(catalog.version(asset.asset, asset.latest).files).format if asset.latest else None
+    format = min(catalog.version(asset.asset, asset.latest).files, key=rank).format if asset.latest else None
     return Listed(
         asset_id=asset.asset,
         format=format,

@@ -39,7 +39,9 @@ def check_everywhere(grant: Grant) -> None:
         Denied: 403.
     """
     if not grant.allows(Role.PUBLISH, None):
-        raise Denied(403, "this needs the role publish in all scenes: a token made with `token publish --all-scenes`")
+        raise Denied(
+            403, "this needs the role publish in all scenes: a token made with `commonground token --all-scenes`"
+        )
 
 
 def reader(guard: Guard, request: Request) -> Grant:

@@ -10,19 +10,19 @@ import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from mapping.objects.reading import FORMATS
 from server.api.contract import Unprocessable
 from server.assets import formats
 from server.assets.blobs import Blobs
 from server.assets.kinds import told_apart
 from server.assets.reader import Reader
-from server.assets.resolve import AUTHORITY, SHOWN
+from server.assets.resolve import AUTHORITY, rank
 from server.assets.values import AssetFile, AssetType, NewVersion
 
 MAX_FILES = 32
 _MIME = {"glb": "model/gltf-binary", "png": "image/png"}
-_TELLING = (*SHOWN, "splat", "source")
-"""Roles by how well they tell what the asset is."""
 Wants = Literal["", "thumbnail", "levels", "all"]
 
 
@@ -47,11 +47,12 @@ class Examiner:
         for file in version.files:
             formats.check(file)
         version = told_apart(version, self._blobs)
-        readable = sorted((i for i, f in enumerate(version.files) if self._is_readable(f)), key=_order(version))
-        for i in readable:
-            first = i == readable[0]
-            wants = _wants(version, version.files[i], completes) if first else ""
-            version = self._read(version, i, name, type, wants, measures=first)
+        readable = [number for number, file in enumerate(version.files) if self._is_readable(file)]
+        readable.sort(key=lambda number: rank(version.files[number]))
+        for number in readable:
+            first = number == readable[0]
+            wants = _wants(version, version.files[number], completes) if first else ""
+            version = self._read(version, number, name, type, wants, measures=first)
         return version
 
     def _read(
@@ -60,7 +61,9 @@ class Examiner:
         file = version.files[number]
         with tempfile.TemporaryDirectory(prefix="asset-") as folder:
             path = str(self._blobs.path(file.sha256))
-            told = self._reader.ask(path=path, format=file.format, name=name, type=type, wants=wants, folder=folder)
+            told = self._reader.ask(
+                path=path, format=file.format, name=name, asset_type=type, wants=wants, folder=folder
+            )
             if "refused" in told:
                 raise Unprocessable(f"{file.role} {file.format}: {told['refused']}", file=file.sha256)
             made = [self._stored(Path(folder), one) for one in told["files"]]
@@ -69,7 +72,10 @@ class Examiner:
         facts = _facts(version, told["facts"]) if measures else {}
         if wants == "all":
             facts["provenance"] = {**version.provenance, "converted_from": file.format}
-        return NewVersion.model_validate({**dict(version), "files": tuple(files), **facts})
+        try:
+            return NewVersion.model_validate({**dict(version), "files": tuple(files), **facts})
+        except ValidationError as error:  # with what was measured it is more than is kept
+            raise Unprocessable(f"{file.role} {file.format}: {error.errors()[0]['msg']}") from error
 
     def _stored(self, folder: Path, told: dict[str, Any]) -> AssetFile:
         path = folder / told["name"]
@@ -82,11 +88,6 @@ class Examiner:
     def _is_readable(self, file: AssetFile) -> bool:
         is_plain = file.encoding == "identity" and file.format in FORMATS and file.role != "other"
         return is_plain and self._blobs.size(file.sha256) is not None  # what is not here is refused elsewhere
-
-
-def _order(version: NewVersion) -> Any:
-    """The most telling file first."""
-    return lambda i: next((n for n, role in enumerate(_TELLING) if role == version.files[i].role), len(_TELLING))
 
 
 def _wants(version: NewVersion, file: AssetFile, completes: bool) -> Wants:

@@ -20,6 +20,7 @@ import server
 TIMEOUT_S = 120.0
 _ROOT = str(Path(server.__file__).parent.parent)
 _START = f"import sys; sys.path.append({_ROOT!r}); from server.assets.reading import main; main(int(sys.argv[1]))"
+_ENVIRONMENT = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "XDG_CACHE_HOME")
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -71,7 +72,8 @@ class Reader:
                 [sys.executable, "-I", "-c", _START, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
-                env={**os.environ, **dict.fromkeys(_THREADS, "1")},
+                env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+                | dict.fromkeys(_THREADS, "1"),
             )
             self._connection = Connection(ours.detach())
         return self._connection

@@ -6,10 +6,10 @@ anything for a while, or is there any more. What it makes lies in the folder tha
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
-import sys
 from collections.abc import Iterable
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -34,7 +34,8 @@ _EXTRAS = {"generator": "Commonground"}
 def main(descriptor: int) -> None:
     """Answer requests that come through a socket."""
     os.nice(NICE)
-    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
+    with contextlib.suppress(ValueError, OSError):  # not every system knows this limit
+        resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
     with Connection(descriptor) as connection:
         while connection.poll(IDLE_S):
             try:
@@ -44,7 +45,7 @@ def main(descriptor: int) -> None:
             connection.send_bytes(json.dumps(answer(**request)).encode())
 
 
-def answer(path: str, format: str, name: str, type: str, wants: str, folder: str) -> dict[str, Any]:
+def answer(path: str, format: str, name: str, asset_type: str, wants: str, folder: str) -> dict[str, Any]:
     """Read one file: `refused` why, or `facts`, `triangles` and the `files` that were made.
 
     Args:
@@ -61,12 +62,14 @@ def answer(path: str, format: str, name: str, type: str, wants: str, folder: str
             return {"facts": splats_finishing.facts(thing), "triangles": None, "files": _written(made, folder)}
         if wants == "levels" and reading.is_animated(data):
             wants = "thumbnail"
-        facts, files = _of_mesh(thing, name, MAX_FACES[type], wants)
+        facts, files = _of_mesh(thing, name, MAX_FACES[asset_type], wants)
         return {"facts": facts, "triangles": len(thing.faces), "files": _written(files, folder)}
     except (MeshError, OSError) as error:
         return {"refused": str(error)}
     except MemoryError:
         return {"refused": "reading it takes too much memory"}
+    except Exception as error:  # a shape may be readable, and yet too odd for what is done with it
+        return {"refused": f"it cannot be worked on ({type(error).__name__}: {error})"}
 
 
 def _of_mesh(mesh: Mesh, name: str, max_faces: int, wants: str) -> tuple[dict[str, Any], Iterable[Made]]:
@@ -85,7 +88,3 @@ def _written(files: Iterable[Made], folder: str) -> list[dict[str, Any]]:
         (Path(folder) / file.name).write_bytes(file.data)
         told.append({"role": file.role, "name": file.name, "triangles": file.triangles})
     return told
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

@@ -10,6 +10,8 @@ from server.assets.values import AssetFile, Role
 
 SHOWN: tuple[Role, ...] = ("lod0", "lod1", "lod2")
 """Roles that are the asset itself, best first."""
+_TELLING: tuple[Role, ...] = (*SHOWN, "splat", "source")
+"""Roles by how well they tell what the asset is."""
 AUTHORITY = "glb"
 """The other formats are made of it."""
 STAYS_PACKED = "KHR_texture_basisu"
@@ -57,10 +59,9 @@ def choose(files: Sequence[AssetFile], wish: Wish) -> AssetFile:
     )
 
 
-def finest(files: Sequence[AssetFile]) -> AssetFile:
-    """The one that shows most, whoever can read it."""
-    order = (*SHOWN, "splat", "source")
-    return min(files, key=lambda file: order.index(file.role) if file.role in order else len(order))
+def rank(file: AssetFile) -> int:
+    """How well a file tells what the asset is, 0 = best, whoever can read it."""
+    return _TELLING.index(file.role) if file.role in _TELLING else len(_TELLING)
 
 
 def _fits(file: AssetFile, wish: Wish) -> bool:

@@ -199,6 +199,11 @@ def test_letters_of_other_languages_make_names(tmp_path: Path) -> None:
         assert [version.asset for version in bus.discover_assets()] == ["Stuhl_Grosse"]
 
 
+async def test_more_than_is_kept_is_refused_and_not_a_crash(server: Live) -> None:
+    refused = await server.publish("thing", thing("thing"), quality={"said": "x" * 16_350})
+    assert "at most" in assert_problem(refused, 422)["detail"]
+
+
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[Live]:
     async with live(tmp_path) as made:
