@@ -2,6 +2,8 @@
 
 "red cube 20 cm"   "a wooden table 1.2 m wide and 70 cm high"   "steel cylinder, radius 5cm, height 30cm"
 "box 30 x 20 x 10 cm" (width, depth, height)   "stairs with 8 steps"   "dark green sphere of 1 ft diameter"
+
+Adjectives may be unknown; numbers may not: four chairs are not one chair.
 """
 
 from __future__ import annotations
@@ -10,28 +12,17 @@ import re
 from dataclasses import dataclass, field
 
 from mapping.objects.mesh import Material
+from mapping.objects.prims import sizes
+from mapping.objects.prims.sizes import NUMERALS, NotUnderstood, told
 from mapping.objects.words import phrase
 
-_UNITS_M = {
-    "mm": 0.001, "millimeter": 0.001, "millimetre": 0.001, "cm": 0.01, "centimeter": 0.01, "centimetre": 0.01,
-    "m": 1.0, "meter": 1.0, "metre": 1.0, "in": 0.0254, "inch": 0.0254, "inches": 0.0254, "ft": 0.3048,
-    "foot": 0.3048, "feet": 0.3048,
-}  # fmt: skip
-_UNIT = r"(millimet(?:er|re)s?|centimet(?:er|re)s?|met(?:er|re)s?|mm|cm|m|inch(?:es)?|in|ft|foot|feet)(?![a-z])"
-_NUMBER = r"([0-9]+(?:[.,][0-9]+)?)"
-_TRIPLE = re.compile(rf"{_NUMBER}\s*(?:{_UNIT})?\s*[x×*]\s*{_NUMBER}\s*(?:{_UNIT})?\s*[x×*]\s*{_NUMBER}\s*{_UNIT}")
-_SINGLE = re.compile(rf"{_NUMBER}\s*-?{_UNIT}")
 _COUNT = re.compile(
     r"\b(?:with\s+)?([0-9]+|two|three|four|five|six|seven|eight|nine|ten|twelve)\s+(steps?|shel(?:f|ves))\b"
 )
 _HEX = re.compile(r"#[0-9a-f]{6}\b")
-_NUMERALS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
-             "twelve": 12}  # fmt: skip
-_DIMENSIONS = {
-    "wide": "width", "width": "width", "breadth": "width", "high": "height", "tall": "height", "height": "height",
-    "deep": "depth", "depth": "depth", "long": "length", "length": "length", "radius": "radius",
-    "diameter": "diameter", "across": "diameter", "thick": "thickness", "thickness": "thickness",
-}  # fmt: skip
+_LEGS = re.compile(r"\b(?:4|four)[\s-]leg(?:s|ged)?\b")
+"""All furniture here stands on so many."""
+_NUMERAL = re.compile(rf"\S*[0-9]\S*|\b(?:{'|'.join(NUMERALS)}|dozen|pair|couple|several|many|few)\b")
 COLOURS = {
     "red": (200, 36, 32), "green": (46, 139, 60), "blue": (36, 82, 190), "yellow": (236, 200, 40),
     "orange": (236, 126, 30), "purple": (118, 52, 150), "violet": (118, 52, 150), "pink": (236, 130, 170),
@@ -66,11 +57,9 @@ SHAPES = {
     "staircase": "stairs", "shelf": "shelf", "bookshelf": "shelf", "bookcase": "shelf",
 }  # fmt: skip
 PLAIN = Material((190, 190, 188))
-MAX_SIZE_M, MIN_SIZE_M = 100.0, 0.001
-
-
-class NotUnderstood(ValueError):
-    """This text names no shape known here, or an impossible size."""
+_SHAPES_HINT = "shapes are cube, box, sphere, cylinder, cone, torus, table, chair, stairs and their like"
+_TURNED = {"cylinder", "cone", "capsule", "pillar", "pole", "disc", "torus", "stool"}
+"""Of these a pair of sizes is diameter and height; of others width and depth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,59 +79,49 @@ def understood(text: str) -> Wanted:
     """Read a text.
 
     Raises:
-        NotUnderstood: its head noun is no shape known here, or a size is beyond reason.
+        NotUnderstood: its head noun is no shape known here, or a number in it cannot be had.
     """
-    lower = text.lower()
-    sizes, rest = _sizes(lower)
+    named, rest = sizes.sizes(text.lower())
     counted = _COUNT.search(rest)
     count = None
     if counted:
-        count = _NUMERALS.get(counted[1]) or int(counted[1])
+        count = NUMERALS.get(counted[1]) or int(counted[1][:9])
         if count < 1 or count > 64:
-            raise NotUnderstood(f"{count} {counted[2]} cannot be built; 1 to 64 can")
-        if counted.start() > 0:
-            rest = rest[: counted.start()] + rest[counted.end() :]
+            raise NotUnderstood(f"{count} {counted[2]} cannot be built; 1 to 64 can", "ask for fewer")
+        # "8 steps" alone are stairs, too.
+        noun = counted[2] if counted.start() == 0 else ""
+        rest = f"{rest[: counted.start()]} {noun} {rest[counted.end() :]}"
     material, described = _material(rest)
-    nouns = [word for word in phrase(_HEX.sub(" ", rest)) if word not in described and not word[0].isdigit()]
-    nouns = [word for word in nouns if word not in _SCALES and word not in _DIMENSIONS and word not in _UNITS_M]
+    rest = _LEGS.sub(" ", _HEX.sub(" ", rest))
+    nouns = [word for word in phrase(rest) if word not in described and not word[0].isdigit()]
+    nouns = [word for word in nouns if word not in _SCALES and word not in sizes.SIZE_WORDS]
+    if any(noun in SHAPES for noun in nouns):
+        _check_numerals(rest)
     if not nouns or nouns[-1] not in SHAPES:
-        raise NotUnderstood(f"no shape is called {nouns[-1] if nouns else text!r}")
+        raise NotUnderstood(f"no shape is called {told(nouns[-1] if nouns else text)!r}", _SHAPES_HINT)
+    shape = SHAPES[nouns[-1]]
     scale = next((_SCALES[word] for word in phrase(rest) if word in _SCALES), 1.0)
-    for name, value in sizes.items():
-        if not MIN_SIZE_M <= value <= MAX_SIZE_M:
-            raise NotUnderstood(f"a {name} of {value:g} m cannot be built; {MIN_SIZE_M:g} to {MAX_SIZE_M:g} m can")
-    return Wanted(SHAPES[nouns[-1]], sizes, 1.0 if sizes else scale, count, material)
+    if "first" in named:
+        first, second = ("diameter", "height") if shape in _TURNED else ("width", "depth")
+        named[first], named[second] = named.pop("first"), named.pop("second")
+    return Wanted(shape, named, 1.0 if named else scale, count, material)
 
 
-def _sizes(text: str) -> tuple[dict[str, float], str]:
-    """Named sizes in metres, and the text without them."""
-    sizes: dict[str, float] = {}
-    if triple := _TRIPLE.search(text):
-        numbers, units = (triple[1], triple[3], triple[5]), (triple[2], triple[4], triple[6])
-        for name, number, unit in zip(("width", "depth", "height"), numbers, units, strict=True):
-            sizes[name] = _metres(number, unit or triple[6])
-        text = text[: triple.start()] + " " + text[triple.end() :]
-    kept, last = [], 0
-    for found in _SINGLE.finditer(text):
-        # "radius 5 cm", or "5 cm high"; a word names one number only.
-        before = re.search(r"([a-z]+)(?:\s+of)?[\s:=]*$", text[last : found.start()])
-        after = re.match(r"[\s-]*(?:in\s+)?([a-z]+)", text[found.end() :])
-        end = found.end()
-        if before and before[1] in _DIMENSIONS:
-            name = _DIMENSIONS[before[1]]
-        elif after and after[1] in _DIMENSIONS:
-            name, end = _DIMENSIONS[after[1]], end + after.end()
-        else:
-            name = "size"
-        sizes[name] = _metres(found[1], found[2])
-        kept.append(text[last : found.start()])
-        last = end
-    return sizes, " ".join([*kept, text[last:]])
-
-
-def _metres(number: str, unit: str) -> float:
-    factor = _UNITS_M.get(unit) or _UNITS_M[unit.rstrip("s")]
-    return float(number.replace(",", ".")) * factor
+def _check_numerals(rest: str) -> None:
+    """Raises: NotUnderstood: a number is left of the text, but for "1"."""
+    for found in _NUMERAL.finditer(rest):
+        number, behind = found[0], rest[found.end() :]
+        if number == "1" and re.match(r"\s+[a-z]", behind):
+            continue
+        if (
+            (number.isalpha() or number.isdigit())
+            and not behind.startswith("-")
+            and SHAPES.keys() & phrase(behind)[-1:]
+        ):
+            raise NotUnderstood(
+                f"{told(number)!r}: one thing at a time is made here", "ask for one, and set it down often"
+            )
+        raise NotUnderstood(f"what {told(' '.join([number, *behind.split()[:1]]))!r} means is not clear")
 
 
 def _material(text: str) -> tuple[Material, set[str]]:

@@ -68,8 +68,10 @@ def extents_m(wanted: Wanted) -> tuple[float, float, float]:
     if wanted.shape in _FURNITURE and 0.5 <= factor <= 2:
         factor = 1.0
     if wanted.shape in _EVEN:
-        factor_all = ratios[0] if ratios else 1.0
-        return tuple(float(v) * factor_all for v in typical)  # type: ignore[return-value]
+        # One side is all of them; a cube of different sides is the box that is meant.
+        side = next((value for value in known if value is not None), float(typical[0]))
+        width, height, depth = (side if value is None else value for value in known)
+        return width, height, depth
     out = [float(usual) * factor if value is None else value for value, usual in zip(known, typical, strict=True)]
     if wanted.shape in _ROUND and (known[0] is None) != (known[2] is None):
         out[0] = out[2] = known[0] if known[0] is not None else out[2]

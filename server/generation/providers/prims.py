@@ -15,7 +15,7 @@ class Prims:
     def describe(self) -> Description:
         return Description(
             name="prims",
-            revision="1",
+            revision="2",
             licence=Licence("Apache-2.0"),
             inputs=("text",),
             stages=(Stage("build", 1.0), *STAGES),
@@ -29,15 +29,15 @@ class Prims:
         get_ready()
 
     def run(self, request: Request, context: Context) -> Result:
-        from mapping.objects.prims.grammar import NotUnderstood, understood
+        from mapping.objects.prims.grammar import understood
         from mapping.objects.prims.shapes import built
+        from mapping.objects.prims.sizes import NotUnderstood
 
         context.stage("build")
         try:
             wanted = understood(request.text)
         except NotUnderstood as error:
-            hint = "shapes are cube, box, sphere, cylinder, cone, torus, table, chair, stairs and their like"
-            raise GenerationFailed("unsuitable", str(error), hint=hint) from error
+            raise GenerationFailed("unsuitable", str(error), hint=error.hint) from error
         confidence = 1.0 if wanted.sizes_m else 0.5
         return hand_over(built(wanted), request, context, {"scale_confidence": confidence})
 

@@ -29,8 +29,9 @@ class RehearsalPicture:
 
     def run(self, request: Request, context: Context) -> Result:
         from mapping.objects.finishing import png
-        from mapping.objects.prims.grammar import NotUnderstood, understood
+        from mapping.objects.prims.grammar import understood
         from mapping.objects.prims.shapes import built
+        from mapping.objects.prims.sizes import NotUnderstood
         from mapping.objects.thumbnail import thumbnail
 
         context.stage("draw")

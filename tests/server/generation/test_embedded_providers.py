@@ -96,6 +96,10 @@ def test_prims(tmp_path: Path) -> None:
         with pytest.raises(GenerationFailed) as failed:
             provider.run(bad, Run(tmp_path))
         assert failed.value.code == code
+    for text, hint in (("four chairs", "ask for one"), ("a cup of tea", "shapes are")):
+        with pytest.raises(GenerationFailed) as failed:
+            provider.run(request(text), Run(tmp_path))
+        assert hint in failed.value.hint
 
 
 def test_other_formats_are_published_on_request(tmp_path: Path) -> None:

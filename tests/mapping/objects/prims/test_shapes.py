@@ -28,6 +28,10 @@ def test_every_shape_is_a_solid_on_its_pivot(noun: str) -> None:
     [
         ("cube 20 cm", (0.2, 0.2, 0.2)),
         ("box 30 x 20 x 10 cm", (0.3, 0.1, 0.2)),
+        ("cube 20 x 30 x 40 cm", (0.2, 0.4, 0.3)),
+        ("cube 20 cm wide and 30 cm high", (0.2, 0.3, 0.2)),
+        ("sphere 10 x 20 x 30 cm", (0.1, 0.3, 0.2)),
+        ("cylinder 10 x 30 cm", (0.1, 0.3, 0.1)),
         ("cylinder radius 5 cm height 30 cm", (0.1, 0.3, 0.1)),
         ("sphere 1 ft", (0.3048, 0.3048, 0.3048)),
         ("torus 30 cm wide 8 cm high", (0.3, 0.08, 0.3)),
