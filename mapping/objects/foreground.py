@@ -18,7 +18,8 @@ from scipy import ndimage
 from mapping.objects.mesh import F32, F64, U8
 
 Mask = NDArray[np.bool_]
-CUT_BY_BORDER, NOTHING_STANDS_OUT, BACKGROUND_ALIKE = "cut_by_border", "nothing_stands_out", "background_alike"
+CUT_BY_BORDER, NOTHING_STANDS_OUT = "cut_by_border", "nothing_stands_out"
+BACKGROUND_ALIKE, BACKGROUND_CLUTTERED = "background_alike", "background_cluttered"
 _WORK_PX = 512
 _RING = 0.04
 """How wide the border is, of each side."""
@@ -44,6 +45,8 @@ _TOUCHING = 0.02
 """Of the picture's outermost pixels."""
 _ALIKE = 0.2
 """So many pixels, of the thing's, are on the wrong side by their colour."""
+_MANY_COLOURS = 25.0
+"""Of equal shares, that would be as varied: floors and cloths have up to 10, rooms 30 to 100."""
 _CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 
 
@@ -58,7 +61,8 @@ class Foreground:
     mask: Mask  # (h, w)
     doubts: tuple[str, ...]
     """`cut_by_border`: the thing goes on beyond the picture; `nothing_stands_out`: the mask is the whole picture;
-    `background_alike`: thing and background share colours. Empty: none."""
+    `background_alike`: thing and background share colours; `background_cluttered`: other things are about. Empty: none.
+    """
 
 
 def foreground(rgb: U8) -> Foreground:
@@ -78,17 +82,17 @@ def foreground(rgb: U8) -> Foreground:
         raise OneColour("the picture is all of one colour")
     ring = _ring(lab.shape[:2])
     plain = _before_plain(lab, ring)
-    found, alike = plain or _before_anything(small, ring)
+    found, doubts = plain or _before_anything(small, ring)
     if plain and _is_cut(found):
         # What it stands on goes on beyond the picture, too.
         other, unsure = _before_anything(small, ring)
-        found, alike = plain if unsure or _is_cut(other) else (other, False)
+        found, doubts = plain if unsure or _is_cut(other) else (other, unsure)
     if not _MIN_SHARE < found.mean() < _MAX_SHARE:
         return Foreground(np.ones((height, width), np.bool_), (NOTHING_STANDS_OUT,))
-    doubts = {CUT_BY_BORDER: _is_cut(found), BACKGROUND_ALIKE: alike}
+    doubts = (CUT_BY_BORDER, *doubts) if _is_cut(found) else doubts
     inner = cv2.erode(found.astype(np.float32), _CROSS)
     soft = cv2.resize(inner, (width, height), interpolation=cv2.INTER_LINEAR)
-    return Foreground(np.asarray(soft > 0.5), tuple(name for name, is_so in doubts.items() if is_so))
+    return Foreground(np.asarray(soft > 0.5), doubts)
 
 
 def _ring(shape: tuple[int, ...]) -> Mask:
@@ -102,8 +106,8 @@ def _is_cut(found: Mask) -> bool:
     return bool(np.concatenate([found[0], found[-1], found[:, 0], found[:, -1]]).mean() > _TOUCHING)
 
 
-def _before_plain(lab: F32, ring: Mask) -> tuple[Mask, bool] | None:
-    """The thing before a plain background, and whether it is much like it; None before any other background."""
+def _before_plain(lab: F32, ring: Mask) -> tuple[Mask, tuple[str, ...]] | None:
+    """The thing before a plain background, with doubts; None before any other background."""
     background, noise, share = _smooth(lab, ring)
     if share < _PLAIN_SHARE or noise > _PLAIN_NOISE_LAB:
         return None
@@ -115,7 +119,8 @@ def _before_plain(lab: F32, ring: Mask) -> tuple[Mask, bool] | None:
     )
     # A grey thing before grey is not all shadow.
     found = shaded if 2 * shaded.sum() > bare.sum() else bare
-    return found, bool(found.any() and np.median(distance[found]) < 2 * least)
+    is_alike = found.any() and np.median(distance[found]) < 2 * least
+    return found, (BACKGROUND_ALIKE,) if is_alike else ()
 
 
 def _seen_past(behind: Mask, sure: Mask, distance: F32, noise: float) -> Mask:
@@ -153,16 +158,20 @@ def _smooth(lab: F32, ring: Mask) -> tuple[F32, float, float]:
     return (terms @ surface).astype(np.float32), float(np.sqrt((off[kept] ** 2).mean())), float(kept.mean())
 
 
-def _before_anything(small: U8, ring: Mask) -> tuple[Mask, bool]:
-    """The thing before a background of any colours; and whether it shares them, or is another one without looking first
-    at the middle."""
+def _before_anything(small: U8, ring: Mask) -> tuple[Mask, tuple[str, ...]]:
+    """The thing before a background of any colours, with doubts: it should be the same without a look at the middle."""
     rows, columns = np.indices(ring.shape)
     height, width = ring.shape
     middle = np.exp(-(((rows / height - 0.5) / _MIDDLE) ** 2) - ((columns / width - 0.5) / _MIDDLE) ** 2)
-    (found, own), (other, _) = (_by_colours(small, ring, np.where(ring, 0, weight)) for weight in (middle, 1.0))
-    wrong = (found & ~own).sum() + (own & ~found).sum()
-    same = (found & other).sum() > _SAME * (found | other).sum()
-    return found, bool(wrong > _ALIKE * found.sum() or not same)
+    found, own = _by_colours(small, ring, np.where(ring, 0, middle))
+    shares = np.bincount(_bins(small[ring])) / ring.sum()
+    if np.exp(-(shares * np.log(np.maximum(shares, 1e-9))).sum()) > _MANY_COLOURS:
+        return found, (BACKGROUND_CLUTTERED,)
+    if (found & ~own).sum() + (own & ~found).sum() > _ALIKE * found.sum():
+        return found, (BACKGROUND_ALIKE,)
+    other, _ = _by_colours(small, ring, np.where(ring, 0, 1))
+    is_same = (found & other).sum() > _SAME * (found | other).sum()
+    return found, () if is_same else (BACKGROUND_ALIKE,)
 
 
 def _by_colours(small: U8, ring: Mask, weights: F64) -> tuple[Mask, Mask]:

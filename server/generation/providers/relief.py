@@ -2,7 +2,7 @@
 
 Params: `height_m` (0.3; a photo alone tells no size). Without a mask or an alpha channel the thing is told from the
 picture's border; `problems` then says where that is doubtful: `cut_by_border`, `nothing_stands_out`,
-`background_alike` (`mapping.objects.foreground`).
+`background_alike`, `background_cluttered` (`mapping.objects.foreground`).
 """
 
 from __future__ import annotations

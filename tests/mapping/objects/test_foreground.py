@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mapping.objects.foreground import BACKGROUND_ALIKE, CUT_BY_BORDER, NOTHING_STANDS_OUT, OneColour, foreground
+from mapping.objects.foreground import (
+    BACKGROUND_ALIKE,
+    BACKGROUND_CLUTTERED,
+    CUT_BY_BORDER,
+    NOTHING_STANDS_OUT,
+    OneColour,
+    foreground,
+)
 from mapping.objects.mesh import U8, Mesh, face_areas_m2, vertex_normals
 from mapping.objects.relief import Config, relief
 
@@ -120,6 +127,8 @@ def test_what_is_doubtful_is_said() -> None:
     checks = np.where(((X // 30 + Y // 30) % 2)[..., None] > 0, [200.0, 195, 185], [90.0, 85, 80])
     grey = Thing(ball().mask, 1.2 * ball().rgb.mean(axis=2, keepdims=True) * np.ones(3))
     assert foreground(photo(grey, checks)).doubts == (BACKGROUND_ALIKE,)
+    room = np.kron(np.random.default_rng(3).integers(0, 255, (8, 10, 3)), np.ones((30, 32, 1)))
+    assert BACKGROUND_CLUTTERED in foreground(photo(ball(), room)).doubts
 
 
 @pytest.mark.parametrize("shade", [0, 128, 255])
