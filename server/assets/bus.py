@@ -31,6 +31,7 @@ from server.assets.catalog import Catalog, Config
 from server.assets.database import Event
 from server.assets.discovery import Group
 from server.assets.examining import Examiner
+from server.assets.formats import MIME, PLAIN
 from server.assets.intake import Found, Intake
 from server.assets.reader import get_reader
 from server.assets.swap import Policy, Slot
@@ -47,7 +48,6 @@ LIST_LIMIT = 100_000
 RETRY_S = 1.0
 """After a full disk, deadlines are tried again so often."""
 LEAST_GRACE_S = 60.0
-_MIME = {"glb": "model/gltf-binary", "gltf": "model/gltf+json", "png": "image/png", "jpg": "image/jpeg"}
 log = logging.getLogger(__name__)
 
 
@@ -217,7 +217,7 @@ class AssetBus:
         else:
             sha256, format = self.blobs.put(content), format or "glb"
         size = self.blobs.size(sha256) or 0
-        mime = _MIME.get(format, "application/octet-stream")
+        mime = MIME.get(format, PLAIN)
         return AssetFile(role=role, format=format, sha256=sha256, size=size, mime=mime)
 
     def _put(self, work: Work[Any], future: Future[Any] | None) -> None:

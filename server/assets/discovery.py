@@ -18,23 +18,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mapping.objects import words
 from server.assets.values import AssetType, Facts, Name, NewAsset, Role, Tag
 
-MODELS: dict[str, tuple[Role, str]] = {
-    "glb": ("lod0", "model/gltf-binary"),
-    "ply": ("source", "application/octet-stream"),
-    "obj": ("source", "model/obj"),
-    "stl": ("source", "model/stl"),
-    "usdz": ("source", "model/vnd.usdz+zip"),
-    "spz": ("splat", "application/octet-stream"),
-    "splat": ("splat", "application/octet-stream"),
-    "sog": ("splat", "application/octet-stream"),
-}
+MODELS: dict[str, Role] = {
+    "glb": "lod0", "ply": "source", "obj": "source", "stl": "source", "usdz": "source",
+    "spz": "splat", "splat": "splat", "sog": "splat",
+}  # fmt: skip
 """By suffix; the first of them that an asset has is what tells it from others."""
-PICTURES: dict[str, tuple[Role, str]] = {
-    "png": ("preview", "image/png"),
-    "jpg": ("preview", "image/jpeg"),
-    "webp": ("preview", "image/webp"),
-}
-_KINDS = MODELS | PICTURES
+ROLES: dict[str, Role] = MODELS | {"png": "preview", "jpg": "preview", "webp": "preview"}
 _TYPES: dict[str, AssetType] = {
     "character": "character",
     "characters": "character",
@@ -79,8 +68,8 @@ class Seen:
     mtime_ns: int
 
     @property
-    def kind(self) -> tuple[Role, str]:
-        return _KINDS[self.format]
+    def role(self) -> Role:
+        return ROLES[self.format]
 
     @property
     def format(self) -> str:
@@ -133,7 +122,7 @@ def look(config: Config, max_file_bytes: int, now_ns: int) -> Look:
         if any(file.mtime_ns > newest_ns for file in files):
             unsettled += 1
             continue
-        order = list(_KINDS)
+        order = list(ROLES)
         ordered = tuple(sorted(files, key=lambda file: order.index(file.format)))
         sidecar = _read(walk, walk.sidecars.get((folder, stem)))
         groups.append(_group(config.folder, folder, stem, ordered, sidecar))
@@ -157,7 +146,7 @@ def _enter(walk: _Walk, folder: Path, depth: int, max_file_bytes: int) -> None:
             suffix = path.suffix[1:].lower()
             if suffix == "json":
                 walk.sidecars[folder, path.stem] = path
-            elif suffix in _KINDS:
+            elif suffix in ROLES:
                 stat = entry.stat(follow_symlinks=False)
                 if stat.st_size > max_file_bytes:
                     walk.skipped.append(f"{path.name}: {stat.st_size} bytes")

@@ -22,7 +22,6 @@ from server.assets.resolve import AUTHORITY, rank
 from server.assets.values import AssetFile, AssetType, NewVersion
 
 MAX_FILES = 32
-_MIME = {"glb": "model/gltf-binary", "png": "image/png"}
 Wants = Literal["", "thumbnail", "levels", "all"]
 
 
@@ -81,7 +80,7 @@ class Examiner:
         path = folder / told["name"]
         sha256, format = self._blobs.put_file(path), path.suffix[1:]
         return AssetFile(
-            role=told["role"], format=format, sha256=sha256, size=path.stat().st_size, mime=_MIME[format],
+            role=told["role"], format=format, sha256=sha256, size=path.stat().st_size, mime=formats.MIME[format],
             triangles=told["triangles"],
         )  # fmt: skip
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from server.api.contract import Unprocessable
-from server.assets import discovery
+from server.assets import discovery, formats
 from server.assets.blobs import CHUNK_BYTES, Blobs
 from server.assets.discovery import Config, Group, Seen
 from server.assets.values import AssetFile, NewVersion, Version
@@ -89,9 +89,9 @@ class Intake:
             raise
 
     def _stored(self, seen: Seen) -> AssetFile:
-        role, mime = seen.kind
-        sha256 = self._blobs.put_file(seen.path)
-        return AssetFile(role=role, format=seen.format, sha256=sha256, size=self._blobs.size(sha256) or 0, mime=mime)
+        sha256, mime = self._blobs.put_file(seen.path), formats.MIME[seen.format]
+        size = self._blobs.size(sha256) or 0
+        return AssetFile(role=seen.role, format=seen.format, sha256=sha256, size=size, mime=mime)
 
     def _hash(self, seen: Seen) -> str:
         """Of a file's content, read anew only when size or time changed."""

@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from server.api.contract import Conflict, NotFound, Refused
+from server.assets import formats
 from server.assets.bus import LEAST_GRACE_S, AssetBus
 from server.assets.catalog import Catalog
 from server.assets.database import Gone
@@ -27,13 +28,6 @@ from server.jobs import fingerprint, legs
 from server.jobs.values import Job
 
 log = logging.getLogger(__name__)
-FORMATS = {
-    "glb": "model/gltf-binary", "ply": "application/octet-stream", "spz": "application/octet-stream",
-    "sog": "application/octet-stream", "splat": "application/octet-stream", "obj": "model/obj", "stl": "model/stl",
-    "usdz": "model/vnd.usdz+zip", "dxf": "image/vnd.dxf", "step": "model/step", "json": "application/json",
-    "png": "image/png", "jpg": "image/jpeg", "webp": "image/webp", "ktx2": "image/ktx2",
-    "safetensors": "application/octet-stream",
-}  # fmt: skip
 GENERATED = "generated"
 """Tag of the assets that came into being with a job."""
 PREVIEW = "preview"
@@ -158,7 +152,7 @@ class Publisher:
     def _file(self, told: Mapping[str, Any], folder: Path) -> AssetFile:
         path = Path(told["path"])
         format = path.suffix[1:].lower()
-        if format not in FORMATS:
+        if format not in formats.MIME:
             raise GenerationFailed("bad_result", f"files of the format {format[:16]!r} are not published")
         data = _read_within(folder, path, self._bus.config.max_blob_bytes)
         _check(format, data)
@@ -168,7 +162,7 @@ class Publisher:
             encoding=told["encoding"],
             sha256=self._bus.blobs.put(data),
             size=len(data),
-            mime=FORMATS[format],
+            mime=formats.MIME[format],
             extensions=tuple(told["extensions"]),
             triangles=told["triangles"],
         )
