@@ -117,10 +117,10 @@ def _before_plain(lab: F32, ring: Mask) -> tuple[Mask, tuple[str, ...]] | None:
     bare, shaded = (
         _seen_past(behind, near & ring, distance, noise) for behind in (near, near | _shadow(lab, background))
     )
-    # A grey thing before grey is not all shadow.
-    found = shaded if 2 * shaded.sum() > bare.sum() else bare
-    is_alike = found.any() and np.median(distance[found]) < 2 * least
-    return found, (BACKGROUND_ALIKE,) if is_alike else ()
+    if 2 * shaded.sum() <= bare.sum():  # a grey thing before grey is not all shadow
+        return bare, (BACKGROUND_ALIKE,)
+    is_alike = shaded.any() and np.median(distance[shaded]) < 2 * least
+    return shaded, (BACKGROUND_ALIKE,) if is_alike else ()
 
 
 def _seen_past(behind: Mask, sure: Mask, distance: F32, noise: float) -> Mask:

@@ -127,6 +127,10 @@ def test_what_is_doubtful_is_said() -> None:
     checks = np.where(((X // 30 + Y // 30) % 2)[..., None] > 0, [200.0, 195, 185], [90.0, 85, 80])
     grey = Thing(ball().mask, 1.2 * ball().rgb.mean(axis=2, keepdims=True) * np.ones(3))
     assert foreground(photo(grey, checks)).doubts == (BACKGROUND_ALIKE,)
+    porcelain = Thing(
+        mug().mask, np.array([238.0, 238, 235]) * np.clip(1 - 0.35 * np.abs(X - 147) / 66, 0.5, 1)[..., None]
+    )
+    assert foreground(photo(porcelain, white())).doubts == (BACKGROUND_ALIKE,)
     room = np.kron(np.random.default_rng(3).integers(0, 255, (8, 10, 3)), np.ones((30, 32, 1)))
     assert BACKGROUND_CLUTTERED in foreground(photo(ball(), room)).doubts
 
