@@ -218,7 +218,8 @@ async def test_scenes_keep_their_assets_to_themselves(tmp_path: Path) -> None:
         assert (await ask("DELETE", "/v1/assets/everybodys", stranger)).status_code == 403
         swap = {"old": "everybodys", "new": "ours"}
         assert (await ask("POST", "/v1/assets/hot-swap", stranger, swap)).status_code == 403
-        assert (await ask("POST", "/v1/assets/discover", stranger)).status_code == 403
+        refused = assert_problem(await ask("POST", "/v1/assets/discover", stranger), 403)
+        assert "--all-scenes" in refused["detail"]
 
 
 HOSTILE: list[tuple[str, str, Any]] = [
