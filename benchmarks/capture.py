@@ -216,6 +216,7 @@ def _published(mesh: Mesh, photo: View) -> dict[str, float]:
     files = [*first, *finishing.rest(mesh, "mug", {})]
     full_set_s = time.perf_counter() - begun
     glbs = {file.name: file.data for file in files if file.name.endswith(".glb")}
+    assert photo.mask is not None
     glbs["relief"] = glb.encode(relief(photo.rgb, 0.3, photo.mask).mesh)
     glbs |= {noun: glb.encode(built(understood(f"red {noun}")), noun) for noun in SHAPES}
     return {"shown_s": shown_s, "full_set_s": full_set_s, "glb_errors": len(gltf_validator.errors(glbs))}
