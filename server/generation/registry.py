@@ -27,7 +27,7 @@ LOOK_EVERY_S = 5.0
 MODULES = providers.__name__
 _INSTEAD = {
     "capture": "film it from more sides, or point at another thing",
-    "text-to-3d-asset": "say it in other words (a shape, a piece of furniture, a file of the library), or bring a picture",
+    "text-to-3d-asset": "say it otherwise (a shape, furniture, a file of the library), or bring a picture",
 }
 _OTHERWISE = "bring another picture, or say it in words"
 
