@@ -213,7 +213,10 @@ class CaptureTime:
 
 
 class StreamClock:
-    """Capture times of one stream's frames: the page's word, else RTCP, else arrival; never one that cannot be true."""
+    """Capture times of one stream's frames: the page's word, else RTCP, else arrival; never one that cannot be true.
+
+    Clocks are known to some milliseconds; where by that a frame would come before it was captured, it came at once.
+    """
 
     def __init__(self, config: ClockConfig = ClockConfig()) -> None:  # noqa: B008
         self._config = config
@@ -248,10 +251,10 @@ class StreamClock:
         page_based_ns = None if page_ms is None else self.offset.server_ns(page_ms, arrival_ns)
         if page_based_ns is not None:
             if self._believable(page_based_ns, arrival_ns):
-                return CaptureTime(page_based_ns, "page")
+                return CaptureTime(min(page_based_ns, arrival_ns), "page")
             self.rejected += 1
         if rtcp_based_ns is not None and self._believable(rtcp_based_ns, arrival_ns):
-            return CaptureTime(rtcp_based_ns, "rtcp")
+            return CaptureTime(min(rtcp_based_ns, arrival_ns), "rtcp")
         return CaptureTime(arrival_based_ns, "arrival")
 
     def _believable(self, capture_ns: int, arrival_ns: int) -> bool:

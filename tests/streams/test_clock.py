@@ -182,6 +182,14 @@ def test_a_page_that_lies_about_its_clock_is_not_believed() -> None:
     assert abs(captured.ns - EPOCH_NS) <= NS_PER_MS
 
 
+def test_a_frame_is_captured_before_it_comes_though_clocks_are_not_known_so_well() -> None:
+    clock = StreamClock()
+    clock.add_exchange(OffsetSample(0.0, 1e6, EPOCH_NS))
+    clock.add_capture(0, EPOCH_NS / NS_PER_MS + 8)
+    captured = clock.capture(0, EPOCH_NS)
+    assert (captured.ns, captured.source) == (EPOCH_NS, "page")
+
+
 @given(
     st.lists(
         st.tuples(
