@@ -18,9 +18,12 @@ from streams.frame import DepthMap, Intrinsics, StreamId
 ComponentKey = tuple[StreamId, int]
 """(stream, component): one connected map of one tracker, with its own frame and unit."""
 
-_SURE = 0.5
-_ONE_SURFACE = 1.3
+SURE = 0.5
+"""Confidence from which on a depth counts."""
+STILL_M, STILL_RAD = 0.005, float(np.radians(0.1))
+"""A pose that differs by no more is the same to whoever looks."""
 _MAX_STRETCH = 0.005
+_ONE_SURFACE = 1.3
 """A point that is that many times nearer or farther than the depth at its pixel lies on another surface."""
 
 
@@ -119,7 +122,7 @@ class Kept:
             return None
         k = self.intrinsics
         column, row = math.floor(k.fx * x / z + k.cx), math.floor(k.fy * y / z + k.cy)
-        if not (0 <= column < k.width and 0 <= row < k.height) or self.confidence[row, column] < 255 * _SURE:
+        if not (0 <= column < k.width and 0 <= row < k.height) or self.confidence[row, column] < 255 * SURE:
             return None
         stretch = float(self.depth[row, column]) / z
         if not 1.0 / _ONE_SURFACE < stretch < _ONE_SURFACE:

@@ -21,7 +21,7 @@ from mapping.component import Component, StreamOptions
 from mapping.connections import Connections
 from mapping.engines import WindowPrediction
 from mapping.fusion import Fusion
-from mapping.kept import ComponentKey, Fused, Kept, KeptKeyframes, Points
+from mapping.kept import STILL_M, STILL_RAD, SURE, ComponentKey, Fused, Kept, KeptKeyframes, Points
 from mapping.metric import markers, upright_lines
 from mapping.places import matching, similarity
 from mapping.places.agreement import Config as AgreementConfig
@@ -43,8 +43,6 @@ from streams.frame import DepthMap, Frame, Intrinsics, StreamId
 __all__ = ["Config", "Points", "SceneMap", "Status", "StreamOptions", "warm_up"]
 
 _LOG = logging.getLogger(__name__)
-_SURE = 0.5
-_MOVED_M, _MOVED_RAD = 0.005, float(np.radians(0.1))
 _NOTICEABLE = 20.0
 """Times that: people see the difference."""
 
@@ -268,7 +266,7 @@ class SceneMap:
         world = self._world.around(kept) if kept is not None else None
         if kept is None or world is None:
             return None
-        sure = np.where(kept.confidence >= 255 * _SURE, kept.depth, np.float16(0))
+        sure = np.where(kept.confidence >= 255 * SURE, kept.depth, np.float16(0))
         return DepthView(world.apply_pose(kept.component_from_camera), kept.intrinsics, sure, world.scale)
 
     def standing(self, keyframe: KeyframeId) -> Fused | None:
@@ -282,7 +280,7 @@ class SceneMap:
         world = self._world.around(kept) if kept is not None else None
         if kept is None or world is None:
             return None
-        points, rgb = kept.points_camera(_SURE, max_points)
+        points, rgb = kept.points_camera(SURE, max_points)
         return Points(points * np.float32(world.scale), rgb)
 
     def line_of_sight(self, eye_m: F64, target_m: F64) -> Sight:
@@ -380,7 +378,7 @@ class SceneMap:
 
 def _is_apart(a: F64, b: F64, times: float) -> bool:
     off_m = float(np.linalg.norm(a[:3, 3] - b[:3, 3]))
-    return off_m > times * _MOVED_M or angle_between(a[:3, :3], b[:3, :3]) > times * _MOVED_RAD
+    return off_m > times * STILL_M or angle_between(a[:3, :3], b[:3, :3]) > times * STILL_RAD
 
 
 def warm_up() -> None:

@@ -9,15 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-import numpy as np
-
 from mapping.changes import KeyframeId, stream_of
-from mapping.kept import Fused
+from mapping.kept import STILL_M, STILL_RAD, Fused
 from mapping.scene_map import SceneMap
 from server.bus import encode
 from server.bus.encode import Publication, Removal
-
-_MOVED_M, _MOVED_RAD = 0.005, float(np.radians(0.1))
 
 
 class Clouds:
@@ -59,4 +55,4 @@ class Clouds:
 
     def _is_news(self, keyframe: KeyframeId) -> bool:
         out, now = self._out.get(keyframe), self._map.standing(keyframe)
-        return out is None or now is None or now.is_apart(out, _MOVED_M, _MOVED_RAD)
+        return out is None or now is None or now.is_apart(out, STILL_M, STILL_RAD)

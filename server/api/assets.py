@@ -32,6 +32,8 @@ from server.assets.values import (
 from server.auth import Grant
 
 PAGE = 1000
+MAX_WAITING = 32
+"""Versions that wait to be read."""
 LISTED, LISTED_AT_ONCE = 10_000, 200
 Limit = Annotated[int, Query(ge=1, le=PAGE)]
 After = Annotated[str, Query(max_length=64, description="the last name of the page before")]
@@ -107,6 +109,7 @@ def router(bus: AssetBus, guard: Guard) -> APIRouter:
     api = APIRouter(tags=["assets"], responses=PROBLEM)
     discovering = asyncio.Lock()
     reading = asyncio.Lock()  # files are read one after the other, and who waits for that takes no thread
+    room = asyncio.Semaphore(MAX_WAITING)
 
     @api.get("/assets/list")
     async def list_all(request: Request, asset_type: AssetType | None = None) -> AssetList:
@@ -221,7 +224,9 @@ def router(bus: AssetBus, guard: Guard) -> APIRouter:
 
         known = await bus.ask(lambda catalog, now_ns: catalog.asset(asset, now_ns))
         access.check_changes(grant, known.scene)
-        async with reading:
+        if room.locked():
+            raise Busy("many versions wait to be read; try again in a moment", retry_after_s=5)
+        async with room, reading:
             whole = await asyncio.to_thread(bus.examined, new, known.name, known.type)
         made = await bus.ask(add)
         response.headers["Location"] = f"/v1/assets/{asset}/versions/{made.version}"

@@ -136,7 +136,8 @@ class Bodies:
             yield
             return
         try:
-            await asyncio.wait_for(self._reading.acquire(), TURN_S)
+            async with asyncio.timeout(TURN_S):
+                await self._reading.acquire()
         except TimeoutError:
             raise Busy("other large requests are being read; try again in a moment", retry_after_s=1) from None
         try:

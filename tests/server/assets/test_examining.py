@@ -20,6 +20,7 @@ from PIL import Image
 from mapping.objects import formats, glb, solid
 from mapping.objects.splats import antimatter, gltf, ply, sog, spz
 from mapping.objects.splats.cloud import Splats
+from server.api import assets as assets_api
 from server.assets.bus import AssetBus
 from server.assets.catalog import Config
 from server.assets.reader import Reader, get_reader
@@ -209,6 +210,22 @@ async def test_others_are_served_while_a_file_is_read(server: Live) -> None:
     finally:
         process.send_signal(signal.SIGCONT)
     assert (await publishing).status_code == 201
+
+
+async def test_no_more_versions_wait_to_be_read_than_so_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assets_api, "MAX_WAITING", 1)
+    async with live(tmp_path) as server:
+        await server.publish("first", thing("first"))
+        process = get_reader()._process
+        assert process is not None
+        process.send_signal(signal.SIGSTOP)
+        try:
+            both = [asyncio.create_task(server.publish(name, thing(name))) for name in ("second", "third")]
+            done, waiting = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            assert [one.result().status_code for one in done] == [503]
+        finally:
+            process.send_signal(signal.SIGCONT)
+        assert [(await one).status_code for one in waiting] == [201]
 
 
 async def test_more_than_is_kept_is_refused_and_not_a_crash(server: Live) -> None:
