@@ -137,6 +137,7 @@ class Clerk:
             await self._route(waiting)
         if (now := time.monotonic()) >= self._keep_again_at:
             self._keep_again_at = now + self._publisher.grace_s / 4
+            self._again_at = {job: at for job, at in self._again_at.items() if at > now}
             for job in await desk.ask(lambda store: store.in_state("queued", "running")):
                 await asyncio.to_thread(self._lost, job)
         for job in await desk.ask(lambda store: store.in_state("publishing")):
